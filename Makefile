@@ -1,0 +1,78 @@
+# The index of what can be done here; `make help` prints it. Recipes are one
+# line: what is behind them is a Go program or a script in the folder it concerns.
+
+.DEFAULT_GOAL := help
+.PHONY: help build images install demo test lint generate verify test-unit test-cluster e2e bench cluster-up cluster-down cluster-load cluster-status
+
+# CLUSTER=current makes every target use the current kubeconfig context instead
+# of the cluster that cluster-up makes.
+CLUSTER ?= own
+
+CLUSTER_TOOL := go run -C test/cluster ./cmd/cluster
+
+help: ## Print this.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+## programs
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+build: ## The three programs, into bin/.
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X understudy.dev/understudy/cli/command.Version=$(VERSION)' -o bin/ ./cmd/...
+
+images: build ## An archive of each image in bin/images/, made without a container engine.
+	@.ci/images product
+
+install: build cluster-up ## Images, chart and operator into the cluster (CLUSTER=current: IMAGES=registry/prefix that they were pushed to).
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) .ci/install
+
+## trying and testing
+
+demo: install ## See it: a real cluster, a real queue, and a process here that takes the place of three pods.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go run ./demo
+
+e2e: export KEEP_ENDED ?= 10s
+e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of them.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go test -count=1 -timeout 30m -parallel 4 $(if $(RUN),-v -run '$(RUN)') ./...
+
+bench: install ## Measure what it costs, beside floors taken in the same run, and print one table; ONLY=changing or connections.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/bench/run $(ONLY)
+
+test: lint verify test-unit test-cluster e2e ## Everything that a change has to pass; installs what it needs.
+
+LINT := go tool -modfile=$(CURDIR)/.ci/lint/go.mod golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml
+
+lint: ## The linters of .golangci.yml, over each module.
+	$(LINT) ./...
+	cd test/cluster && $(LINT) ./...
+	cd test/e2e && $(LINT) ./...
+	cd test/bench && $(LINT) ./...
+
+generate: ## Write the generated files: deep copies, CRD, the CLI's reference.
+	.ci/generate
+
+verify: ## Fail if a generated file or a go.mod is not up to date.
+	.ci/verify
+
+test-unit: ## What needs no cluster: units, wire, kernel namespaces, a real API server, the chart.
+	$(CLUSTER_TOOL) binaries etcd kube-apiserver kube-controller-manager helm
+	go test -count=1 -timeout 20m ./...
+	go test -C test/bench -count=1 ./...
+	go test -count=1 -timeout 10m -race ./operator/tunnel/... ./operator/agent/...
+
+## cluster
+
+cluster-up: ## Bring up a real Kubernetes of two nodes on this machine (as root; nothing to do with CLUSTER=current).
+	@if [ '$(CLUSTER)' = current ]; then echo 'CLUSTER=current: using the current context, bringing nothing up' >&2; else $(CLUSTER_TOOL) up; fi
+
+cluster-down: ## End that cluster; only built programs stay, in the cache folder.
+	@$(CLUSTER_TOOL) down
+
+cluster-load: ## Import an image archive on both of its nodes: IMAGE=file.tar.
+	@$(CLUSTER_TOOL) load $(abspath $(or $(IMAGE),$(error IMAGE=file.tar is missing)))
+
+cluster-status: ## Say what of it runs.
+	@$(CLUSTER_TOOL) status
+
+test-cluster: ## Test the cluster itself: one more is brought up, used and taken down (as root).
+	UNDERSTUDY_TEST_CLUSTER=1 go test -C test/cluster -count=1 -timeout 20m ./...

@@ -1,0 +1,99 @@
+{{/*
+Labels of everything; call with (list . "component").
+*/}}
+{{- define "understudy.labels" -}}
+{{- $root := index . 0 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name ($root.Chart.Version | replace "+" "_") }}
+{{ include "understudy.selectorLabels" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: understudy
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{- end }}
+
+{{/*
+The labels that select pods, which never change between versions.
+*/}}
+{{- define "understudy.selectorLabels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: understudy
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/*
+An image reference; call with (list . imageValues).
+*/}}
+{{- define "understudy.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default $root.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/*
+The name by which the API server knows the operator.
+*/}}
+{{- define "understudy.operatorUser" -}}
+system:serviceaccount:{{ .Release.Namespace }}:understudy-operator
+{{- end }}
+
+{{/*
+What the restricted Pod Security level asks of a container, and no writable root.
+*/}}
+{{- define "understudy.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "understudy.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/*
+The version to make MutatingAdmissionPolicies in, empty for none: v1 from
+Kubernetes 1.36 on, v1beta1 where the cluster's owner has switched it on.
+*/}}
+{{- define "understudy.holdGateVersion" -}}
+{{- if ne .Values.holdGate.mode "off" -}}
+{{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" -}}
+admissionregistration.k8s.io/v1
+{{- else if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy" -}}
+admissionregistration.k8s.io/v1beta1
+{{- else if eq .Values.holdGate.mode "on" -}}
+{{- fail "holdGate.mode is \"on\", but this API server has no MutatingAdmissionPolicy (Kubernetes 1.36 has): use \"auto\" or \"off\"" -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/*
+A label selector as one CEL expression over `variables.namespaceLabels`.
+*/}}
+{{- define "understudy.selectorExpression" -}}
+{{- $terms := list -}}
+{{- range $key, $value := .matchLabels -}}
+{{- $terms = append $terms (printf "(%s in variables.namespaceLabels && variables.namespaceLabels[%s] == %s)" ($key | toJson) ($key | toJson) ($value | toJson)) -}}
+{{- end -}}
+{{- range .matchExpressions -}}
+{{- $key := .key | toJson -}}
+{{- $values := .values | default list | toJson -}}
+{{- if eq .operator "In" -}}
+{{- $terms = append $terms (printf "(%s in variables.namespaceLabels && variables.namespaceLabels[%s] in %s)" $key $key $values) -}}
+{{- else if eq .operator "NotIn" -}}
+{{- $terms = append $terms (printf "!(%s in variables.namespaceLabels && variables.namespaceLabels[%s] in %s)" $key $key $values) -}}
+{{- else if eq .operator "Exists" -}}
+{{- $terms = append $terms (printf "%s in variables.namespaceLabels" $key) -}}
+{{- else -}}
+{{- $terms = append $terms (printf "!(%s in variables.namespaceLabels)" $key) -}}
+{{- end -}}
+{{- end -}}
+{{ $terms | join " && " }}
+{{- end }}

@@ -1,0 +1,121 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+// ExecOptions are what exec was asked for, checked as far as that can be done
+// without the cluster.
+type ExecOptions struct {
+	Config *config.Config
+	Target target.Ref
+	// Args are the user's command and its arguments.
+	Args []string
+}
+
+// NewCmdExec runs a local process in the place of a workload. What was asked
+// for goes to runF, where tests look at it; nil is the real thing.
+func NewCmdExec(f *Factory, runF func(context.Context, *ExecOptions) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "exec -t TARGET --copy-target [--scale-down] [flags] -- COMMAND [ARGUMENTS]",
+		Short: "Run a command on this machine in the place of a workload in the cluster",
+		Long: `Runs a command on this machine as if it ran in the pod of a workload: with the
+environment, the mounted config maps, secrets and tokens, the names and the
+network of the target's container, and with the connections that come in for it.
+
+With --copy-target a stand-in is made, a copy of the target's pod in which
+understudy's agent takes the place of the container. With --scale-down besides
+the target itself is held at 0 replicas from just before the command starts
+until it has ended: no message of a queue goes to the cluster's pods meanwhile.
+
+When the command ends, by itself, by Ctrl-C, by a signal or because this machine
+is gone, everything is undone: at once, or when the cluster has not heard of this
+machine for the time of the lease.
+
+Files, the terminal and signals are this machine's: the command runs as you, in
+this directory. Every flag can be given as a variable too: --target-namespace is
+UNDERSTUDY_TARGET_NAMESPACE.
+
+` + exitCodesHelp,
+		Example: `  # Every message of the queue comes to ./my-worker, none to the cluster's pods
+  understudy exec -t deployment/worker --copy-target --scale-down -- ./my-worker
+
+  # A container of several, in another namespace
+  understudy exec -t deploy/orders/container/app -n shop --copy-target --scale-down -- npm start
+
+  # Look around beside the workload, which goes on running
+  understudy exec -t deployment/worker --copy-target -- bash
+
+  # Let a port be reached in the cluster that the container does not declare
+  understudy exec -t deployment/worker --copy-target --scale-down --listen 9229 -- node --inspect=0.0.0.0 app.js`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("there is no command to run: it comes after --")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := execOptions(cmd, args)
+			if err != nil {
+				return err
+			}
+			if runF != nil {
+				return runF(cmd.Context(), opts)
+			}
+			return perform(cmd.Context(), f, opts)
+		},
+	}
+	config.SessionFlags(cmd.Flags())
+	config.ClusterFlags(cmd.Flags())
+	// What comes after the command is the command's.
+	cmd.Flags().SetInterspersed(false)
+	completeExec(cmd)
+	return cmd
+}
+
+func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
+	c, err := config.Load(cmd.Flags())
+	if err != nil {
+		return nil, err
+	}
+	ref, err := target.Parse(c.Target)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	if err := locate(args[0]); err != nil {
+		return nil, err
+	}
+	return &ExecOptions{Config: c, Target: ref, Args: args}, nil
+}
+
+// perform splits this process from the one that goes on here and has it run
+// the session. It returns in the latter only.
+func perform(ctx context.Context, f *Factory, opts *ExecOptions) error {
+	front, err := f.Split(stage.SplitOptions{
+		LostExitCode: failure.CodeOwn,
+		LostHint:     fmt.Sprintf("the cluster undoes everything by itself when it has heard nothing of this machine for %s", opts.Config.Lease),
+	})
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	p := &performance{
+		opts: opts, front: front, environ: f.Environ,
+		out: f.Progress(opts.Config.Verbose), restarts: make(chan tunnel.Welcome, 1),
+	}
+	return p.run(ctx)
+}

@@ -1,0 +1,180 @@
+package command
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/progress"
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+// performance is one run of exec, from the kubeconfig to the restored
+// workload. Its methods are in the order of the play: run here, prepare (what
+// is checked before anything is made), setup, watch, end.
+type performance struct {
+	opts    *ExecOptions
+	front   *stage.Front
+	environ []string
+	out     *progress.Printer
+
+	config  *rest.Config
+	client  *session.Client
+	target  *target.Target
+	key     crypto.Signer
+	session *v1alpha1.Session
+	follow  *session.Follower
+	renew   *session.Renewer
+
+	username string
+	// playing is true while the command runs: then only what matters is said.
+	playing atomic.Bool
+	// restarts holds the welcome of a stand-in that was made again.
+	restarts chan tunnel.Welcome
+	// away is the API server's absence, unlinked the stand-in's.
+	away, unlinked away
+}
+
+// interrupted is the cause of what ends by the user's will.
+type interrupted struct{ signal syscall.Signal }
+
+func (i interrupted) Error() string { return "interrupted (" + i.signal.String() + ")" }
+
+// run does it all. What it returns carries the exit code.
+func (p *performance) run(ctx context.Context) error {
+	ctx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	hurry, leave := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer leave(nil)
+	watching := make(chan struct{})
+	defer close(watching)
+	go p.listen(watching, interrupt, leave)
+
+	if err := p.prepare(ctx); err != nil {
+		return p.early(ctx, err)
+	}
+	if ctx.Err() != nil {
+		return p.early(ctx, context.Cause(ctx))
+	}
+	if err := p.create(ctx); err != nil {
+		return p.early(ctx, err)
+	}
+
+	live, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer stop()
+	group.Go(func() { p.follow.Run(live) })
+	group.Go(func() { p.renew.Run(live) })
+
+	status, err := p.play(ctx)
+	return p.end(hurry, status, err)
+}
+
+// listen turns what the user sends while no command runs into the end of the
+// set-up, and the second time into leaving at once. A front that is gone is
+// the user gone.
+func (p *performance) listen(until <-chan struct{}, interrupt, leave context.CancelCauseFunc) {
+	count := 0
+	lost := p.front.Lost()
+	for {
+		select {
+		case signal, open := <-p.front.Signals():
+			if !open {
+				return
+			}
+			count++
+			if count > 1 {
+				leave(interrupted{signal})
+				continue
+			}
+			interrupt(interrupted{signal})
+			p.out.Notice("ending; once more leaves at once, the cluster then goes on by itself")
+		case <-lost:
+			lost = nil
+			interrupt(stage.ErrFrontLost)
+		case <-until:
+			return
+		}
+	}
+}
+
+// early is the error of what ended before anything was made.
+func (p *performance) early(ctx context.Context, err error) error {
+	var by interrupted
+	if errors.As(context.Cause(ctx), &by) {
+		return &failure.Failure{What: by.Error() + "; nothing was changed in the cluster", Code: failure.CodeSignal + int(by.signal)}
+	}
+	return err
+}
+
+// create makes the Session, and what follows and renews it.
+func (p *performance) create(ctx context.Context) error {
+	c := p.opts.Config
+	key, public, err := session.NewKey()
+	if err != nil {
+		return err
+	}
+	p.key = key
+	host, _ := os.Hostname() // for other people to read; it may be missing
+	spec := v1alpha1.SessionSpec{
+		Target:               p.target.Target,
+		Takeover:             v1alpha1.TakeoverCopy,
+		Owner:                v1alpha1.Owner{Username: p.username, Hostname: host[:min(len(host), 253)]},
+		ClientKey:            public,
+		LeaseDurationSeconds: int32(c.Lease / time.Second),
+		SetupDeadlineSeconds: int32(c.SetupTimeout / time.Second),
+		ShareTraffic:         c.ShareTraffic,
+		ListenPorts:          c.Listen.Ports,
+		ListenAll:            c.Listen.All,
+	}
+	if c.Takeover == config.TakeoverScaleDown {
+		spec.Takeover = v1alpha1.TakeoverScaleDown
+	}
+	made, err := p.client.Create(ctx, spec)
+	if err != nil {
+		return err
+	}
+	p.out.Detail("session %s/%s made", made.Namespace, made.Name)
+	p.session = made
+	p.follow = p.client.Follow(made)
+	p.renew = p.client.Renew(made.Name, holder(spec.Owner), c.Lease, session.RenewerOptions{Notify: p.renewals})
+	return nil
+}
+
+// holder is who a Lease says it is held by.
+func holder(owner v1alpha1.Owner) string {
+	if owner.Hostname == "" {
+		return owner.Username
+	}
+	return owner.Username + "@" + owner.Hostname
+}
+
+// renewals is told when the API server goes and when it is back.
+func (p *performance) renewals(ok bool, err error) {
+	p.follow.Refresh()
+	if ok {
+		p.out.Notice("the API server is back after %s", p.away.end())
+		return
+	}
+	p.away.begin()
+	p.out.Notice("the API server cannot be reached (%v); trying again", err)
+}
+
+var errNoOperator = &failure.Failure{
+	What: "no operator answers: Understudy's resources are in this cluster, but its operator does not run, or is just being started",
+	Hint: "look with: kubectl get pods -A -l app.kubernetes.io/name=understudy\n" + session.InstallHint,
+}

@@ -1,0 +1,4 @@
+package command
+
+// supported says whether exec works on this operating system.
+func supported() error { return nil }

@@ -1,0 +1,18 @@
+//go:build !linux
+
+package command
+
+import (
+	"runtime"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/stage"
+)
+
+// supported says whether exec works on this operating system.
+func supported() error {
+	return &failure.Failure{
+		Err:  stage.ErrUnsupported,
+		Hint: "on " + runtime.GOOS + " understudy works inside a Linux virtual machine or WSL; here these work: version, completion",
+	}
+}

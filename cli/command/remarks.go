@@ -1,0 +1,115 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+// linked is told when the connection to the stand-in comes and goes.
+func (p *performance) linked(up bool, err error) {
+	switch {
+	case up:
+		if lasted := p.unlinked.end(); lasted != "" && p.playing.Load() {
+			p.out.Notice("the connection to the stand-in is back after %s", lasted)
+		}
+	case p.unlinked.begin() && p.playing.Load():
+		p.follow.Refresh()
+		p.out.Notice("the connection to the stand-in is lost (%v); trying again", err)
+	default:
+		p.out.Detail("no connection to the stand-in: %v", err)
+	}
+}
+
+// followFor is how long the stage has to be brought up to a new stand-in.
+const followFor = 30 * time.Second
+
+// restarted is told when there is another agent, at any time from the first
+// connection on. The newest welcome is kept for changes, which brings the stage
+// up to it.
+func (p *performance) restarted(welcome tunnel.Welcome) {
+	for {
+		select {
+		case p.restarts <- welcome:
+			return
+		case <-p.restarts: // an older one that nobody has come to
+		}
+	}
+}
+
+// followNew brings the stage up to a new stand-in.
+func (p *performance) followNew(ctx context.Context, r rehearsed, welcome tunnel.Welcome) {
+	ctx, cancel := context.WithTimeout(ctx, followFor)
+	defer cancel()
+	p.out.Notice("the stand-in was made again")
+	p.detail("following the new stand-in", r.stage.SetWelcome(ctx, welcome))
+	if p.playing.Load() {
+		p.detail("following the new stand-in", r.tunnel.SetReady(ctx, true))
+	}
+}
+
+// listening is told of every port that something on the stage listens on.
+func (p *performance) listening(l stage.Listening) {
+	switch {
+	case l.Closed:
+		p.out.Detail("port %d is closed again", l.Port)
+	case l.Reach == stage.ReachCluster:
+		p.out.Notice("port %d is open in the cluster%s", l.Port, published(l))
+	case l.Reach == stage.ReachPod:
+		p.out.Detail("port %d is open to the pod's other containers%s", l.Port, published(l))
+	case l.Why != nil:
+		p.out.Notice("port %d is not reachable in the cluster: %v", l.Port, l.Why)
+	}
+}
+
+func published(l stage.Listening) string {
+	if l.Published {
+		return fmt.Sprintf(", and here on 127.0.0.1:%d", l.Port)
+	}
+	return ""
+}
+
+// remarks tells what the operator says of a session that goes on.
+func (p *performance) remarks(ctx context.Context) {
+	broken, unready := "", ""
+	for {
+		state, changed := p.follow.State()
+		now := ""
+		if state.Is(v1alpha1.ConditionHoldBroken) {
+			now = state.Message(v1alpha1.ConditionHoldBroken)
+		}
+		if now != broken && now != "" {
+			p.out.Notice("warning: %s", now)
+		}
+		broken = now
+		now = ""
+		if !state.Is(v1alpha1.ConditionReady) && state.Ended() == nil {
+			now = state.Message(v1alpha1.ConditionReady)
+		}
+		switch {
+		case now != unready && now != "":
+			p.out.Notice("not ready any more: %s", now)
+		case now != unready:
+			p.out.Notice("ready again")
+		}
+		unready = now
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// finale says how it ended for the cluster.
+func finale(state session.State, target string) string {
+	if outcome := state.Outcome(); outcome != "" {
+		return target + ": " + outcome
+	}
+	return target + " is as it was"
+}

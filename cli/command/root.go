@@ -1,0 +1,122 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/progress"
+	"understudy.dev/understudy/cli/stage"
+)
+
+// Factory is what commands need of the world around them.
+type Factory struct {
+	// Out is for data, Err for everything that a person reads.
+	Out, Err io.Writer
+	// Environ is the user's environment, as "KEY=value".
+	Environ []string
+	// Progress makes the printer of one run.
+	Progress func(verbose bool) *progress.Printer
+	// Split begins the processes of a stage: see stage.Split.
+	Split func(stage.SplitOptions) (*stage.Front, error)
+}
+
+// NewFactory is the Factory of this process.
+func NewFactory() *Factory {
+	return &Factory{
+		Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(),
+		Progress: func(verbose bool) *progress.Printer {
+			fd := int(os.Stderr.Fd())
+			return progress.New(os.Stderr, progress.Options{
+				Verbose: verbose, Live: term.IsTerminal(fd) && os.Getenv("TERM") != "dumb",
+				Width: func() int { width, _, _ := term.GetSize(fd); return width },
+			})
+		},
+		Split: stage.Split,
+	}
+}
+
+// Main runs the command line and gives the exit code.
+func Main(args []string) int {
+	// The libraries' own logs are for their authors; what a user must know
+	// comes as errors.
+	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
+	rest.SetDefaultWarningHandler(rest.NoWarnings{})
+	return run(NewFactory(), args)
+}
+
+func run(f *Factory, args []string) int {
+	root := NewCmdRoot(f)
+	root.SetArgs(args)
+	err := root.ExecuteContext(context.Background())
+	var said quiet
+	if err != nil && !errors.As(err, &said) {
+		f.Progress(false).Error(err)
+	}
+	return exitCode(err)
+}
+
+// NewCmdRoot is the command that all others are below.
+func NewCmdRoot(f *Factory) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "understudy",
+		Short: "Run a local process in the place of a workload in Kubernetes",
+		Long: `Understudy runs a process on your machine in the place of a workload in a
+Kubernetes cluster. It gets the workload's environment, files, names, network
+and incoming traffic; with --scale-down the workload itself rests meanwhile, so
+that every message of its queue comes to you. When your process ends, however it
+ends, the workload is as it was.`,
+		Example: `  understudy exec -t deployment/worker --copy-target --scale-down -- ./my-worker`,
+		// Errors are printed in one place, with their hints.
+		SilenceErrors: true,
+		// One letter wrong, or two.
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			hint := "see: understudy --help"
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = fmt.Sprintf("did you mean %s? Or %s", strings.Join(near, " or "), hint)
+			}
+			return failure.New(hint, "there is no command %q", args[0])
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetOut(f.Out)
+	cmd.SetErr(f.Err)
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &failure.Failure{Hint: "see: " + cmd.CommandPath() + " --help", Err: err}
+	})
+	cmd.AddCommand(NewCmdExec(f, nil), NewCmdVersion(f), NewCmdReference())
+	for _, sub := range cmd.Commands() {
+		withUsageErrors(sub)
+	}
+	return cmd
+}
+
+// withUsageErrors gives a command's complaints about its arguments a hint.
+func withUsageErrors(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil {
+		return
+	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		if err == nil {
+			return nil
+		}
+		return &failure.Failure{What: fmt.Sprintf("%s: %s", cmd.CommandPath(), strings.TrimSpace(err.Error())), Hint: "see: " + cmd.CommandPath() + " --help"}
+	}
+}

@@ -1,0 +1,82 @@
+package command
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/operator/apitest"
+)
+
+// withAPIServer runs the package's tests beside a real API server.
+type withAPIServer struct{ *testing.M }
+
+func (m withAPIServer) Run() int { return apitest.Main(m.M) }
+
+func TestMain(m *testing.M) {
+	// The scripts call this very program by the name understudy.
+	testscript.Main(withAPIServer{m}, map[string]func(){
+		"understudy": func() {
+			stage.Main()
+			os.Exit(Main(os.Args[1:]))
+		},
+	})
+}
+
+// TestScript: the command line as a whole, where no cluster is needed.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+}
+
+// TestScriptCluster: the command line against a real API server, without an
+// operator.
+func TestScriptCluster(t *testing.T) {
+	config := apitest.Config(t)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, object := range []*appsv1.Deployment{deployment("worker", "app"), deployment("orders", "proxy", "app")} {
+		if _, err := client.AppsV1().Deployments("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			t.Fatal(err)
+		}
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/cluster",
+		Setup: func(env *testscript.Env) error {
+			file := filepath.Join(env.WorkDir, "kubeconfig")
+			env.Setenv("KUBECONFIG", file)
+			raw := clientcmdapi.NewConfig()
+			raw.Clusters["c"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+			raw.Clusters["away"] = &clientcmdapi.Cluster{Server: "https://127.0.0.1:1"}
+			raw.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
+			raw.AuthInfos["ada"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Impersonate: "ada"}
+			raw.Contexts["admin"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "admin", Namespace: "default"}
+			raw.Contexts["ada"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "ada", Namespace: "default"}
+			raw.Contexts["away"] = &clientcmdapi.Context{Cluster: "away", AuthInfo: "admin"}
+			raw.CurrentContext = "admin"
+			return clientcmd.WriteToFile(*raw, file)
+		},
+	})
+}
+
+func deployment(name string, containers ...string) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
+	d.Spec.Template.Labels = labels
+	for _, c := range containers {
+		d.Spec.Template.Spec.Containers = append(d.Spec.Template.Spec.Containers, corev1.Container{Name: c, Image: "x"})
+	}
+	return d
+}

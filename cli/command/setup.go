@@ -1,0 +1,171 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/link"
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+// pickUpFor is how long an operator may take to look at a new Session. One that
+// has just been killed, or moved to another node, needs its leadership's 6 s and
+// a start; nothing is held meanwhile.
+const pickUpFor = 20 * time.Second
+
+// rehearsed is what must be there before the command may start.
+type rehearsed struct {
+	tunnel *tunnel.Client
+	stage  *stage.Stage
+}
+
+// setup has the stand-in reached and the stage built while the operator brings
+// the session to Ready, and returns when all is done.
+func (p *performance) setup(ctx context.Context) (rehearsed, error) {
+	var r rehearsed
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.pickedUp(ctx) })
+	group.Go(func() error { return p.showWay(ctx) })
+	group.Go(func() (err error) {
+		r, err = p.rehearse(ctx)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		r.close()
+		return rehearsed{}, err
+	}
+	return r, nil
+}
+
+func (r rehearsed) close() {
+	if r.stage != nil {
+		_ = r.stage.Close()
+	}
+	if r.tunnel != nil {
+		_ = r.tunnel.Close()
+	}
+}
+
+// pickedUp fails when no operator looks at the session.
+func (p *performance) pickedUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, pickUpFor, errNoOperator)
+	defer cancel()
+	_, err := p.follow.Wait(ctx, func(s session.State) bool { return s.PickedUp() })
+	return err
+}
+
+// showWay prints how the session gets to Ready, and returns when it is.
+func (p *performance) showWay(ctx context.Context) error {
+	done := map[string]bool{}
+	current := ""
+	step := p.out.Step("making a session")
+	for {
+		state, changed := p.follow.State()
+		next := ""
+		for _, s := range state.Steps(p.target.String()) {
+			switch {
+			case done[s.Condition]:
+			case state.Is(s.Condition):
+				done[s.Condition] = true
+				if current != s.Condition {
+					step = p.out.Step(s.Doing)
+					current = s.Condition
+				}
+				step.Done(s.Done)
+			case next == "":
+				next = s.Condition
+				if current != next {
+					current = next
+					step = p.out.Step(s.Doing)
+				}
+			}
+		}
+		if state.Is(v1alpha1.ConditionReady) {
+			return nil
+		}
+		if waits := state.Waits(next); waits != "" {
+			step.Wait(waits)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			step.Done("")
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// rehearse reaches the stand-in's agent as soon as it runs and builds the
+// stage of what it says.
+func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
+	var r rehearsed
+	if _, err := p.follow.Wait(ctx, func(s session.State) bool {
+		return s.Is(v1alpha1.ConditionStandInReady) && s.Session.Status.Agent != nil
+	}); err != nil {
+		return r, err
+	}
+	began := time.Now()
+	var err error
+	r.tunnel, err = tunnel.Connect(ctx, tunnel.ClientConfig{
+		Target: p.reach, Key: p.key, Session: string(p.session.UID),
+		OnLink: p.linked, OnRestart: p.restarted,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return rehearsed{}, &failure.Failure{What: "the stand-in cannot be reached", Err: err}
+	}
+	p.out.Detail("connected to the stand-in (%.1f s)", time.Since(began).Seconds())
+	began = time.Now()
+	r.stage, err = p.front.Build(ctx, stage.Tunnel(r.tunnel), stage.Options{
+		Welcome: r.tunnel.Welcome(), OnListening: p.listening,
+		OnNotice: func(n stage.Notice) { p.remark(n.Text, n.Hint) },
+	})
+	if err != nil {
+		r.close()
+		return rehearsed{}, stageFailure(err)
+	}
+	p.out.Detail("stage built (%.1f s)", time.Since(began).Seconds())
+	return r, nil
+}
+
+// reach opens a raw connection to the newest stand-in's agent.
+func (p *performance) reach(ctx context.Context) (net.Conn, string, error) {
+	state, _ := p.follow.State()
+	agent := state.Session.Status.Agent
+	if agent == nil {
+		return nil, "", errors.New("the session has no stand-in now")
+	}
+	dialer := &link.Dialer{Config: p.config, Namespace: p.client.Namespace}
+	conn, err := dialer.Dial(ctx, link.Destination{Pod: agent.PodName, Port: agent.Port})
+	if err != nil {
+		// It may have been made again, on a network that hides it.
+		p.follow.Refresh()
+	}
+	return conn, agent.CertificateFingerprint, err
+}
+
+// remark prints what the user should know.
+func (p *performance) remark(text, hint string) {
+	if hint != "" {
+		text = fmt.Sprintf("%s\n%s", text, hint)
+	}
+	p.out.Notice("%s", text)
+}
+
+func stageFailure(err error) error {
+	if errors.Is(err, stage.ErrForbidden) || errors.Is(err, stage.ErrUnsupported) {
+		return &failure.Failure{Err: err} // its text says what to change
+	}
+	return &failure.Failure{What: "the place for the local process cannot be made", Err: err}
+}

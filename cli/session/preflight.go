@@ -1,0 +1,78 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// VerbTakeover is the right, on the target itself, to stand in for it.
+const VerbTakeover = "takeover"
+
+// InstallHint says how an operator is had.
+const InstallHint = "an administrator installs it once per cluster, with Helm, from a checkout of Understudy:\n" +
+	"helm install understudy charts/understudy --namespace understudy --create-namespace"
+
+// Username is who the API server takes this user for.
+func (c *Client) Username(ctx context.Context) (string, error) {
+	review, err := c.Kube.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		return "", fmt.Errorf("asking the API server who you are: %w", err)
+	}
+	return review.Status.UserInfo.Username, nil
+}
+
+// Installed fails unless the cluster knows what a session is.
+func (c *Client) Installed(context.Context) error {
+	_, err := c.Kube.Discovery().ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsNotFound(err):
+		return failure.New(InstallHint, "Understudy is not installed in this cluster")
+	}
+	return fmt.Errorf("asking the API server whether Understudy is installed: %w", err)
+}
+
+// MayCreate fails unless the user may make sessions in the namespace.
+func (c *Client) MayCreate(ctx context.Context) error {
+	return c.may(ctx, "sessions."+v1alpha1.GroupVersion.Group, authorizationv1.ResourceAttributes{
+		Namespace: c.Namespace, Verb: "create", Group: v1alpha1.GroupVersion.Group, Resource: v1alpha1.Resource.Resource,
+	})
+}
+
+// MayTakeOver fails unless the user may stand in for exactly this target.
+func (c *Client) MayTakeOver(ctx context.Context, t *target.Target) error {
+	return c.may(ctx, t.String(), authorizationv1.ResourceAttributes{
+		Namespace: c.Namespace, Verb: VerbTakeover, Group: t.Group, Resource: t.Resource, Name: t.Name,
+	})
+}
+
+func (c *Client) may(ctx context.Context, what string, attributes authorizationv1.ResourceAttributes) error {
+	review, err := c.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &attributes},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("asking the API server whether you may %s %s: %w", attributes.Verb, what, err)
+	}
+	if review.Status.Allowed {
+		return nil
+	}
+	var reason error
+	if review.Status.Reason != "" {
+		reason = errors.New(review.Status.Reason)
+	}
+	return &failure.Failure{
+		What: fmt.Sprintf("you lack the right %q on %s in namespace %s", attributes.Verb, what, c.Namespace),
+		Hint: target.UserRole(c.Namespace), Err: reason,
+	}
+}

@@ -1,0 +1,131 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// final are the reasons of a Ready that is False after which it never becomes
+// True, each with what the user can do about it.
+var final = map[string]string{
+	v1alpha1.ReasonTargetNotFound:        "it was there a moment ago: look with kubectl get deployments",
+	v1alpha1.ReasonTargetReplaced:        "it was deleted and made again: start again",
+	v1alpha1.ReasonTargetControlled:      "whatever controls it would undo what is done to it",
+	v1alpha1.ReasonTargetUnsupported:     "a Deployment works",
+	v1alpha1.ReasonContainerNotFound:     "choose another with /container/NAME",
+	v1alpha1.ReasonHeldByAnother:         "wait until that session has ended, or talk to its owner; who has the right \"end\" on it may delete it",
+	v1alpha1.ReasonRecordUnreadable:      "an administrator has to look at the workload's annotation " + v1alpha1.ClaimAnnotation,
+	v1alpha1.ReasonPolicyMissing:         "the operator refuses to act without the policies that check who may do what; where they are missing an administrator repairs it with helm upgrade; a session that is older than they are is to be started again",
+	v1alpha1.ReasonStandInRefused:        "the stand-in is a pod like the target's own, in the same namespace: what refuses it says so above",
+	v1alpha1.ReasonSetupDeadlineExceeded: "what it waited for is above; where that needs more time, give it with --setup-timeout",
+	v1alpha1.ReasonLeaseExpired:          "this machine did not reach the API server for as long as the lease; give it more time with --lease",
+	v1alpha1.ReasonMaxDurationReached:    "start again",
+}
+
+// Ended is why a session has ended or is ending by somebody else's will; nil
+// while it lives. The error is a *failure.Failure.
+func (s State) Ended() error {
+	ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady)
+	if ready != nil && ready.Status == metav1.ConditionFalse {
+		if hint, ok := final[ready.Reason]; ok {
+			return failure.New(hint, "%s", sentence(ready.Message))
+		}
+	}
+	switch {
+	case s.Gone, s.Session.DeletionTimestamp != nil:
+		return failure.New("who did it is in the API server's audit log", "the session %s was deleted by somebody else", s.Session.Name)
+	}
+	return nil
+}
+
+// PickedUp says whether an operator has looked at the session.
+func (s State) PickedUp() bool {
+	return s.Gone || s.Session.Status.ObservedGeneration != 0 || len(s.Session.Status.Conditions) > 0
+}
+
+// Is says whether a condition is True.
+func (s State) Is(condition string) bool {
+	return !s.Gone && meta.IsStatusConditionTrue(s.Session.Status.Conditions, condition)
+}
+
+// Message of a condition, as a part of a sentence; empty for one that has not
+// been come to.
+func (s State) Message(condition string) string {
+	c := meta.FindStatusCondition(s.Session.Status.Conditions, condition)
+	if c == nil || c.Reason == v1alpha1.ReasonPending {
+		return ""
+	}
+	return sentence(c.Message)
+}
+
+// Outcome is what the operator said last of the workload's restoring; empty
+// when it did not say that it was done.
+func (s State) Outcome() string {
+	if !meta.IsStatusConditionTrue(s.Session.Status.Conditions, v1alpha1.ConditionRestored) {
+		return ""
+	}
+	return s.Message(v1alpha1.ConditionRestored)
+}
+
+// Restored says whether nothing of the session is left to be undone: it is
+// gone, or the operator has said so.
+func (s State) Restored() bool { return s.Gone || s.Is(v1alpha1.ConditionRestored) }
+
+// sentence makes the operator's sentence a part of one of ours: no full stop,
+// and no capital but of a word that is all capitals or a name.
+func sentence(message string) string {
+	message = strings.TrimSuffix(strings.TrimSpace(message), ".")
+	first, rest, _ := strings.Cut(message, " ")
+	if len(first) > 1 && first[1:] == strings.ToLower(first[1:]) {
+		first = strings.ToLower(first)
+	}
+	return strings.TrimSpace(first + " " + rest)
+}
+
+// Step is one part of the way to Ready.
+type Step struct {
+	// Condition that it is the way to.
+	Condition string
+	// Doing and Done name it in progress and after it.
+	Doing, Done string
+}
+
+// Steps are the way of this session to Ready, in the usual order. The target
+// is named as the user names it.
+func (s State) Steps(target string) []Step {
+	steps := []Step{
+		{v1alpha1.ConditionStandInReady, "starting the stand-in", "the stand-in runs"},
+		{v1alpha1.ConditionReady, "getting ready", "ready"},
+	}
+	if s.Session.Spec.Takeover == v1alpha1.TakeoverScaleDown {
+		replicas := ""
+		if record := s.Session.Status.Record; record != nil {
+			replicas = fmt.Sprintf(" (%d replicas to put back)", record.Replicas)
+		}
+		steps = []Step{
+			{v1alpha1.ConditionClaimed, "claiming " + target, "claimed " + target + replicas},
+			steps[0],
+			{v1alpha1.ConditionHeld, "scaling " + target + " to 0", target + " is held at 0"},
+			{v1alpha1.ConditionReady, "getting ready", "no pod of " + target + " runs any more"},
+		}
+	}
+	return steps
+}
+
+// Waits is what the session waits for, in the operator's words; empty when
+// there is nothing to say.
+func (s State) Waits(condition string) string {
+	if s.Unreachable != nil {
+		return fmt.Sprintf("the API server cannot be reached (%v)", s.Unreachable)
+	}
+	if message := s.Message(condition); message != "" {
+		return message
+	}
+	return s.Message(v1alpha1.ConditionReady)
+}

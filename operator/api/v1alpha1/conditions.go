@@ -1,0 +1,105 @@
+package v1alpha1
+
+// The conditions of a Session. Each is Unknown until the operator came to it.
+const (
+	// ConditionRecorded is True when the replicas to put back are in the
+	// status, written before anything was done to the workload.
+	ConditionRecorded = "Recorded"
+	// ConditionClaimed is True while the workload bears this session's
+	// annotation, the second copy of the memory and the lock.
+	ConditionClaimed = "Claimed"
+	// ConditionStandInReady is True while the agent in the stand-in runs.
+	ConditionStandInReady = "StandInReady"
+	// ConditionHeld is True while this session keeps the workload at zero.
+	ConditionHeld = "Held"
+	// ConditionReady is True while the remote side takes no message and the
+	// stand-in is there to be used.
+	ConditionReady = "Ready"
+	// ConditionRestored is True when the workload is as it was before the
+	// session, and False with a reason while that is being done.
+	ConditionRestored = "Restored"
+	// ConditionHoldBroken is True when a pod of the held workload ran although
+	// it was held; the message names it and who wrote the number.
+	ConditionHoldBroken = "HoldBroken"
+)
+
+// Reasons of conditions. A reason never changes its meaning.
+const (
+	// ReasonPending: not come to yet.
+	ReasonPending = "Pending"
+	// ReasonDone: as asked.
+	ReasonDone = "Done"
+	// ReasonNotNeeded: this takeover has no such step.
+	ReasonNotNeeded = "NotNeeded"
+	// ReasonTargetNotFound: no object of that name (final).
+	ReasonTargetNotFound = "TargetNotFound"
+	// ReasonTargetReplaced: the object of that name has another UID (final
+	// before the hold).
+	ReasonTargetReplaced = "TargetReplaced"
+	// ReasonTargetControlled: the target is itself controlled by something
+	// else, which the message names (final).
+	ReasonTargetControlled = "TargetControlled"
+	// ReasonTargetUnsupported: this kind cannot be held (final).
+	ReasonTargetUnsupported = "TargetUnsupported"
+	// ReasonContainerNotFound: the pods have no such container (final).
+	ReasonContainerNotFound = "ContainerNotFound"
+	// ReasonHeldByAnother: another session has claimed the workload; the
+	// message names its owner and since when (final).
+	ReasonHeldByAnother = "HeldByAnother"
+	// ReasonRecordUnreadable: the memory on the workload cannot be read.
+	ReasonRecordUnreadable = "RecordUnreadable"
+	// ReasonPolicyMissing: the admission policies that make the operator safe
+	// are not installed (final).
+	ReasonPolicyMissing = "PolicyMissing"
+	// ReasonRolloutInProgress: waiting for the workload's rollout to end.
+	ReasonRolloutInProgress = "RolloutInProgress"
+	// ReasonStandInRefused: the API server refused the stand-in, by quota,
+	// Pod Security or another admission (final).
+	ReasonStandInRefused = "StandInRefused"
+	// ReasonStandInPending: the stand-in is not running yet; the message has
+	// the scheduler's or the kubelet's own reason.
+	ReasonStandInPending = "StandInPending"
+	// ReasonStandInLost: the stand-in went; another is being made.
+	ReasonStandInLost = "StandInLost"
+	// ReasonStandInEnding: waiting for the stand-in's containers to end before
+	// the workload is put back.
+	ReasonStandInEnding = "StandInEnding"
+	// ReasonPodRan: a pod of the held workload ran.
+	ReasonPodRan = "PodRan"
+	// ReasonOldPodsRunning: waiting for the pods of the workload to end; the
+	// message names them.
+	ReasonOldPodsRunning = "OldPodsRunning"
+	// ReasonOldPodUnconfirmed: a pod of the workload is gone or unreachable
+	// without proof that its containers ended; the message names it.
+	ReasonOldPodUnconfirmed = "OldPodUnconfirmed"
+	// ReasonSetupDeadlineExceeded: it did not become Ready in time; the
+	// message has the reason of the step that it was waiting for (final).
+	ReasonSetupDeadlineExceeded = "SetupDeadlineExceeded"
+	// ReasonLeaseExpired: the owner's machine was not heard of (final).
+	ReasonLeaseExpired = "LeaseExpired"
+	// ReasonMaxDurationReached: the session's time is over (final).
+	ReasonMaxDurationReached = "MaxDurationReached"
+	// ReasonEnding: the session was deleted and is being undone.
+	ReasonEnding = "Ending"
+	// ReasonRestoring: the workload is being put back.
+	ReasonRestoring = "Restoring"
+	// ReasonRestored: the workload is as it was.
+	ReasonRestored = "Restored"
+	// ReasonWorkloadGone: the workload was deleted; there is nothing to put
+	// back.
+	ReasonWorkloadGone = "WorkloadGone"
+)
+
+// Names that both sides and the chart know.
+const (
+	// Finalizer is on a Session only while something of it is held.
+	Finalizer = "understudy.dev/restore"
+	// ClaimAnnotation on a held workload is one JSON value: see the operator's
+	// claim.
+	ClaimAnnotation = "understudy.dev/claim"
+	// SessionLabel on everything that is made for a session bears its name.
+	SessionLabel = "understudy.dev/session"
+	// AgentPort is the port on the stand-in's loopback that the agent listens
+	// on, unless the target's own containers use it.
+	AgentPort = 7447
+)

@@ -1,0 +1,319 @@
+package v1alpha1
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Takeover says how the target is kept from consuming while a session runs.
+// +kubebuilder:validation:Enum=Copy;ScaleDown
+type Takeover string
+
+const (
+	// TakeoverCopy makes a stand-in and leaves the target as it is.
+	TakeoverCopy Takeover = "Copy"
+	// TakeoverScaleDown makes a stand-in and holds the target at zero replicas.
+	TakeoverScaleDown Takeover = "ScaleDown"
+)
+
+// Defaults and bounds of the durations in a SessionSpec.
+const (
+	DefaultLeaseDuration = 60 * time.Second
+	MinLeaseDuration     = 5 * time.Second
+	MaxLeaseDuration     = time.Hour
+	DefaultSetupDuration = 2 * time.Minute
+)
+
+// Session is one developer's run of a local process in the place of a remote
+// workload. Its spec never changes; what became of it is in its conditions.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=sessions,singular=session,shortName=us,categories=understudy
+// +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.standIns,statuspath=.status.standIns,selectorpath=.status.selector
+// +kubebuilder:printcolumn:name="Target",type=string,JSONPath=`.spec.target.name`
+// +kubebuilder:printcolumn:name="Takeover",type=string,JSONPath=`.spec.takeover`
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.owner.username`
+// +kubebuilder:printcolumn:name="Host",type=string,JSONPath=`.spec.owner.hostname`,priority=1
+// +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.record.replicas`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="a session's name has at most 52 characters, so that the names of its pods fit"
+type Session struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   SessionSpec   `json:"spec"`
+	Status SessionStatus `json:"status,omitempty"`
+}
+
+// SessionList is a list of Sessions.
+// +kubebuilder:object:root=true
+type SessionList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Session `json:"items"`
+}
+
+// SessionSpec is what the developer asked for. It is immutable as a whole.
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a session's spec cannot be changed: end the session and start another"
+type SessionSpec struct {
+	// Target is the object that will really be held, as the command line tool
+	// resolved it.
+	Target Target `json:"target"`
+
+	// Takeover says how the target is kept from consuming.
+	Takeover Takeover `json:"takeover"`
+
+	// Owner is who runs the session. Admission lets it through only if the
+	// username is the caller's own.
+	Owner Owner `json:"owner"`
+
+	// ClientKey is the public key that the owner's end of the tunnel proves to
+	// have: PKIX, ASN.1 DER, in base64. The agent accepts no other.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=344
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]+={0,2}$`
+	ClientKey string `json:"clientKey"`
+
+	// LeaseDurationSeconds is how long the session lives on without a renewal
+	// of its Lease, in seconds.
+	// +kubebuilder:default=60
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	LeaseDurationSeconds int32 `json:"leaseDurationSeconds,omitempty"`
+
+	// SetupDeadlineSeconds is how long it may take to become Ready, in
+	// seconds. Once the target is held it is counted from the hold, and the
+	// longest grace period of the old pods is added. After it everything is
+	// rolled back.
+	// +kubebuilder:default=120
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=3600
+	// +optional
+	SetupDeadlineSeconds int32 `json:"setupDeadlineSeconds,omitempty"`
+
+	// MaxDurationSeconds ends the session that many seconds after its
+	// creation, whoever still renews it; 0 is no limit.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=2592000
+	// +optional
+	MaxDurationSeconds int32 `json:"maxDurationSeconds,omitempty"`
+
+	// ShareTraffic makes the stand-in of a copy without scale-down ready, so
+	// that it takes its share of the Services' traffic.
+	// +optional
+	ShareTraffic bool `json:"shareTraffic,omitempty"`
+
+	// ExcludeContainers are the containers of the target that the stand-in
+	// goes without; "*" is every one but the target container.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	ExcludeContainers []string `json:"excludeContainers,omitempty"`
+
+	// ExcludeInitContainers are the init containers that the stand-in goes
+	// without; "*" is every one. Native sidecars count as containers.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	ExcludeInitContainers []string `json:"excludeInitContainers,omitempty"`
+
+	// ListenPorts are ports that may be opened on the stand-in beside those
+	// that the container declares, its probes use or a Service targets.
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
+	// +listType=set
+	// +optional
+	ListenPorts []int32 `json:"listenPorts,omitempty"`
+
+	// ListenAll lets every port be opened.
+	// +optional
+	ListenAll bool `json:"listenAll,omitempty"`
+
+	// StandIns is always 1. It is here for the scale subresource, which the
+	// disruption controller reads.
+	// +kubebuilder:default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1
+	// +optional
+	StandIns int32 `json:"standIns,omitempty"`
+}
+
+// Target names one object and one container of its pods.
+type Target struct {
+	// Group is the API group; empty for the core group.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Group string `json:"group"`
+	// Resource is the lower-case plural, as in "deployments".
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Resource string `json:"resource"`
+	// Name of the object, in the Session's own namespace.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// UID of the object when the session was asked for. An object of the same
+	// name and another UID is not the one that was meant.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	UID types.UID `json:"uid"`
+	// Container is the container whose place is taken.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Container string `json:"container"`
+}
+
+// Owner is who runs a session, and where.
+type Owner struct {
+	// Username as the API server knows it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Username string `json:"username"`
+	// Hostname of the developer's machine, for other people to read.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Hostname string `json:"hostname,omitempty"`
+}
+
+// SessionStatus is what the operator did and saw.
+type SessionStatus struct {
+	// ObservedGeneration is the generation that the status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions are the state of the session: see the condition types.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Record is what the workload was before the session touched it. It is
+	// written, and acknowledged, before anything is done to the workload.
+	// +optional
+	Record *Record `json:"record,omitempty"`
+
+	// Agent is where the owner's end of the tunnel finds the agent.
+	// +optional
+	Agent *Agent `json:"agent,omitempty"`
+
+	// HeldAt is when the workload was brought to zero; the setup deadline
+	// counts from here.
+	// +optional
+	HeldAt *metav1.MicroTime `json:"heldAt,omitempty"`
+
+	// OldPods are the pods of the workload that had not been proved ended when
+	// last looked at. They are noted before the hold, so that one that vanishes
+	// without a trace is still asked for.
+	// +listType=atomic
+	// +optional
+	OldPods []OldPod `json:"oldPods,omitempty"`
+
+	// ReadyAt is when the session became Ready for the first time.
+	// +optional
+	ReadyAt *metav1.MicroTime `json:"readyAt,omitempty"`
+
+	// Silence is what the operator has seen of the Lease's renewals.
+	// +optional
+	Silence *Silence `json:"silence,omitempty"`
+
+	// StandIns is how many stand-in pods run: 0 or 1.
+	// +optional
+	StandIns int32 `json:"standIns,omitempty"`
+
+	// Selector selects the stand-in pods, for the scale subresource.
+	// +optional
+	Selector string `json:"selector,omitempty"`
+}
+
+// Record is the memory of one workload, enough to put it back.
+type Record struct {
+	// UID of the workload that was recorded.
+	UID types.UID `json:"uid"`
+	// Replicas to put back. Somebody's new number during the session takes
+	// the place of the first one.
+	// +kubebuilder:validation:Minimum=0
+	Replicas int32 `json:"replicas"`
+	// ReplicaOwners are the entries of metadata.managedFields that owned the
+	// replica count, to be given back with the number.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	ReplicaOwners []FieldOwner `json:"replicaOwners,omitempty"`
+	// ChangedBy is the field manager that last changed the number during the
+	// session; empty when the number is the one from before it.
+	// +optional
+	ChangedBy string `json:"changedBy,omitempty"`
+}
+
+// OldPod is one pod of a held workload whose target container has not been
+// proved ended.
+type OldPod struct {
+	Name string    `json:"name"`
+	UID  types.UID `json:"uid"`
+	// NodeName is empty for a pod that was never bound to a node.
+	// +optional
+	NodeName string `json:"nodeName,omitempty"`
+	// GraceSeconds is how long the pod may take to end.
+	// +optional
+	GraceSeconds int64 `json:"graceSeconds,omitempty"`
+	// Unconfirmed is why the pod cannot be taken for ended although it is gone;
+	// empty while it can be looked at. Once set it stays.
+	// +optional
+	Unconfirmed string `json:"unconfirmed,omitempty"`
+}
+
+// FieldOwner identifies one entry of metadata.managedFields.
+type FieldOwner struct {
+	// Manager is the field manager's name; it may be empty.
+	// +kubebuilder:validation:MaxLength=1024
+	Manager string `json:"manager"`
+	// Operation is Apply or Update.
+	Operation metav1.ManagedFieldsOperationType `json:"operation"`
+	// APIVersion that the entry's fields are written in.
+	APIVersion string `json:"apiVersion"`
+	// Subresource through which the entry was written, "" or "scale".
+	// +optional
+	Subresource string `json:"subresource,omitempty"`
+	// Time of the entry.
+	// +optional
+	Time *metav1.Time `json:"time,omitempty"`
+}
+
+// Agent is one incarnation of the program at the far end of the tunnel.
+type Agent struct {
+	// Incarnation counts the stand-ins of this session, from 1.
+	Incarnation int32 `json:"incarnation"`
+	// PodName is the stand-in's name, known before the pod is made.
+	PodName string `json:"podName"`
+	// PodUID is the stand-in's UID once it exists.
+	// +optional
+	PodUID types.UID `json:"podUID,omitempty"`
+	// NodeName is where the stand-in was seen; whether a stand-in that vanished
+	// has ended can only be asked of that node.
+	// +optional
+	NodeName string `json:"nodeName,omitempty"`
+	// Port that the agent listens on, on the pod's loopback.
+	Port int32 `json:"port"`
+	// CertificateFingerprint is the SHA-256 of the agent's public key (PKIX,
+	// DER), in lower-case hex.
+	CertificateFingerprint string `json:"certificateFingerprint"`
+}
+
+// Silence is how long the Lease has not been renewed, as counted by the
+// operator's own clock while its own reads of the Lease succeeded.
+type Silence struct {
+	// LeaseResourceVersion is the last version of the Lease that was seen.
+	LeaseResourceVersion string `json:"leaseResourceVersion,omitempty"`
+	// Counted is the silence since that version was first seen.
+	Counted metav1.Duration `json:"counted"`
+}

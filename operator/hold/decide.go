@@ -1,0 +1,257 @@
+package hold
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// ClaimState is what the annotation on a workload is to one session.
+type ClaimState int
+
+const (
+	// ClaimNone: there is none, or one that was copied from another object.
+	ClaimNone ClaimState = iota
+	// ClaimOurs: this session's.
+	ClaimOurs
+	// ClaimForeign: another session's, on this very object.
+	ClaimForeign
+	// ClaimDamaged: it cannot be read.
+	ClaimDamaged
+)
+
+// Observed is what was read of a workload at one moment.
+type Observed struct {
+	UID      types.UID
+	Replicas int32
+	// Claim is set for ClaimOurs and ClaimForeign.
+	Claim Claim
+	State ClaimState
+	// Damage is why the claim cannot be read, for ClaimDamaged.
+	Damage error
+	// Annotated says that there is an annotation, whatever it is worth.
+	Annotated bool
+	// Owners of the number of replicas apart from ourselves.
+	Owners []v1alpha1.FieldOwner
+	// OwnNumber says that our own entry owns the number.
+	OwnNumber bool
+	// OwnEntry says that there is an entry of ours, as there is while our claim
+	// is on it: the managed fields were not reset by anybody.
+	OwnEntry bool
+}
+
+// Observe looks at a workload with the eyes of a session.
+func Observe(w Workload, object client.Object, session types.UID) Observed {
+	o := Observed{
+		UID:       object.GetUID(),
+		Replicas:  w.Inspect(object).Replicas,
+		Owners:    ReplicaOwners(object.GetManagedFields()),
+		OwnNumber: OwnsReplicas(object.GetManagedFields()),
+		OwnEntry:  OwnsAnything(object.GetManagedFields()),
+	}
+	var value string
+	if value, o.Annotated = object.GetAnnotations()[v1alpha1.ClaimAnnotation]; !o.Annotated {
+		return o
+	}
+	claim, err := ParseClaim(value)
+	switch {
+	case err != nil:
+		o.State, o.Damage = ClaimDamaged, err
+	case claim.Workload != o.UID:
+		o.State = ClaimNone
+	case claim.Session == session:
+		o.State, o.Claim = ClaimOurs, claim
+	default:
+		o.State, o.Claim = ClaimForeign, claim
+	}
+	return o
+}
+
+// Free says what stands between a session and a workload that it wants.
+type Free int
+
+const (
+	// FreeToTake: nothing does; a claim that is there means nothing any more.
+	FreeToTake Free = iota
+	// FreeAfterRestore: a session that is gone left the workload at zero; it is
+	// to be put back first, for its number is in the claim and nowhere else.
+	FreeAfterRestore
+	// HeldByAnother: another session lives.
+	HeldByAnother
+	// FreeUnknown: the claim cannot be read and the workload is at zero, so
+	// that nobody knows what it should be.
+	FreeUnknown
+)
+
+// DecideFree decides whether a workload may be claimed. alive says that the
+// session of a foreign claim exists and has not put the workload back.
+func DecideFree(o Observed, alive bool) Free {
+	switch {
+	case o.State == ClaimForeign && alive:
+		return HeldByAnother
+	case o.State == ClaimForeign && o.Replicas == 0:
+		return FreeAfterRestore
+	case o.State == ClaimDamaged && o.Replicas == 0:
+		return FreeUnknown
+	}
+	return FreeToTake
+}
+
+// Progress is how far a session has come with the object of its record.
+type Progress int
+
+const (
+	// NotBegun: nothing but the claim was written to it.
+	NotBegun Progress = iota
+	// Begun: it was noted that it is about to be brought to zero.
+	Begun
+	// Held: it was brought to zero.
+	Held
+)
+
+// Remember is the record that a session ought to have of what it sees, and
+// whether that differs from the one it has. A zero is ours once the hold was
+// begun, unless somebody else asked for it too; any other number on a held
+// object is somebody's new wish, and the one to put back from now on.
+func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1.Record, bool) {
+	held := progress == Held
+	fresh := &v1alpha1.Record{UID: o.UID, Replicas: o.Replicas, ReplicaOwners: o.Owners}
+	switch {
+	case (record == nil || record.UID != o.UID) && o.State == ClaimOurs && o.Replicas == 0:
+		// The status lost what the claim still knows.
+		fresh.Replicas = o.Claim.Replicas
+		return fresh, true
+	case record == nil || record.UID != o.UID:
+		return fresh, true
+	case o.Replicas == 0 && (held || (progress == Begun && o.State == ClaimOurs)):
+		by := wishedZero(record, o)
+		if by == "" {
+			// Our zero.
+			return record, false
+		}
+		fresh.ChangedBy = by
+		return fresh, true
+	case !held && o.Replicas == record.Replicas && SameOwners(o.Owners, record.ReplicaOwners):
+		return record, false
+	case !held:
+		fresh.ChangedBy = record.ChangedBy
+		return fresh, true
+	case byAutoscaler(o.Owners) || (o.OwnNumber && len(o.Owners) == 0):
+		// Nobody's wish: an autoscaler that has not noticed, or our own writing.
+		return record, false
+	}
+	fresh.ChangedBy = orUnknown(Writer(o.Owners))
+	if fresh.Replicas == record.Replicas && fresh.ChangedBy == record.ChangedBy && SameOwners(fresh.ReplicaOwners, record.ReplicaOwners) {
+		return record, false
+	}
+	return fresh, true
+}
+
+// wishedZero names who asked for zero replicas of an object that is at our
+// zero; empty is nobody, or somebody who left no trace. There are two traces. A
+// manager owns the number that did not when it was recorded: who applies a zero
+// on the server's side becomes an owner. And those who owned it, and have got
+// that back, own it no longer: another number went over it, and then a zero by
+// way of the scale subresource, which makes its writer no owner.
+func wishedZero(record *v1alpha1.Record, o Observed) string {
+	if record.Replicas == 0 {
+		return ""
+	}
+	if len(o.Owners) == 0 && len(record.ReplicaOwners) > 0 && o.OwnEntry && !o.OwnNumber {
+		return orUnknown("")
+	}
+	var others []v1alpha1.FieldOwner
+	for _, owner := range o.Owners {
+		known := slices.ContainsFunc(record.ReplicaOwners, func(old v1alpha1.FieldOwner) bool { return sameOwner(old, owner) })
+		if !known && !slices.Contains(renamed, owner.Manager) {
+			others = append(others, owner)
+		}
+	}
+	if len(others) == 0 || byAutoscaler(others) {
+		return ""
+	}
+	return orUnknown(Writer(others))
+}
+
+// renamed are the names under which the API server sums up owners that it no
+// longer tells apart: the oldest of many, and all there were when the managed
+// fields were reset. They are no new owners.
+var renamed = []string{"ancient-changes", "before-first-apply"}
+
+func orUnknown(manager string) string {
+	if manager == "" {
+		return "unknown"
+	}
+	return manager
+}
+
+// byAutoscaler: of the controllers in kube-controller-manager only the
+// horizontal pod autoscaler writes through the scale subresource.
+func byAutoscaler(owners []v1alpha1.FieldOwner) bool {
+	return len(owners) > 0 && !slices.ContainsFunc(owners, func(o v1alpha1.FieldOwner) bool {
+		return o.Manager != "kube-controller-manager" || o.Subresource != "scale" || o.Operation != metav1.ManagedFieldsOperationUpdate
+	})
+}
+
+// Keeps says whether the workload is as a hold with this record wants it.
+func Keeps(record *v1alpha1.Record, o Observed) bool {
+	return o.UID == record.UID && o.Replicas == 0 && o.State == ClaimOurs && o.Claim.Replicas == record.Replicas
+}
+
+// Return is what is to be done to put a workload back.
+type Return int
+
+const (
+	// ReturnNothing: it bears nothing of ours.
+	ReturnNothing Return = iota
+	// ReturnNumber: write the number and take the claim away.
+	ReturnNumber
+	// ReturnClaim: take the claim away; the number is somebody else's.
+	ReturnClaim
+)
+
+// DecideReturn decides how to put a workload back. held says that the session
+// noted that it was about to bring it to zero. Only our own zero is replaced:
+// it is ours if our claim is on it, or if the claim was stripped off but nobody
+// else has become an owner of the number.
+func DecideReturn(record *v1alpha1.Record, o Observed, held bool) Return {
+	if record == nil || o.UID != record.UID {
+		return ReturnNothing
+	}
+	switch o.State {
+	case ClaimOurs:
+		if o.Replicas == 0 && held && wishedZero(record, o) == "" {
+			return ReturnNumber
+		}
+		return ReturnClaim
+	case ClaimNone, ClaimDamaged:
+		ours := o.OwnNumber || SameOwners(o.Owners, record.ReplicaOwners)
+		if held && o.Replicas == 0 && record.Replicas != 0 && ours {
+			return ReturnNumber
+		}
+		if o.Annotated {
+			return ReturnClaim
+		}
+	case ClaimForeign:
+	}
+	return ReturnNothing
+}
+
+// DecideSweep decides what to do with a workload whose claim belongs to no
+// living session. Its only memory is the claim: one that cannot be read, on a
+// workload at zero, is left for a person to look at.
+func DecideSweep(o Observed) (Return, error) {
+	switch {
+	case !o.Annotated:
+		return ReturnNothing, nil
+	case o.State == ClaimDamaged && o.Replicas == 0:
+		return ReturnNothing, o.Damage
+	case o.State == ClaimForeign && o.Replicas == 0 && o.Claim.Replicas != 0:
+		return ReturnNumber, nil
+	}
+	return ReturnClaim, nil
+}

@@ -1,0 +1,174 @@
+package hold
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+func owner(manager string) v1alpha1.FieldOwner {
+	return v1alpha1.FieldOwner{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1"}
+}
+
+var (
+	team     = []v1alpha1.FieldOwner{owner("team")}
+	stranger = []v1alpha1.FieldOwner{owner("stranger")}
+	both     = []v1alpha1.FieldOwner{owner("team"), owner("stranger")}
+	hpa      = []v1alpha1.FieldOwner{{Manager: "kube-controller-manager", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
+	damaged  = Observed{UID: "w-1", State: ClaimDamaged, Annotated: true, Damage: ErrClaimUnreadable, Owners: team}
+)
+
+func seen(replicas int32, state ClaimState, owners []v1alpha1.FieldOwner) Observed {
+	o := Observed{UID: "w-1", Replicas: replicas, State: state, Owners: owners, Annotated: state != ClaimNone}
+	if o.Annotated {
+		o.Claim = Claim{Workload: "w-1", Session: "s-1", Name: "alice-1", Owner: "alice", Replicas: 3}
+	}
+	return o
+}
+
+func TestDecideFree(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen  Observed
+		alive bool
+		want  Free
+	}{
+		"no claim":                             {seen(3, ClaimNone, team), false, FreeToTake},
+		"no claim, at zero":                    {seen(0, ClaimNone, team), false, FreeToTake},
+		"our own":                              {seen(3, ClaimOurs, team), false, FreeToTake},
+		"another's, alive, held":               {seen(0, ClaimForeign, team), true, HeldByAnother},
+		"another's, alive, not yet held":       {seen(3, ClaimForeign, team), true, HeldByAnother},
+		"another's, gone, left at zero":        {seen(0, ClaimForeign, team), false, FreeAfterRestore},
+		"another's, gone, somebody scaled":     {seen(3, ClaimForeign, team), false, FreeToTake},
+		"unreadable, at zero":                  {damaged, false, FreeUnknown},
+		"unreadable, but it has its number on": {Observed{UID: "w-1", Replicas: 3, State: ClaimDamaged, Annotated: true}, false, FreeToTake},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := DecideFree(c.seen, c.alive); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestRemember(t *testing.T) {
+	three := &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: team}
+	for name, c := range map[string]struct {
+		record *v1alpha1.Record
+		seen   Observed
+		at     Progress
+		want   *v1alpha1.Record
+	}{
+		"first":                                            {nil, seen(3, ClaimNone, team), NotBegun, three},
+		"first, at zero":                                   {nil, seen(0, ClaimNone, team), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: team}},
+		"first, nobody owns the number":                    {nil, seen(1, ClaimNone, nil), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 1}},
+		"the status lost it, the claim has it":             {nil, seen(0, ClaimOurs, team), NotBegun, three},
+		"again":                                            {three, seen(3, ClaimOurs, team), NotBegun, three},
+		"changed between record and hold":                  {three, seen(5, ClaimOurs, stranger), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 5, ReplicaOwners: stranger}},
+		"our zero, before it was noted":                    {three, seen(0, ClaimOurs, nil), Begun, three},
+		"our zero":                                         {three, seen(0, ClaimOurs, team), Held, three},
+		"our zero, the claim stripped off":                 {three, seen(0, ClaimNone, team), Held, three},
+		"our zero, the claim damaged":                      {three, damaged, Held, three},
+		"somebody's number":                                {three, seen(5, ClaimOurs, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 5, ReplicaOwners: stranger, ChangedBy: "stranger"}},
+		"somebody's number, claim gone too":                {three, seen(5, ClaimNone, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 5, ReplicaOwners: stranger, ChangedBy: "stranger"}},
+		"the same number, by somebody":                     {three, seen(3, ClaimOurs, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: stranger, ChangedBy: "stranger"}},
+		"a number without a trace":                         {three, seen(5, ClaimOurs, nil), Held, &v1alpha1.Record{UID: "w-1", Replicas: 5, ChangedBy: "unknown"}},
+		"the autoscaler's":                                 {three, seen(5, ClaimOurs, hpa), Held, three},
+		"our own":                                          {three, Observed{UID: "w-1", Replicas: 3, State: ClaimOurs, OwnNumber: true}, Held, three},
+		"somebody's zero after the claim, before the hold": {three, seen(0, ClaimOurs, stranger), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger}},
+		"the owner's zero before the hold":                 {three, seen(0, ClaimOurs, team), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: team}},
+		"somebody asks for zero too":                       {three, seen(0, ClaimOurs, both), Held, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: both, ChangedBy: "stranger"}},
+		"somebody asks for zero, the hold not yet noted":   {three, seen(0, ClaimOurs, stranger), Begun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger, ChangedBy: "stranger"}},
+		"the autoscaler's zero":                            {three, seen(0, ClaimOurs, hpa), Held, three},
+		"a zero by way of another number":                  {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true}, Held, &v1alpha1.Record{UID: "w-1", ChangedBy: "unknown"}},
+		"the managed fields were reset":                    {three, Observed{UID: "w-1", State: ClaimOurs}, Held, three},
+		"ownership not yet given back":                     {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, OwnNumber: true}, Held, three},
+		"all owners summed up as one":                      {three, seen(0, ClaimOurs, []v1alpha1.FieldOwner{owner("before-first-apply")}), Held, three},
+		"owners summed up by the API server":               {three, seen(0, ClaimOurs, []v1alpha1.FieldOwner{owner("ancient-changes")}), Held, three},
+		"made anew":                                        {&v1alpha1.Record{UID: "w-0", Replicas: 9}, seen(3, ClaimNone, team), Held, three},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, changed := Remember(c.record, c.seen, c.at)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if want := !cmp.Equal(c.record, got); changed != want {
+				t.Errorf("changed is %v, want %v", changed, want)
+			}
+			// A crash after the save finds nothing more to save. An object that was
+			// made anew is no longer held, one that is at zero with our claim is:
+			// that is saved with its record.
+			at := c.at
+			switch {
+			case c.record == nil && c.seen.State == ClaimOurs:
+				at = Begun
+			case c.record != nil && c.record.UID != got.UID:
+				at = NotBegun
+			}
+			if again, changed := Remember(got, c.seen, at); changed {
+				t.Errorf("a second look changes the record again: %+v", again)
+			}
+		})
+	}
+}
+
+func TestDecideReturn(t *testing.T) {
+	three := &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: team}
+	for name, c := range map[string]struct {
+		record *v1alpha1.Record
+		seen   Observed
+		held   bool
+		want   Return
+	}{
+		"held":                      {three, seen(0, ClaimOurs, team), true, ReturnNumber},
+		"held, the record was zero": {&v1alpha1.Record{UID: "w-1"}, seen(0, ClaimOurs, team), true, ReturnNumber},
+		"somebody asked for zero at the last moment":   {three, seen(0, ClaimOurs, both), true, ReturnClaim},
+		"claimed, the hold never begun":                {three, seen(3, ClaimOurs, team), false, ReturnClaim},
+		"claimed at zero, never held":                  {three, seen(0, ClaimOurs, stranger), false, ReturnClaim},
+		"hold begun, the patch never made":             {three, seen(3, ClaimOurs, team), true, ReturnClaim},
+		"somebody scaled at the last moment":           {three, seen(5, ClaimOurs, stranger), true, ReturnClaim},
+		"the claim stripped off":                       {three, seen(0, ClaimNone, team), true, ReturnNumber},
+		"the claim stripped off before ownership back": {three, Observed{UID: "w-1", OwnNumber: true}, true, ReturnNumber},
+		"restored before, then somebody's zero":        {three, seen(0, ClaimNone, stranger), true, ReturnNothing},
+		"restored before":                              {three, seen(3, ClaimNone, team), true, ReturnNothing},
+		"zero restored before":                         {&v1alpha1.Record{UID: "w-1", ReplicaOwners: team}, seen(0, ClaimNone, team), true, ReturnNothing},
+		"claim damaged, the status remembers":          {three, damaged, true, ReturnNumber},
+		"claim damaged, number is on":                  {three, Observed{UID: "w-1", Replicas: 3, State: ClaimDamaged, Annotated: true}, true, ReturnClaim},
+		"claimed by another":                           {three, seen(0, ClaimForeign, team), true, ReturnNothing},
+		"other object":                                 {&v1alpha1.Record{UID: "w-0", Replicas: 3}, seen(0, ClaimNone, team), true, ReturnNothing},
+		"nothing recorded":                             {nil, seen(0, ClaimNone, team), false, ReturnNothing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := DecideReturn(c.record, c.seen, c.held); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestDecideSweep(t *testing.T) {
+	copied := seen(0, ClaimNone, team)
+	copied.Annotated = true
+	for name, c := range map[string]struct {
+		seen Observed
+		want Return
+		err  error
+	}{
+		"left at zero":                   {seen(0, ClaimForeign, team), ReturnNumber, nil},
+		"somebody scaled":                {seen(2, ClaimForeign, team), ReturnClaim, nil},
+		"another object's claim, copied": {copied, ReturnClaim, nil},
+		"unreadable at zero":             {damaged, ReturnNothing, ErrClaimUnreadable},
+		"unreadable with a number":       {Observed{UID: "w-1", Replicas: 3, State: ClaimDamaged, Annotated: true}, ReturnClaim, nil},
+		"nothing there":                  {seen(3, ClaimNone, team), ReturnNothing, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := DecideSweep(c.seen)
+			if got != c.want || !errors.Is(err, c.err) {
+				t.Errorf("got %v, %v, want %v, %v", got, err, c.want, c.err)
+			}
+		})
+	}
+}

@@ -1,0 +1,210 @@
+package hold
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// replicasPath is where every kind with a number of replicas has it, in the
+// notation of managedFields.
+var replicasPath = []string{"f:spec", "f:replicas"}
+
+var claimPath = []string{"f:metadata", "f:annotations", "f:" + v1alpha1.ClaimAnnotation}
+
+// ReplicaOwners are the entries that own the number of replicas, without our
+// own. None is normal: the number may be a default that nobody asked for.
+func ReplicaOwners(fields []metav1.ManagedFieldsEntry) []v1alpha1.FieldOwner {
+	var owners []v1alpha1.FieldOwner
+	for _, entry := range fields {
+		if entry.Manager != FieldManager && owns(entry, replicasPath) {
+			owners = append(owners, ownerOf(entry))
+		}
+	}
+	return owners
+}
+
+// OwnsReplicas says whether our own entry owns the number of replicas.
+func OwnsReplicas(fields []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(fields, func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == FieldManager && owns(e, replicasPath)
+	})
+}
+
+// OwnsAnything says whether there is an entry of ours at all.
+func OwnsAnything(fields []metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(fields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == FieldManager })
+}
+
+// Writer names the manager that wrote the number last, of those that own it;
+// empty when nobody else than we does.
+func Writer(owners []v1alpha1.FieldOwner) string {
+	var last *v1alpha1.FieldOwner
+	for i := range owners {
+		if last == nil || (owners[i].Time != nil && (last.Time == nil || last.Time.Before(owners[i].Time))) {
+			last = &owners[i]
+		}
+	}
+	if last == nil {
+		return ""
+	}
+	return last.Manager
+}
+
+// SameOwners compares everything but the times.
+func SameOwners(a, b []v1alpha1.FieldOwner) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for _, x := range a {
+		if !slices.ContainsFunc(b, func(y v1alpha1.FieldOwner) bool { return sameOwner(x, y) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func sameOwner(a, b v1alpha1.FieldOwner) bool {
+	return a.Manager == b.Manager && a.Operation == b.Operation && a.APIVersion == b.APIVersion && a.Subresource == b.Subresource
+}
+
+func ownerOf(entry metav1.ManagedFieldsEntry) v1alpha1.FieldOwner {
+	return v1alpha1.FieldOwner{Manager: entry.Manager, Operation: entry.Operation, APIVersion: entry.APIVersion, Subresource: entry.Subresource, Time: entry.Time}
+}
+
+// GiveBack is the managedFields with the number of replicas owned by the given
+// owners again and no longer by us. Our entry keeps the claim while keepClaim;
+// else, and when nothing else is in it, it goes. An owner whose entry is gone
+// (it owned nothing but the number) gets it again, with the time that it had.
+// changed is false when there is nothing to do.
+func GiveBack(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner, keepClaim bool) (given []metav1.ManagedFieldsEntry, changed bool, err error) {
+	left := slices.Clone(owners)
+	for _, entry := range fields {
+		before := entry.FieldsV1
+		tree, err := parseFields(entry)
+		if err != nil {
+			return nil, false, err
+		}
+		if entry.Manager == FieldManager {
+			remove(tree, replicasPath)
+			if !keepClaim {
+				remove(tree, claimPath)
+			}
+			if len(tree) == 0 {
+				changed = true
+				continue
+			}
+		} else if i := slices.IndexFunc(left, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, ownerOf(entry)) }); i >= 0 {
+			left = slices.Delete(left, i, i+1)
+			insert(tree, replicasPath)
+		}
+		if entry.FieldsV1, err = writeFields(tree); err != nil {
+			return nil, false, err
+		}
+		if before == nil || !equalJSON(before.Raw, entry.FieldsV1.Raw) {
+			changed = true
+		} else {
+			entry.FieldsV1 = before
+		}
+		given = append(given, entry)
+	}
+	for _, owner := range left {
+		tree := map[string]any{}
+		insert(tree, replicasPath)
+		raw, err := writeFields(tree)
+		if err != nil {
+			return nil, false, err
+		}
+		given = append(given, metav1.ManagedFieldsEntry{
+			Manager: owner.Manager, Operation: owner.Operation, APIVersion: owner.APIVersion, Subresource: owner.Subresource,
+			Time: owner.Time, FieldsType: "FieldsV1", FieldsV1: raw,
+		})
+		changed = true
+	}
+	return given, changed, nil
+}
+
+func owns(entry metav1.ManagedFieldsEntry, path []string) bool {
+	tree, err := parseFields(entry)
+	if err != nil {
+		// The API server wrote it; what it cannot say it does not say.
+		return false
+	}
+	for i, key := range path {
+		next, ok := tree[key]
+		if !ok {
+			return false
+		}
+		if i == len(path)-1 {
+			return true
+		}
+		if tree, ok = next.(map[string]any); !ok {
+			return false
+		}
+	}
+	return false
+}
+
+func parseFields(entry metav1.ManagedFieldsEntry) (map[string]any, error) {
+	tree := map[string]any{}
+	if entry.FieldsV1 == nil || len(entry.FieldsV1.Raw) == 0 {
+		return tree, nil
+	}
+	if err := json.Unmarshal(entry.FieldsV1.Raw, &tree); err != nil {
+		return nil, fmt.Errorf("reading the managed fields of %q: %w", entry.Manager, err)
+	}
+	return tree, nil
+}
+
+func writeFields(tree map[string]any) (*metav1.FieldsV1, error) {
+	raw, err := json.Marshal(tree)
+	if err != nil {
+		return nil, fmt.Errorf("writing managed fields: %w", err)
+	}
+	return &metav1.FieldsV1{Raw: raw}, nil
+}
+
+func insert(tree map[string]any, path []string) {
+	for _, key := range path {
+		next, ok := tree[key].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			tree[key] = next
+		}
+		tree = next
+	}
+}
+
+// remove takes the path out, and every parent that holds nothing but the mark
+// of its own existence (".") afterwards: whoever made the map for one key
+// owned it for that key alone.
+func remove(tree map[string]any, path []string) {
+	child, ok := tree[path[0]].(map[string]any)
+	if !ok {
+		return
+	}
+	if len(path) > 1 {
+		before := len(child)
+		remove(child, path[1:])
+		_, marked := child["."]
+		if len(child) == before || len(child) > 1 || (len(child) == 1 && !marked) {
+			return
+		}
+	}
+	delete(tree, path[0])
+}
+
+func equalJSON(a, b []byte) bool {
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return bytes.Equal(a, b)
+	}
+	xa, errA := json.Marshal(x)
+	yb, errB := json.Marshal(y)
+	return errA == nil && errB == nil && bytes.Equal(xa, yb)
+}

@@ -1,0 +1,129 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// agentMargin is added to the lease before a stand-in that nobody can see is
+// taken for silent.
+const agentMargin = 15 * time.Second
+
+// unready says first of all that the session is over: whoever relies on it
+// must stop before anything is taken from under them.
+func unready(ctx context.Context, v *visit) (bool, error) {
+	if !v.final() {
+		ready := v.condition(v1alpha1.ConditionReady)
+		if ready.Status != metav1.ConditionFalse || ready.Reason != v1alpha1.ReasonEnding {
+			v.over(v1alpha1.ReasonEnding, "The session was ended and is being undone.")
+			v.event(corev1.EventTypeNormal, v1alpha1.ReasonEnding, "End", "The session was ended.")
+		}
+	}
+	return true, v.save(ctx)
+}
+
+// dismiss deletes the stand-in and waits until its agent is seen to have
+// ended: the local process behind it must have lost the queue before the
+// workload has it back.
+//
+// A stand-in on a node that nobody hears of may run on. The agent closes
+// everything by itself once it has not heard from its owner for as long as the
+// lease is, and nobody reaches it through a node that is cut off; so after the
+// lease and a margin it is safe to go on, and waiting longer would leave the
+// workload held for ever.
+func dismiss(ctx context.Context, v *visit) (bool, error) {
+	if v.is(v1alpha1.ConditionRestored) {
+		return true, nil
+	}
+	var pods corev1.PodList
+	if err := v.Live.List(ctx, &pods, client.InNamespace(v.session.Namespace), client.MatchingLabels{v1alpha1.SessionLabel: v.session.Name}); err != nil {
+		return false, fmt.Errorf("listing the stand-ins: %w", err)
+	}
+	container := v.session.Spec.Target.Container
+	var left []string
+	present := map[types.UID]bool{}
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if !v.madeIt(pod) {
+			continue
+		}
+		present[pod.UID] = true
+		if pod.DeletionTimestamp.IsZero() {
+			if err := v.deletePod(ctx, pod, pod.UID); err != nil {
+				return false, err
+			}
+		}
+		if pod.Spec.NodeName != "" && !hold.Ended(pod, container) && !stopped(pod, container) {
+			left = append(left, pod.Name)
+		}
+	}
+	if agent := v.status().Agent; agent != nil && agent.NodeName != "" && !present[agent.PodUID] && v.status().StandIns > 0 {
+		node, err := v.node(ctx, agent.NodeName)
+		if err != nil {
+			return false, err
+		}
+		if node != hold.NodeReady {
+			left = append(left, agent.PodName+" (gone, but its node "+agent.NodeName+" is not Ready)")
+		}
+	}
+	if len(left) > 0 {
+		silentAt := v.condition(v1alpha1.ConditionReady).LastTransitionTime.Add(v.leaseDuration() + agentMargin)
+		if wait := silentAt.Sub(v.now()); wait > 0 {
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, "Waiting for the stand-in to end: "+named(left, ", ")+".")
+			v.again(min(wait, lookAtNodes))
+			return false, nil
+		}
+		v.event(corev1.EventTypeWarning, "StandInUnconfirmed", "End", "The stand-in was not seen to end; its agent has closed by itself: "+named(left, ", ")+".")
+	}
+	v.status().StandIns = 0
+	v.set(v1alpha1.ConditionStandInReady, metav1.ConditionFalse, v1alpha1.ReasonEnding, "The session was ended.")
+	return true, nil
+}
+
+// madeIt says whether a pod is this session's stand-in. Who deletes a session
+// with its dependents orphaned takes the owner off, and then a ReplicaSet whose
+// selector matches may adopt the pod.
+func (v *visit) madeIt(pod *corev1.Pod) bool {
+	agent := v.status().Agent
+	return metav1.IsControlledBy(pod, v.session) ||
+		agent != nil && agent.PodUID == pod.UID ||
+		metav1.GetControllerOf(pod) == nil && strings.HasPrefix(pod.Name, v.session.Name+"-standin-")
+}
+
+// stopped says that the agent's container has terminated in a pod that is
+// being deleted, where the kubelet starts nothing again. Unlike an old pod's
+// container an agent that were started once more would read nothing by itself.
+func stopped(pod *corev1.Pod, container string) bool {
+	if pod.DeletionTimestamp.IsZero() {
+		return false
+	}
+	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
+		for _, status := range statuses {
+			if status.Name == container {
+				return status.State.Terminated != nil
+			}
+		}
+	}
+	return false
+}
+
+func (v *visit) deletePod(ctx context.Context, pod *corev1.Pod, uid types.UID) error {
+	var opts []client.DeleteOption
+	if uid != "" {
+		opts = append(opts, client.Preconditions{UID: &uid})
+	}
+	if err := v.Writer.Delete(ctx, pod.DeepCopy(), opts...); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting the stand-in %s: %w", pod.Name, err)
+	}
+	return nil
+}

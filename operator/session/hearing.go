@@ -1,0 +1,145 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// probeEvery is how often the operator reads from the API server to know that
+// it could have heard a renewal; a gap between two successful reads that is
+// longer than maxGap is time in which it was deaf.
+const (
+	probeEvery = time.Second
+	maxGap     = 3 * time.Second
+)
+
+// Hearing counts how long each session's owner has been silent, by the
+// operator's own clock and only while the operator could have heard: while its
+// own reads succeed. So neither an API server that is down nor an operator
+// that was stopped for a while makes a session look dead.
+type Hearing struct {
+	// Live is what is read from.
+	Live client.Reader
+	// Now is the clock; nil is time.Now. Only differences are used.
+	Now func() time.Time
+
+	mu     sync.Mutex
+	lastOK time.Time
+	up     time.Duration
+	heard  map[types.NamespacedName]heard
+}
+
+// heard is the last renewal of one session.
+type heard struct {
+	session types.UID
+	version string
+	at      time.Duration // on the clock that counts only while reads succeed
+	before  time.Duration // silence that was counted before that, by an earlier operator
+}
+
+func (h *Hearing) now() time.Time {
+	if h.Now != nil {
+		return h.Now()
+	}
+	return time.Now()
+}
+
+// NeedLeaderElection is asked by the manager: who does not lead does not count.
+func (h *Hearing) NeedLeaderElection() bool { return true }
+
+// Start reads every second until ctx ends.
+func (h *Hearing) Start(ctx context.Context) error {
+	ticker := time.NewTicker(probeEvery)
+	defer ticker.Stop()
+	for {
+		h.probe(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (h *Hearing) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, maxGap)
+	defer cancel()
+	// A quorum read of what matters: an API server without its store answers
+	// health checks, but not this.
+	var sessions v1alpha1.SessionList
+	if err := h.Live.List(ctx, &sessions, client.Limit(1)); err == nil {
+		h.readOK()
+	}
+}
+
+// readOK notes that a read has just succeeded.
+func (h *Hearing) readOK() {
+	now := h.now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if gap := now.Sub(h.lastOK); !h.lastOK.IsZero() && gap > 0 && gap <= maxGap {
+		h.up += gap
+	}
+	h.lastOK = now
+}
+
+// Heard notes a version of a session's Lease. A version that was not seen
+// before is a renewal; the first one after a start goes on from the silence
+// that an earlier operator counted for that very version.
+func (h *Hearing) Heard(key types.NamespacedName, session types.UID, version string, counted *v1alpha1.Silence) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, ok := h.heard[key]
+	if ok && last.session == session && last.version == version {
+		return
+	}
+	if h.heard == nil {
+		h.heard = map[types.NamespacedName]heard{}
+	}
+	fresh := heard{session: session, version: version, at: h.up}
+	if (!ok || last.session != session) && counted != nil && counted.LeaseResourceVersion == version {
+		fresh.before = counted.Counted.Duration
+	}
+	h.heard[key] = fresh
+}
+
+// Silence is how long nothing was heard of a session.
+func (h *Hearing) Silence(key types.NamespacedName) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last, ok := h.heard[key]
+	if !ok {
+		return 0
+	}
+	return last.before + h.up - last.at
+}
+
+// Uptime is how long this operator has been able to hear.
+func (h *Hearing) Uptime() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.up
+}
+
+// Forget drops a session that is gone.
+func (h *Hearing) Forget(key types.NamespacedName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.heard, key)
+}
+
+// Renewed notes a renewal that a watch showed, of a session that is known.
+func (h *Hearing) Renewed(key types.NamespacedName, session types.UID, version string) {
+	h.mu.Lock()
+	_, known := h.heard[key]
+	h.mu.Unlock()
+	if known {
+		h.Heard(key, session, version, nil)
+	}
+}

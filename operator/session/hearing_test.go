@@ -1,0 +1,82 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// What happens in one second of a session's life.
+const (
+	reads   = 'r' // the operator's read succeeds
+	fails   = 'f' // the API server does not answer
+	renewal = 'n' // a read succeeds, and the owner has renewed
+)
+
+func TestSilence(t *testing.T) {
+	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
+	for name, c := range map[string]struct {
+		life string
+		want time.Duration
+	}{
+		"never renewed":                      {"rrrrr", 5 * time.Second},
+		"renewed":                            {"rrrrnrr", 2 * time.Second},
+		"one read lost":                      {"rrrfrr", 6 * time.Second},
+		"an outage is not counted":           {"rrffffffffffrr", 3 * time.Second},
+		"an outage with a renewal behind it": {"rrffffffffffnrr", 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			now := time.Unix(1000, 0)
+			h := &Hearing{Now: func() time.Time { return now }}
+			version := 1
+			h.readOK()
+			h.Heard(key, "s-1", string(rune('0'+version)), nil)
+			for _, second := range c.life {
+				now = now.Add(time.Second)
+				if second == fails {
+					continue
+				}
+				h.readOK()
+				if second == renewal {
+					version++
+				}
+				h.Heard(key, "s-1", string(rune('0'+version)), nil)
+			}
+			if got := h.Silence(key); got != c.want {
+				t.Errorf("silent for %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestSilenceGoesOnAfterARestart(t *testing.T) {
+	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
+	counted := &v1alpha1.Silence{LeaseResourceVersion: "7", Counted: metav1.Duration{Duration: 40 * time.Second}}
+	for name, c := range map[string]struct {
+		version string
+		want    time.Duration
+	}{
+		"the same version":   {"7", 40 * time.Second},
+		"renewed in between": {"8", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &Hearing{Now: func() time.Time { return time.Unix(1000, 0) }}
+			h.Heard(key, "s-1", c.version, counted)
+			if got := h.Silence(key); got != c.want {
+				t.Errorf("silent for %s, want %s", got, c.want)
+			}
+		})
+	}
+	t.Run("another session of the same name", func(t *testing.T) {
+		h := &Hearing{Now: func() time.Time { return time.Unix(1000, 0) }}
+		h.Heard(key, "s-1", "7", counted)
+		h.Heard(key, "s-2", "7", nil)
+		if got := h.Silence(key); got != 0 {
+			t.Errorf("silent for %s, want 0", got)
+		}
+	})
+}

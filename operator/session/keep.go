@@ -1,0 +1,122 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// keep brings a workload to zero whose hold was begun, as often as somebody
+// else scales it. The record of their number was saved by the record step.
+func keep(ctx context.Context, v *visit) (bool, error) {
+	if !v.scalesDown() || v.status().HeldAt == nil {
+		return true, nil
+	}
+	if v.object == nil {
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonWorkloadGone, "The workload was deleted; one of the same name would be brought to zero.")
+		return true, nil
+	}
+	return true, v.zero(ctx)
+}
+
+// zero writes what the hold wants of the workload, and gives the field
+// ownership back at once, not only at the end: who applies the workload during
+// the session must meet no conflict either.
+func (v *visit) zero(ctx context.Context) error {
+	held := v.is(v1alpha1.ConditionHeld)
+	if !hold.Keeps(v.status().Record, v.seen) {
+		object, by := v.object, hold.Writer(v.seen.Owners)
+		found, stripped := v.seen.Replicas, v.seen.State != hold.ClaimOurs
+		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim()); err != nil {
+			return err
+		}
+		v.see(object)
+		// Else only the claim had to be brought up to date.
+		if held && (found != 0 || stripped) {
+			v.Metrics.reasserted()
+			what := fmt.Sprintf("%s had set %d replicas", orUnknown(by), found)
+			if found == 0 && stripped {
+				what = "the claim had been taken off"
+			}
+			v.eventOnBoth(corev1.EventTypeWarning, "HoldReasserted", "Hold", "Brought to zero again: "+what+".")
+		}
+	}
+	if !held {
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("The workload is kept at zero; %d replicas will be put back.", v.status().Record.Replicas))
+		v.set(v1alpha1.ConditionClaimed, metav1.ConditionTrue, v1alpha1.ReasonDone, "The workload bears this session's claim.")
+		v.eventOnBoth(corev1.EventTypeNormal, "Held", "Hold", fmt.Sprintf("Brought to zero replicas; %d will be put back.", v.status().Record.Replicas))
+		v.Metrics.held()
+		// The gate that keeps others' pods from starting goes by this.
+		if err := v.save(ctx); err != nil {
+			return err
+		}
+	}
+	return v.giveBack(ctx, true)
+}
+
+// giveBack is done again and again until it is seen to be done: the workload's
+// own controller writes its status at the same time.
+func (v *visit) giveBack(ctx context.Context, keepClaim bool) error {
+	var owners []v1alpha1.FieldOwner
+	if v.seen.OwnNumber {
+		owners = v.status().Record.ReplicaOwners
+	} else if keepClaim {
+		return nil
+	}
+	object := v.object
+	changed, err := v.holder().GiveBack(ctx, object, owners, keepClaim)
+	if err != nil {
+		return err
+	}
+	if changed {
+		v.see(object)
+	}
+	return nil
+}
+
+// take begins the hold once the stand-in runs.
+func take(ctx context.Context, v *visit) (bool, error) {
+	if !v.scalesDown() || v.status().HeldAt != nil {
+		return true, nil
+	}
+	if v.object == nil {
+		return false, final(v1alpha1.ReasonTargetNotFound, "the target was deleted before it was held")
+	}
+	if rollout := v.kind.Inspect(v.object).Rollout; rollout != "" {
+		v.waiting(v1alpha1.ReasonRolloutInProgress, "Waiting for the workload's rollout to end: "+rollout+".")
+		return false, nil
+	}
+	v.Pods.Ensure(v.key(), v.session.Namespace, v.kind.Inspect(v.object).Selector)
+	pods, err := v.kind.Pods(ctx, v.Live, v.object)
+	if err != nil {
+		return false, err
+	}
+	// Beside those that are noted already, of a workload that was made anew.
+	for i := range pods {
+		noted := slices.ContainsFunc(v.status().OldPods, func(o v1alpha1.OldPod) bool { return o.UID == pods[i].UID })
+		if !noted && !hold.Ended(&pods[i], v.session.Spec.Target.Container) {
+			v.status().OldPods = append(v.status().OldPods, hold.Note(&pods[i]))
+		}
+	}
+	now := metav1.NewMicroTime(v.now())
+	v.status().HeldAt = &now
+	v.waiting(v1alpha1.ReasonOldPodsRunning, "Waiting for the workload's pods to end.")
+	if err := v.save(ctx); err != nil {
+		return false, err
+	}
+	return true, v.zero(ctx)
+}
+
+func orUnknown(manager string) string {
+	if strings.TrimSpace(manager) == "" {
+		return "an unknown writer"
+	}
+	return manager
+}

@@ -1,0 +1,108 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// lease makes the Lease that the owner renews, and ends the session when that
+// was not done for as long as the lease is.
+func lease(ctx context.Context, v *visit) (bool, error) {
+	current := &coordinationv1.Lease{}
+	err := v.Live.Get(ctx, v.key(), current)
+	if apierrors.IsNotFound(err) {
+		current = v.newLease()
+		err = v.Writer.Create(ctx, current, client.FieldOwner(hold.FieldManager))
+	}
+	if err != nil {
+		return false, fmt.Errorf("keeping the lease: %w", err)
+	}
+	if !metav1.IsControlledBy(current, v.session) {
+		return v.notOurs(ctx, current, "Lease")
+	}
+	v.Hearing.readOK()
+	v.Hearing.Heard(v.key(), v.session.UID, current.ResourceVersion, v.status().Silence)
+	silence := v.Hearing.Silence(v.key())
+	if silence >= v.leaseDuration() {
+		return false, expired(v.leaseDuration())
+	}
+	v.countSilence(current.ResourceVersion, silence)
+	return true, nil
+}
+
+// countSilence keeps in the status what was counted. Renewals come often, so
+// in the long run nothing is written; but an operator that has just started
+// may be one that crashes all the time, and writes every step down.
+func (v *visit) countSilence(version string, silence time.Duration) {
+	duration := v.leaseDuration()
+	every := max(duration/20, time.Second)
+	counted := time.Duration(0)
+	if s := v.status().Silence; s != nil && s.LeaseResourceVersion == version {
+		counted = s.Counted.Duration
+	}
+	if v.Hearing.Uptime() >= duration && silence < duration/2 {
+		v.again(duration/2 - silence)
+		return
+	}
+	if silence-counted >= every {
+		v.status().Silence = &v1alpha1.Silence{LeaseResourceVersion: version, Counted: metav1.Duration{Duration: silence}}
+		counted = silence
+	}
+	// The clock of silence moves with each successful read, a second apart.
+	v.again(min(duration-silence, max(counted+every-silence, every/2)))
+}
+
+func (v *visit) newLease() *coordinationv1.Lease {
+	return &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: v.session.Name, Namespace: v.session.Namespace,
+			Labels:          map[string]string{v1alpha1.SessionLabel: v.session.Name},
+			OwnerReferences: []metav1.OwnerReference{v.ownerReference()},
+		},
+		Spec: coordinationv1.LeaseSpec{LeaseDurationSeconds: ptr.To(int32(v.leaseDuration() / time.Second))},
+	}
+}
+
+// ownerReference makes the garbage collector take away what was made for the
+// session, and keeps controllers from adopting it.
+func (v *visit) ownerReference() metav1.OwnerReference {
+	return metav1.OwnerReference{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session", Name: v.session.Name, UID: v.session.UID,
+		Controller: ptr.To(true),
+	}
+}
+
+// notOurs clears what an earlier session of the same name left, before the
+// garbage collector comes to it. What is somebody else's is left alone.
+func (v *visit) notOurs(ctx context.Context, object client.Object, what string) (bool, error) {
+	owner := metav1.GetControllerOf(object)
+	if owner == nil || owner.Kind != "Session" || owner.Name != v.session.Name {
+		return false, final(v1alpha1.ReasonStandInRefused, "there is a %s %s already that is not this session's", what, object.GetName())
+	}
+	uid := object.GetUID()
+	if err := v.Writer.Delete(ctx, object, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return false, fmt.Errorf("deleting the %s of an earlier session: %w", what, err)
+	}
+	v.again(settleEvery)
+	return false, nil
+}
+
+// leaseOwner finds the session of a Lease that the watch showed.
+func leaseOwner(lease client.Object) (types.NamespacedName, types.UID, bool) {
+	owner := metav1.GetControllerOf(lease)
+	if owner == nil || owner.Kind != "Session" {
+		return types.NamespacedName{}, "", false
+	}
+	return types.NamespacedName{Namespace: lease.GetNamespace(), Name: owner.Name}, owner.UID, true
+}

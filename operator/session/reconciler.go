@@ -1,0 +1,217 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// Delivery says how the agent's program gets into stand-ins.
+type Delivery string
+
+const (
+	// DeliveryAuto is an image volume where the API server takes it, else an
+	// init container.
+	DeliveryAuto  Delivery = "auto"
+	DeliveryImage Delivery = "image"
+	DeliveryInit  Delivery = "init"
+)
+
+// DefaultKeepFinal is how long a session that ended by itself is kept.
+const DefaultKeepFinal = 10 * time.Minute
+
+// Agent says what stand-ins run.
+type Agent struct {
+	// Image reference of the agent; required.
+	Image string
+	// PullPolicy of that image; empty leaves it to the API server.
+	PullPolicy corev1.PullPolicy
+	// Delivery; empty is DeliveryAuto.
+	Delivery Delivery
+}
+
+// Reconciler brings Sessions to what they ask for, and workloads back to what
+// they were.
+type Reconciler struct {
+	// Live reads from the API server, never from a cache.
+	Live client.Reader
+	// Writer writes to it.
+	Writer client.Client
+	// Events on the Session and on its workload.
+	Events events.EventRecorder
+	// Kinds of workloads that can be held; nil is all that are known.
+	Kinds hold.Kinds
+	// Agent is what stand-ins run.
+	Agent Agent
+	// PolicyName is the name of the ValidatingAdmissionPolicy, and of its
+	// binding, without which nothing is done.
+	PolicyName string
+	// PolicyLag is how long after its creation that policy counts as not yet in
+	// force; 0 is 3 s.
+	PolicyLag time.Duration
+	// KeepFinal is how long a session that ended by itself is kept, so that its
+	// owner and other people can read why; 0 is DefaultKeepFinal.
+	KeepFinal time.Duration
+	// Hearing counts the silence of the sessions' owners.
+	Hearing *Hearing
+	// Pods watches the pods of workloads that are being brought to zero.
+	Pods *PodWatches
+	// Metrics that are counted; nil counts into nowhere.
+	Metrics *Metrics
+	// Now is the operator's own clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// step is one part of the work. proceed is false when it waits for something,
+// which it has then said in a condition and asked to be woken for.
+type step struct {
+	name string
+	do   func(context.Context, *visit) (proceed bool, err error)
+}
+
+var setUp = []step{
+	{"limits", limits},
+	{"policy", policy},
+	{"resolve", resolve},
+	{"enlist", enlist},
+	{"record", record},
+	{"claim", claim},
+	{"keep", keep},
+	{"lease", lease},
+	{"stand-in", standIn},
+	{"take", take},
+	{"old pods", oldPods},
+	{"ready", ready},
+}
+
+var undo = []step{
+	{"unready", unready},
+	{"dismiss", dismiss},
+	{"restore", restore},
+	{"retire", retire},
+}
+
+// finalError ends a session: what is wrong will not heal by trying again.
+type finalError struct {
+	reason  string
+	message string
+}
+
+func (e *finalError) Error() string { return e.reason + ": " + e.message }
+
+func final(reason, format string, args ...any) error {
+	return &finalError{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// finalReasons of the Ready condition end a session for good.
+var finalReasons = map[string]bool{
+	v1alpha1.ReasonTargetNotFound:        true,
+	v1alpha1.ReasonTargetReplaced:        true,
+	v1alpha1.ReasonTargetControlled:      true,
+	v1alpha1.ReasonTargetUnsupported:     true,
+	v1alpha1.ReasonContainerNotFound:     true,
+	v1alpha1.ReasonHeldByAnother:         true,
+	v1alpha1.ReasonRecordUnreadable:      true,
+	v1alpha1.ReasonPolicyMissing:         true,
+	v1alpha1.ReasonStandInRefused:        true,
+	v1alpha1.ReasonSetupDeadlineExceeded: true,
+	v1alpha1.ReasonLeaseExpired:          true,
+	v1alpha1.ReasonMaxDurationReached:    true,
+}
+
+// Reconcile implements reconcile.Reconciler.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	session := &v1alpha1.Session{}
+	if err := r.Live.Get(ctx, request.NamespacedName, session); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(request.NamespacedName)
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("reading session %s: %w", request, err)
+	}
+	v := newVisit(r, session)
+	err := v.run(ctx)
+	if saveErr := v.save(ctx); err == nil {
+		err = saveErr
+	}
+	switch {
+	case err == nil:
+		return reconcile.Result{RequeueAfter: v.next}, nil
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && v.gone:
+		// Somebody else wrote in between: look again, at once.
+		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+func (v *visit) run(ctx context.Context) error {
+	if !v.ending() {
+		err := v.walk(ctx, setUp)
+		var end *finalError
+		if !errors.As(err, &end) {
+			return err
+		}
+		log.FromContext(ctx).Info("session ends", "reason", end.reason, "message", end.message)
+		v.conclude(end)
+	}
+	return v.walk(ctx, undo)
+}
+
+func (v *visit) walk(ctx context.Context, steps []step) error {
+	for _, s := range steps {
+		proceed, err := s.do(log.IntoContext(ctx, log.FromContext(ctx).WithValues("step", s.name)), v)
+		if err != nil {
+			var end *finalError
+			if errors.As(err, &end) {
+				return err
+			}
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		if !proceed {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) forget(key client.ObjectKey) {
+	r.Pods.Stop(key)
+	r.Hearing.Forget(key)
+	r.Metrics.forget(key)
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+func (r *Reconciler) kinds() hold.Kinds {
+	if r.Kinds != nil {
+		return r.Kinds
+	}
+	return hold.AllKinds()
+}
+
+func (r *Reconciler) keepFinal() time.Duration {
+	if r.KeepFinal > 0 {
+		return r.KeepFinal
+	}
+	return DefaultKeepFinal
+}
+
+func (r *Reconciler) holder() hold.Holder {
+	return hold.Holder{API: hold.API{Reader: r.Live, Writer: r.Writer}}
+}

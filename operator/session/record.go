@@ -1,0 +1,69 @@
+package session
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// record writes down what to put back, and has it acknowledged before any
+// later step writes to the workload. Somebody's new number goes through here
+// too before it is brought to zero again.
+func record(ctx context.Context, v *visit) (bool, error) {
+	if !v.scalesDown() {
+		for _, c := range []string{v1alpha1.ConditionRecorded, v1alpha1.ConditionClaimed, v1alpha1.ConditionHeld} {
+			v.set(c, metav1.ConditionFalse, v1alpha1.ReasonNotNeeded, "The target is left as it is.")
+		}
+		return true, nil
+	}
+	if v.object == nil {
+		return true, nil
+	}
+	if v.status().HeldAt == nil || v.status().Record == nil || v.status().Record.UID != v.seen.UID {
+		if proceed, err := free(ctx, v); !proceed || err != nil {
+			return proceed, err
+		}
+	}
+	old := v.status().Record
+	remembered, changed := hold.Remember(old, v.seen, v.progress())
+	if changed {
+		v.status().Record = remembered
+		if old == nil && v.seen.State == hold.ClaimOurs && v.seen.Replicas == 0 {
+			// The status was lost after the hold: it was begun.
+			now := metav1.NewMicroTime(v.now())
+			v.status().HeldAt = &now
+		}
+		v.noteChange(old, remembered)
+	}
+	v.set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("%d replicas are to be put back.", v.status().Record.Replicas))
+	return true, v.save(ctx)
+}
+
+// progress is how far the object of the record was brought.
+func (v *visit) progress() hold.Progress {
+	switch {
+	case v.is(v1alpha1.ConditionHeld):
+		return hold.Held
+	case v.status().HeldAt != nil:
+		return hold.Begun
+	}
+	return hold.NotBegun
+}
+
+func (v *visit) noteChange(old, now *v1alpha1.Record) {
+	switch {
+	case old == nil:
+	case old.UID != now.UID:
+		// A new object of the same name: whatever was held is gone with the old.
+		v.status().HeldAt = nil
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonPending, "The workload was deleted and made anew.")
+		v.eventOnBoth(corev1.EventTypeNormal, "WorkloadRecreated", "Hold", fmt.Sprintf("%s was made anew with %d replicas and is brought to zero again.", v.targetName(), now.Replicas))
+	case now.ChangedBy != "":
+		v.eventOnBoth(corev1.EventTypeNormal, "ReplicasRecorded", "Record", fmt.Sprintf("%s asked for %d replicas; they will be put back at the end.", now.ChangedBy, now.Replicas))
+	}
+}

@@ -1,0 +1,138 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+const (
+	// settleEvery is how often the workload's own controller is looked at.
+	settleEvery = 100 * time.Millisecond
+	// settleFor is how long it is waited for. The number is back by then; a
+	// controller that does not run must not keep a session from ending.
+	settleFor = 30 * time.Second
+	// conflictTries bounds how often one write is tried anew because the
+	// workload's controller wrote at the same time.
+	conflictTries = 10
+)
+
+// restore puts the workload back: no longer held, the number and the claim,
+// the field ownership, and the traces that its controller copied.
+func restore(ctx context.Context, v *visit) (bool, error) {
+	if v.is(v1alpha1.ConditionRestored) {
+		return true, nil
+	}
+	record := v.status().Record
+	if record == nil || !v.scalesDown() {
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded, "Nothing was done to the target.")
+		return true, nil
+	}
+	if err := v.look(ctx); err != nil {
+		var end *finalError
+		if errors.As(err, &end) {
+			return false, errors.New(end.message)
+		}
+		return false, err
+	}
+	if v.object == nil || v.seen.UID != record.UID {
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonWorkloadGone, "The workload was deleted.")
+		v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonWorkloadGone, "The workload was deleted.")
+		return true, v.restored(ctx, v1alpha1.ReasonWorkloadGone, "The workload was deleted; there is nothing to put back.")
+	}
+	if v.condition(v1alpha1.ConditionRestored).Reason != v1alpha1.ReasonRestoring {
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The workload is being put back.")
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The workload is being put back.")
+		// Before the number: the gate keeps pods from starting while Held.
+		if err := v.save(ctx); err != nil {
+			return false, err
+		}
+	}
+	if err := v.patiently(ctx, v.putBack); err != nil {
+		return false, err
+	}
+	if v.object == nil {
+		v.again(0)
+		return false, nil
+	}
+	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonRestored, "The claim was taken off.")
+	waiting, err := v.kind.Settle(ctx, v.holder().API, v.object)
+	if err != nil {
+		return false, err
+	}
+	since := v.condition(v1alpha1.ConditionHeld).LastTransitionTime
+	if waiting != "" && v.now().Sub(since.Time) < settleFor {
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The number is back; waiting for "+waiting+".")
+		v.again(settleEvery)
+		return false, nil
+	}
+	message := fmt.Sprintf("The workload has its %d replicas back.", v.seen.Replicas)
+	if waiting != "" {
+		message += " It was not seen to act on them: still waiting for " + waiting + "."
+	}
+	return true, v.restored(ctx, v1alpha1.ReasonRestored, message)
+}
+
+// putBack makes at most one write to the workload's number and one to its
+// field ownership, by what was just read.
+func (v *visit) putBack(ctx context.Context) error {
+	object := v.object
+	var err error
+	switch hold.DecideReturn(v.status().Record, v.seen, v.status().HeldAt != nil) {
+	case hold.ReturnNumber:
+		began := v.now()
+		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas); err == nil {
+			v.Metrics.restored(v.now().Sub(began))
+			v.eventOnBoth(corev1.EventTypeNormal, "Restored", "Restore", fmt.Sprintf("Put %d replicas back.", v.status().Record.Replicas))
+		}
+	case hold.ReturnClaim:
+		if err = v.holder().Drop(ctx, object); err == nil && v.status().HeldAt != nil {
+			v.eventOnBoth(corev1.EventTypeNormal, "Released", "Restore", fmt.Sprintf("Left the %d replicas that somebody else set.", v.seen.Replicas))
+		}
+	case hold.ReturnNothing:
+	}
+	if err != nil {
+		return err
+	}
+	v.see(object)
+	return v.giveBack(ctx, false)
+}
+
+// patiently tries again at once, on a fresh read, when somebody else wrote to
+// the workload in between: its controller does, just after the number is back.
+func (v *visit) patiently(ctx context.Context, do func(context.Context) error) error {
+	err := do(ctx)
+	for try := 1; try < conflictTries && apierrors.IsConflict(err); try++ {
+		if err := v.look(ctx); err != nil {
+			return err
+		}
+		if v.object == nil || v.seen.UID != v.status().Record.UID {
+			v.object = nil
+			return nil
+		}
+		err = do(ctx)
+	}
+	if apierrors.IsNotFound(err) {
+		v.object = nil
+		return nil
+	}
+	return err
+}
+
+func (v *visit) restored(ctx context.Context, reason, message string) error {
+	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, reason, message)
+	if v.is(v1alpha1.ConditionHeld) || v.condition(v1alpha1.ConditionHeld).Reason == v1alpha1.ReasonRestoring {
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, reason, message)
+	}
+	v.status().OldPods = nil
+	v.Pods.Stop(v.key())
+	return v.save(ctx)
+}

@@ -1,0 +1,125 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// workers is how many sessions are worked on at the same time.
+const workers = 16
+
+// retryFirst and retryMost bound the wait after a failed reconciliation.
+const (
+	retryFirst = 20 * time.Millisecond
+	retryMost  = 15 * time.Second
+)
+
+// AddTo adds the controllers of sessions and of left-over claims to a manager,
+// with everything that wakes them.
+func (r *Reconciler) AddTo(mgr manager.Manager) error {
+	for _, runnable := range []manager.Runnable{r.Hearing, r.Pods, &CopySweep{Live: r.Live, Writer: r.Writer}} {
+		if err := mgr.Add(runnable); err != nil {
+			return fmt.Errorf("adding %T: %w", runnable, err)
+		}
+	}
+	limiter := func() workqueue.TypedRateLimiter[reconcile.Request] {
+		return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retryFirst, retryMost)
+	}
+	sessions := builder.ControllerManagedBy(mgr).Named("session").
+		For(&v1alpha1.Session{}, builder.WithPredicates(askedFor)).
+		Owns(&corev1.Pod{}).
+		Watches(&coordinationv1.Lease{}, r.listen()).
+		WatchesRawSource(source.Channel(r.Pods.Wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Session]{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: limiter()})
+	for _, kind := range r.kinds() {
+		sessions = sessions.WatchesMetadata(kind.New(), r.wakeSessionsOf(mgr.GetCache(), kind))
+	}
+	if err := sessions.Complete(r); err != nil {
+		return fmt.Errorf("adding the controller of sessions: %w", err)
+	}
+	for _, kind := range r.kinds() {
+		sweeper := &Sweeper{Reconciler: r, Kind: kind}
+		claimed := predicate.NewPredicateFuncs(bearsOurs)
+		err := builder.ControllerManagedBy(mgr).Named("sweep-"+strings.ToLower(kind.Kind().Kind)).
+			For(kind.New(), builder.OnlyMetadata, builder.WithPredicates(claimed)).
+			Watches(&v1alpha1.Session{}, whenGone(kind)).
+			WithOptions(controller.Options{RateLimiter: limiter()}).
+			Complete(sweeper)
+		if err != nil {
+			return fmt.Errorf("adding the sweeper of %s: %w", kind.Resource(), err)
+		}
+	}
+	return nil
+}
+
+// askedFor lets through what others ask of a Session, which is no more than its
+// creation and deletion; what we write ourselves wakes nobody.
+var askedFor = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	return e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration() ||
+		e.ObjectOld.GetDeletionTimestamp().IsZero() != e.ObjectNew.GetDeletionTimestamp().IsZero()
+}}
+
+// listen notes renewals as they come. They wake nobody: a session asks to be
+// woken when it could have expired.
+func (r *Reconciler) listen() handler.EventHandler {
+	hear := func(object client.Object) {
+		if key, uid, ok := leaseOwner(object); ok {
+			r.Hearing.Renewed(key, uid, object.GetResourceVersion())
+		}
+	}
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, _ workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			hear(e.ObjectNew)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			if key, _, ok := leaseOwner(e.Object); ok {
+				queue.Add(reconcile.Request{NamespacedName: key})
+			}
+		},
+	}
+}
+
+// wakeSessionsOf wakes the sessions about a workload at any change of it: a
+// new number, a stripped claim, a status that speaks of pods, its end.
+func (r *Reconciler) wakeSessionsOf(reader client.Reader, kind hold.Workload) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
+		var sessions v1alpha1.SessionList
+		if err := reader.List(ctx, &sessions, client.InNamespace(object.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+			return nil
+		}
+		var requests []reconcile.Request
+		for _, key := range sessionsOf(sessions.Items, kind.Resource().Resource, object.GetName()) {
+			requests = append(requests, reconcile.Request{NamespacedName: key})
+		}
+		return requests
+	})
+}
+
+// whenGone looks at a session's workload once the session is no more.
+func whenGone(kind hold.Workload) handler.EventHandler {
+	return handler.Funcs{DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		session, ok := e.Object.(*v1alpha1.Session)
+		if ok && groupResource(session.Spec.Target) == kind.Resource() {
+			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: session.Namespace, Name: session.Spec.Target.Name}})
+		}
+	}}
+}

@@ -1,0 +1,290 @@
+package chart
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// TestTheOperatorsRightsSuffice follows a session with the real operator, run
+// with the chart's own arguments as the chart's own account, beside the
+// cluster's own deployment controllers. Nothing that it asks for may be
+// forbidden, by RBAC or by the policies.
+func TestTheOperatorsRightsSuffice(t *testing.T) {
+	s := installed(t)
+	defer s.controllers(t, "deployment-controller,replicaset-controller,garbage-collector-controller")()
+	said, stop := s.runOperator(t)
+	defer func() {
+		stop()
+		for line := range strings.Lines(said()) {
+			if strings.Contains(line, "forbidden") || strings.Contains(line, "denied") {
+				t.Errorf("the operator may not do all that it does: %s", line)
+			}
+		}
+		if t.Failed() {
+			t.Logf("the operator said:\n%s", said())
+		}
+	}()
+	ns := s.namespace(t, nil)
+	defer s.kubelet(t, ns)()
+	admin := s.as(t, "")
+	key := client.ObjectKey{Namespace: ns, Name: "worker"}
+
+	three := int32(3)
+	labels := map[string]string{"app": "worker"}
+	worker := &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &three, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "worker", Image: "worker"}}},
+			},
+		},
+	}
+	s.create(t, worker)
+	available := func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, key, worker)
+		return worker.Status.ObservedGeneration == worker.Generation && worker.Status.AvailableReplicas == *worker.Spec.Replicas &&
+			*worker.Spec.Replicas > 0, err
+	}
+	eventually(t, "three workers run", available)
+
+	asked := session(ns, "s", "jane")
+	asked.Spec.Target.UID = worker.UID
+	asked.Spec.LeaseDurationSeconds = 3600
+	if err := s.as(t, "jane", "system:masters").Create(t.Context(), asked); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session is ready", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(asked), asked)
+		return meta.IsStatusConditionTrue(asked.Status.Conditions, v1alpha1.ConditionReady), err
+	})
+	if n := s.workers(t, ns); n != 0 {
+		t.Errorf("%d workers run although the session is ready", n)
+	}
+
+	// A stranger's number starts no pod, and is what comes back.
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"replicas":4}}`))
+	check(t, s.as(t, "stranger", "system:masters").SubResource("scale").Patch(t.Context(), worker, patch), "")
+	eventually(t, "the operator has seen the stranger's number", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(asked), asked)
+		return asked.Status.Record.Replicas == 4, err
+	})
+	if n := s.workers(t, ns); n != 0 {
+		t.Errorf("%d workers run although the workload is held", n)
+	}
+
+	// The owner has what the session grants, and nothing beside it.
+	jane := s.as(t, "jane")
+	lease := &coordinationv1.Lease{}
+	check(t, jane.Get(t.Context(), client.ObjectKeyFromObject(asked), lease), "")
+	now := metav1.NowMicro()
+	lease.Spec.RenewTime = &now
+	check(t, jane.Update(t.Context(), lease), "")
+	check(t, jane.Get(t.Context(), key, worker), "forbidden")
+	check(t, s.as(t, "joan").Get(t.Context(), client.ObjectKeyFromObject(asked), lease), "forbidden")
+
+	check(t, jane.Delete(t.Context(), asked), "forbidden")
+	s.bind(t, ns, "jane", "ClusterRole", "understudy-user")
+	check(t, jane.Delete(t.Context(), asked), "")
+	eventually(t, "the session is gone", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(asked), &v1alpha1.Session{})
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
+	eventually(t, "the workers run again", available)
+	if *worker.Spec.Replicas != 4 || len(worker.Annotations[v1alpha1.ClaimAnnotation]) != 0 {
+		t.Errorf("the workload came back with %d replicas and annotations %v", *worker.Spec.Replicas, worker.Annotations)
+	}
+	s.nothingLeft(t, ns)
+
+	// A session whose owner is silent is ended by the operator itself.
+	silent := session(ns, "silent", "jane")
+	silent.Spec.Target.UID = worker.UID
+	silent.Spec.LeaseDurationSeconds = 5
+	if err := s.as(t, "jane", "system:masters").Create(t.Context(), silent); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the operator has ended the silent session", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(silent), silent)
+		return meta.IsStatusConditionTrue(silent.Status.Conditions, v1alpha1.ConditionRestored), err
+	})
+	if got := meta.FindStatusCondition(silent.Status.Conditions, v1alpha1.ConditionReady).Reason; got != v1alpha1.ReasonLeaseExpired {
+		t.Errorf("the silent session ended for the reason %s", got)
+	}
+	eventually(t, "the workers run again", available)
+	s.nothingLeft(t, ns)
+}
+
+// nothingLeft waits until nothing that was made for a session is there.
+func (s *server) nothingLeft(t *testing.T, ns string) {
+	t.Helper()
+	made := client.HasLabels{v1alpha1.SessionLabel}
+	for _, list := range []client.ObjectList{
+		&corev1.PodList{}, &corev1.SecretList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &coordinationv1.LeaseList{},
+	} {
+		eventually(t, "nothing is left", func(ctx context.Context) (bool, error) {
+			err := s.as(t, "").List(ctx, list, client.InNamespace(ns), made)
+			return meta.LenList(list) == 0, err
+		})
+	}
+}
+
+// workers counts the workload's pods that are there, running or not.
+func (s *server) workers(t *testing.T, ns string) int {
+	t.Helper()
+	var pods corev1.PodList
+	if err := s.as(t, "").List(t.Context(), &pods, client.InNamespace(ns), client.MatchingLabels{"app": "worker"}); err != nil {
+		t.Fatal(err)
+	}
+	return len(slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels[v1alpha1.SessionLabel] != "" }))
+}
+
+// runOperator builds and runs the operator with the arguments that the chart
+// gives it, and returns what it said so far and how to end it.
+func (s *server) runOperator(t *testing.T) (said func() string, stop func()) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "understudy-operator")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "understudy.dev/understudy/cmd/understudy-operator").CombinedOutput(); err != nil {
+		t.Fatalf("building the operator: %v\n%s", err, out)
+	}
+	k := kubeconfig(s.config)
+	k.AuthInfos["test"].Impersonate = operatorUser
+	k.AuthInfos["test"].ImpersonateGroups = []string{"system:serviceaccounts", "system:serviceaccounts:" + releaseNamespace, "system:authenticated"}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(k, file); err != nil {
+		t.Fatal(err)
+	}
+	o, err := render(t, modern...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The ports would be the machine's own here. The agent's image is never pulled.
+	args := append([]string{"--kubeconfig=" + file}, operator(t, o).Containers[0].Args...)
+	args = append(args, "--metrics-bind-address=0", "--health-probe-bind-address=0", "--log-level=debug")
+	for i := range args {
+		args[i] = strings.ReplaceAll(args[i], "$(POD_NAMESPACE)", releaseNamespace)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var log lockedBuffer
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		cancel()
+		t.Fatalf("starting the operator: %v", err)
+	}
+	return log.String, func() {
+		cancel()
+		_ = cmd.Wait()
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: releaseNamespace, Name: "understudy-operator"}}
+		if err := s.as(t, "").Delete(t.Context(), lease); client.IgnoreNotFound(err) != nil {
+			t.Errorf("deleting the operator's lease: %v", err)
+		}
+	}
+}
+
+// kubelet starts and ends the pods of a namespace as a node would, until the
+// function that it returns is called.
+func (s *server) kubelet(t *testing.T, ns string) func() {
+	t.Helper()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{GenerateName: "node-"}}
+	s.create(t, node)
+	c := s.as(t, "")
+	node.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	if err := c.Status().Update(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var ended sync.WaitGroup
+	ended.Go(func() {
+		events, err := c.Watch(ctx, &corev1.PodList{}, client.InNamespace(ns))
+		if err != nil {
+			t.Errorf("watching the pods of %s: %v", ns, err)
+			return
+		}
+		defer events.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case event, open := <-events.ResultChan():
+				if !open {
+					return
+				}
+				// A conflict is followed by the event of what it conflicted with.
+				if pod, isPod := event.Object.(*corev1.Pod); isPod && event.Type != "DELETED" {
+					err := movePod(ctx, c, node.Name, pod)
+					if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) && ctx.Err() == nil {
+						t.Errorf("moving pod %s on: %v", pod.Name, err)
+					}
+				}
+			}
+		}
+	})
+	return func() {
+		cancel()
+		ended.Wait()
+	}
+}
+
+// movePod moves a pod one step on in its life.
+func movePod(ctx context.Context, c client.Client, node string, pod *corev1.Pod) error {
+	set := func(phase corev1.PodPhase, ready corev1.ConditionStatus, state corev1.ContainerState) error {
+		pod.Status.Phase = phase
+		pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready, LastTransitionTime: metav1.Now()}}
+		pod.Status.ContainerStatuses = nil
+		for _, container := range pod.Spec.Containers {
+			pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
+				Name: container.Name, Image: container.Image, Ready: ready == corev1.ConditionTrue, State: state,
+			})
+		}
+		return c.Status().Update(ctx, pod)
+	}
+	switch {
+	case pod.Spec.NodeName == "":
+		return c.SubResource("binding").Create(ctx, pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: node}})
+	case pod.DeletionTimestamp.IsZero() && pod.Status.Phase != corev1.PodRunning:
+		return set(corev1.PodRunning, corev1.ConditionTrue, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}})
+	case !pod.DeletionTimestamp.IsZero() && pod.Status.Phase == corev1.PodRunning:
+		return set(corev1.PodSucceeded, corev1.ConditionFalse, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{FinishedAt: metav1.Now()}})
+	case !pod.DeletionTimestamp.IsZero():
+		return c.Delete(ctx, pod, client.GracePeriodSeconds(0), client.Preconditions{UID: &pod.UID})
+	}
+	return nil
+}
+
+// lockedBuffer may be read while a program writes to it.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}

@@ -1,0 +1,186 @@
+// Package image makes container images of a few static programs, without a
+// container engine and without a registry: an archive that containerd imports.
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+)
+
+// Spec says what is in an image.
+type Spec struct {
+	// Name is its full name with a tag, understudy.dev/agent:dev.
+	Name string
+	// Files maps absolute paths in the image to files outside. Permissions are
+	// taken over, so that a program stays one; the owner is root.
+	Files map[string]string
+	// Folders are absolute paths of folders that anybody may write to, as /tmp.
+	Folders []string
+	// Entrypoint and Command are as in a Dockerfile; without an entrypoint the
+	// image serves as an image volume only.
+	Entrypoint, Command []string
+	// User is UID or UID:GID, 65532 where it is empty.
+	User string
+	// Env is NAME=value.
+	Env []string
+	// WorkingDir is /, where it is empty.
+	WorkingDir string
+	Labels     map[string]string
+}
+
+// defaultUser is the unprivileged user of distroless images.
+const defaultUser = "65532"
+
+// Write makes the image as a docker-archive at file. The same input gives the
+// same bytes: nothing in it depends on when or where it was made.
+func Write(spec Spec, file string) error {
+	tag, err := name.NewTag(spec.Name, name.StrictValidation)
+	if err != nil {
+		return fmt.Errorf("making image: %w", err)
+	}
+	made, err := build(spec)
+	if err != nil {
+		return fmt.Errorf("making image %s: %w", spec.Name, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("making image %s: %w", spec.Name, err)
+	}
+	scratch, err := os.CreateTemp(filepath.Dir(file), ".image-")
+	if err != nil {
+		return fmt.Errorf("making image %s: %w", spec.Name, err)
+	}
+	defer os.Remove(scratch.Name())
+	if err := tarball.Write(tag, made, scratch); err != nil {
+		return fmt.Errorf("writing image %s: %w", spec.Name, err)
+	}
+	if err := scratch.Chmod(0o644); err != nil {
+		return fmt.Errorf("writing image %s: %w", spec.Name, err)
+	}
+	if err := scratch.Close(); err != nil {
+		return fmt.Errorf("writing image %s: %w", spec.Name, err)
+	}
+	if err := os.Rename(scratch.Name(), file); err != nil {
+		return fmt.Errorf("writing image %s: %w", spec.Name, err)
+	}
+	return nil
+}
+
+func build(spec Spec) (v1.Image, error) {
+	content, err := layer(spec)
+	if err != nil {
+		return nil, err
+	}
+	files, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(content)), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	made, err := mutate.AppendLayers(empty.Image, files)
+	if err != nil {
+		return nil, err
+	}
+	file, err := made.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture = "linux", runtime.GOARCH
+	file.Config = v1.Config{
+		Entrypoint: spec.Entrypoint,
+		Cmd:        spec.Command,
+		User:       spec.User,
+		Env:        append([]string{"PATH=/usr/local/bin:/usr/bin:/bin:/"}, spec.Env...),
+		WorkingDir: spec.WorkingDir,
+		Labels:     spec.Labels,
+	}
+	if file.Config.User == "" {
+		file.Config.User = defaultUser
+	}
+	if file.Config.WorkingDir == "" {
+		file.Config.WorkingDir = "/"
+	}
+	return mutate.ConfigFile(made, file)
+}
+
+// layer packs the files, every folder before what is in it.
+func layer(spec Spec) ([]byte, error) {
+	modes := map[string]int64{}
+	parents := func(of string) {
+		for folder := path.Dir(of); folder != "/"; folder = path.Dir(folder) {
+			if _, known := modes[folder]; !known {
+				modes[folder] = 0o755
+			}
+		}
+	}
+	for _, folder := range spec.Folders {
+		if !path.IsAbs(folder) {
+			return nil, fmt.Errorf("folder %q is not an absolute path", folder)
+		}
+		modes[path.Clean(folder)] = 0o1777
+		parents(path.Clean(folder))
+	}
+	files := map[string]string{}
+	for inside, outside := range spec.Files {
+		if !path.IsAbs(inside) {
+			return nil, fmt.Errorf("file %q is not an absolute path", inside)
+		}
+		files[path.Clean(inside)] = outside
+		parents(path.Clean(inside))
+	}
+	var names []string
+	for folder := range modes {
+		names = append(names, folder)
+	}
+	for file := range files {
+		names = append(names, file)
+	}
+	sort.Strings(names)
+
+	var packed bytes.Buffer
+	archive := tar.NewWriter(&packed)
+	for _, at := range slices.Compact(names) {
+		relative := strings.TrimPrefix(at, "/")
+		outside, isFile := files[at]
+		if !isFile {
+			if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: relative + "/", Mode: modes[at]}); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		content, err := os.ReadFile(outside)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(outside)
+		if err != nil {
+			return nil, err
+		}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: relative, Mode: int64(info.Mode().Perm()), Size: int64(len(content))}
+		if err := archive.WriteHeader(header); err != nil {
+			return nil, err
+		}
+		if _, err := archive.Write(content); err != nil {
+			return nil, err
+		}
+	}
+	if err := archive.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
+}
