@@ -51,9 +51,13 @@ func (p *performance) left(err error) error {
 	case errors.Is(err, session.ErrNoNews):
 		what = fmt.Sprintf("the cluster does not say that %s is back", p.target)
 	}
+	name := ""
+	if p.session != nil { // else it was left while it was being made
+		name = " " + p.session.Name
+	}
 	return &failure.Failure{
 		What: what, Code: code, Err: plain(err),
-		Hint: fmt.Sprintf("the cluster goes on undoing it by itself; see: kubectl get sessions.understudy.dev %s -n %s", p.session.Name, p.session.Namespace),
+		Hint: fmt.Sprintf("the cluster goes on undoing it by itself; see: kubectl get sessions.understudy.dev%s -n %s", name, p.client.Namespace),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,8 @@ type performance struct {
 	renew   *session.Renewer
 
 	username string
+	// made is true from when a session may be in the cluster.
+	made atomic.Bool
 	// playing is true while the command runs: then only what matters is said.
 	playing atomic.Bool
 	// restarts holds the welcome of a stand-in that was made again.
@@ -51,7 +54,12 @@ type performance struct {
 // interrupted is the cause of what ends by the user's will.
 type interrupted struct{ signal syscall.Signal }
 
-func (i interrupted) Error() string { return "interrupted (" + i.signal.String() + ")" }
+func (i interrupted) Error() string {
+	if i.signal == syscall.SIGINT {
+		return "interrupted"
+	}
+	return fmt.Sprintf("ended by signal %d (%s)", int(i.signal), i.signal)
+}
 
 // run does it all. What it returns carries the exit code.
 func (p *performance) run(ctx context.Context) error {
@@ -69,8 +77,8 @@ func (p *performance) run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return p.early(ctx, context.Cause(ctx))
 	}
-	if err := p.create(ctx); err != nil {
-		return p.early(ctx, err)
+	if err := p.create(ctx, hurry); err != nil {
+		return err
 	}
 
 	live, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -102,6 +110,9 @@ func (p *performance) listen(until <-chan struct{}, interrupt, leave context.Can
 				continue
 			}
 			interrupt(interrupted{signal})
+			if !p.made.Load() {
+				continue // it ends at once
+			}
 			p.out.Notice("ending; once more leaves at once, the cluster then goes on by itself")
 		case <-lost:
 			lost = nil
@@ -115,14 +126,18 @@ func (p *performance) listen(until <-chan struct{}, interrupt, leave context.Can
 // early is the error of what ended before anything was made.
 func (p *performance) early(ctx context.Context, err error) error {
 	var by interrupted
-	if errors.As(context.Cause(ctx), &by) {
+	if cause := context.Cause(ctx); errors.As(cause, &by) {
+		interruptPlugins()
 		return &failure.Failure{What: by.Error() + "; nothing was changed in the cluster", Code: failure.CodeSignal + int(by.signal)}
+	} else if cause != nil {
+		return cause
 	}
 	return err
 }
 
-// create makes the Session, and what follows and renews it.
-func (p *performance) create(ctx context.Context) error {
+// create makes the Session, and what follows and renews it. It is not
+// interrupted, but left when hurry is done.
+func (p *performance) create(ctx, hurry context.Context) error {
 	c := p.opts.Config
 	key, public, err := session.NewKey()
 	if err != nil {
@@ -144,9 +159,26 @@ func (p *performance) create(ctx context.Context) error {
 	if c.Takeover == config.TakeoverScaleDown {
 		spec.Takeover = v1alpha1.TakeoverScaleDown
 	}
-	made, err := p.client.Create(ctx, spec)
-	if err != nil {
-		return err
+	p.made.Store(true)
+	step := p.out.Step("making a session")
+	defer step.Done("")
+	type result struct {
+		session *v1alpha1.Session
+		err     error
+	}
+	results := make(chan result, 1)
+	go func() {
+		made, err := p.client.Create(ctx, spec)
+		results <- result{made, err}
+	}()
+	var made *v1alpha1.Session
+	select {
+	case r := <-results:
+		if made, err = r.session, r.err; err != nil {
+			return err
+		}
+	case <-hurry.Done():
+		return p.left(context.Cause(hurry))
 	}
 	p.out.Detail("session %s/%s made", made.Namespace, made.Name)
 	p.session = made

@@ -16,3 +16,6 @@ func supported() error {
 		Hint: "on " + runtime.GOOS + " understudy works inside a Linux virtual machine or WSL; here these work: version, completion",
 	}
 }
+
+// interruptPlugins has nothing to do: the terminal reaches them.
+func interruptPlugins() {}

@@ -15,30 +15,48 @@ import (
 	"understudy.dev/understudy/cli/target"
 )
 
-// prepareFor is how long an API server may take for the few questions that are
-// asked before anything is made.
-const prepareFor = 20 * time.Second
+const (
+	// prepareFor is how long an API server may take for the few questions that
+	// are asked before anything is made.
+	prepareFor = 20 * time.Second
+	// signInFor is that time where the kubeconfig names a credential plugin: it
+	// may have its user sign in, in a browser for instance.
+	signInFor = 5 * time.Minute
+)
 
 // prepare finds the cluster and the target and asks for the rights. It changes
-// nothing.
+// nothing, and returns as soon as ctx is done: what still waits then, for an
+// answer or for a credential plugin, is left behind.
 func (p *performance) prepare(ctx context.Context) error {
 	step := p.out.Step("looking up " + p.opts.Target.String())
+	defer step.Done("")
 	var namespace string
 	var err error
 	if p.config, namespace, err = cluster(p.opts.Config); err != nil {
-		step.Done("")
 		return err
 	}
 	if p.client, err = session.NewClient(p.config, namespace); err != nil {
-		step.Done("")
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, prepareFor)
-	defer cancel()
-	if err := p.ask(ctx); err != nil {
-		step.Done("")
-		return unreachable(p.config.Host, err)
+	limit := prepareFor
+	if plugin := p.config.ExecProvider; plugin != nil {
+		limit = signInFor
+		step.Wait("the credentials come from " + plugin.Command)
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	asked := make(chan answers, 1)
+	go func() { asked <- ask(ctx, p.client, p.opts.Target) }()
+	var got answers
+	select {
+	case got = <-asked:
+	case <-ctx.Done():
+		got.err = context.Cause(ctx)
+	}
+	if got.err != nil {
+		return unreachable(p.config.Host, got.err)
+	}
+	p.target, p.username = got.target, got.username
 	step.Done(fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target.Replicas)))
 	for _, notice := range p.target.Notices {
 		p.out.Notice("%s", notice)
@@ -46,27 +64,36 @@ func (p *performance) prepare(ctx context.Context) error {
 	return nil
 }
 
+// answers are what a cluster says before anything is made.
+type answers struct {
+	target   *target.Target
+	username string
+	err      error
+}
+
 // ask asks everything at once, and answers with the failure that a person
 // would look at first.
-func (p *performance) ask(ctx context.Context) error {
+func ask(ctx context.Context, client *session.Client, ref target.Ref) answers {
+	var a answers
 	var found, installed, mayCreate, mayTakeOver, who error
 	var group errgroup.Group
 	group.Go(func() error {
-		if p.target, found = target.Resolve(ctx, p.client.Kube, p.client.Namespace, p.opts.Target); found == nil {
-			mayTakeOver = p.client.MayTakeOver(ctx, p.target)
+		if a.target, found = target.Resolve(ctx, client.Kube, client.Namespace, ref); found == nil {
+			mayTakeOver = client.MayTakeOver(ctx, a.target)
 		}
 		return nil
 	})
-	group.Go(func() error { installed = p.client.Installed(ctx); return nil })
-	group.Go(func() error { mayCreate = p.client.MayCreate(ctx); return nil })
-	group.Go(func() error { p.username, who = p.client.Username(ctx); return nil })
+	group.Go(func() error { installed = client.Installed(ctx); return nil })
+	group.Go(func() error { mayCreate = client.MayCreate(ctx); return nil })
+	group.Go(func() error { a.username, who = client.Username(ctx); return nil })
 	_ = group.Wait() // each question has an error of its own
 	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver} {
 		if err != nil {
-			return err
+			a.err = err
+			break
 		}
 	}
-	return nil
+	return a
 }
 
 func replicas(n int32) string {

@@ -67,7 +67,7 @@ func (p *performance) pickedUp(ctx context.Context) error {
 func (p *performance) showWay(ctx context.Context) error {
 	done := map[string]bool{}
 	current := ""
-	step := p.out.Step("making a session")
+	step := p.out.Step("waiting for the operator")
 	for {
 		state, changed := p.follow.State()
 		next := ""

@@ -250,7 +250,7 @@ func TestCreateRefused(t *testing.T) {
 		t.Errorf("%v; hint: %s", err, failure.Hint(err))
 	}
 	w.broken.Store(true)
-	if _, err := w.Create(t.Context(), w.spec()); err == nil || !strings.Contains(err.Error(), "no route to host") {
+	if _, err := w.Create(t.Context(), w.spec()); err == nil || !strings.Contains(err.Error(), "no route to host") || !strings.Contains(failure.Hint(err), "after 5 s") {
 		t.Errorf("without a network: %v", err)
 	}
 }

@@ -54,7 +54,10 @@ func (c *Client) Create(ctx context.Context, spec v1alpha1.SessionSpec) (*v1alph
 			return nil, c.refused(wanted, err)
 		}
 	}
-	return nil, fmt.Errorf("making session %s/%s: %w", c.Namespace, wanted.Name, err)
+	return nil, &failure.Failure{
+		What: fmt.Sprintf("making session %s/%s", c.Namespace, wanted.Name), Err: short(err),
+		Hint: fmt.Sprintf("try again; should it have been made all the same, the cluster undoes it by itself after %d s", spec.LeaseDurationSeconds),
+	}
 }
 
 func (c *Client) create(ctx context.Context, wanted *v1alpha1.Session) (*v1alpha1.Session, error) {

@@ -32,8 +32,9 @@ func (c *Client) Username(ctx context.Context) (string, error) {
 }
 
 // Installed fails unless the cluster knows what a session is.
-func (c *Client) Installed(context.Context) error {
-	_, err := c.Kube.Discovery().ServerResourcesForGroupVersion(v1alpha1.GroupVersion.String())
+func (c *Client) Installed(ctx context.Context) error {
+	// Discovery's own method takes no context.
+	err := c.Kube.Discovery().RESTClient().Get().AbsPath("/apis", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version).Do(ctx).Error()
 	switch {
 	case err == nil:
 		return nil
