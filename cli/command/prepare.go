@@ -53,6 +53,9 @@ func (p *performance) prepare(ctx context.Context) error {
 	case <-ctx.Done():
 		got.err = context.Cause(ctx)
 	}
+	if got.here != nil {
+		return got.here
+	}
 	if got.err != nil {
 		return unreachable(p.config.Host, got.err)
 	}
@@ -68,15 +71,17 @@ func (p *performance) prepare(ctx context.Context) error {
 type answers struct {
 	target   *target.Target
 	username string
-	err      error
+	// here is what this machine lacks, err what is wrong in the cluster.
+	here, err error
 }
 
-// ask asks everything at once, and answers with the failure that a person
+// ask asks everything at once, this machine too, and answers with the failure that a person
 // would look at first.
 func ask(ctx context.Context, client *session.Client, ref target.Ref) answers {
 	var a answers
 	var found, installed, mayCreate, mayTakeOver, who error
 	var group errgroup.Group
+	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
 		if a.target, found = target.Resolve(ctx, client.Kube, client.Namespace, ref); found == nil {
 			mayTakeOver = client.MayTakeOver(ctx, a.target)

@@ -163,6 +163,15 @@ func (p *performance) remark(text, hint string) {
 	p.out.Notice("%s", text)
 }
 
+// checkStage fails where this machine does not let its user have a stage.
+func checkStage() error {
+	err := stage.Check()
+	if errors.Is(err, stage.ErrForbidden) {
+		return &failure.Failure{Err: err, Hint: "nothing was changed in the cluster; when that is done, run the same again"}
+	}
+	return err
+}
+
 func stageFailure(err error) error {
 	if errors.Is(err, stage.ErrForbidden) || errors.Is(err, stage.ErrUnsupported) {
 		return &failure.Failure{Err: err} // its text says what to change

@@ -10,6 +10,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Check says, before anything is made in a cluster, whether this machine lets
+// its user have a stage: it makes the namespaces of one, uses them and gives
+// them up, which takes some milliseconds. The error is ErrForbidden or another.
+func Check() error {
+	attributes := &syscall.SysProcAttr{Cloneflags: namespaces, AmbientCaps: handCapabilities, Pdeathsig: unix.SIGKILL}
+	mapIDs(attributes)
+	pid, err := fork(&syscall.ProcAttr{Files: []uintptr{0, 1, 2}, Sys: attributes}, os.Args, role{Role: roleProbe})
+	if err != nil {
+		if forbidding(err) {
+			return explain(err)
+		}
+		return fmt.Errorf("making namespaces: %w", err)
+	}
+	var status unix.WaitStatus
+	for {
+		if _, err = unix.Wait4(pid, &status, 0, nil); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("waiting for the probe of namespaces: %w", err)
+	case status.Signaled():
+		return fmt.Errorf("the probe of namespaces was ended by signal %d", int(status.Signal()))
+	case status.ExitStatus() != 0:
+		return explain(syscall.Errno(status.ExitStatus()))
+	}
+	return nil
+}
+
+// runProbe does in the namespaces what needs their capabilities, as a policy
+// may allow the one and not the other. It returns an errno.
+func runProbe() int {
+	var errno syscall.Errno
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); errors.As(err, &errno) {
+		return int(errno)
+	}
+	return 0
+}
+
 // forbidding says that an error may come from a policy.
 func forbidding(err error) bool {
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS} {

@@ -2,6 +2,9 @@ package stage
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,6 +42,23 @@ func TestForbiddenNamespacesAreExplained(t *testing.T) {
 	out, err := wrapped.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), ErrForbidden.Error()) || !strings.Contains(string(out), "sysctl -w user.max_user_namespaces=15000") {
 		t.Errorf("it said %s (%v)", out, err)
+	}
+}
+
+// The same is known before anything is made.
+func TestCheckForbidden(t *testing.T) {
+	if os.Getenv("STAGE_TEST_CHECK") != "" {
+		fmt.Println("it said:", Check())
+		return
+	}
+	for what, wrapped := range map[string]*exec.Cmd{
+		"it said: <nil>": inUserNamespace("sh", "-c", `exec "$0" "$@"`, os.Args[0], "-test.run=^TestCheckForbidden$"),
+		"sysctl -w user.max_user_namespaces=15000": inUserNamespace("sh", "-c", `echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"`, os.Args[0], "-test.run=^TestCheckForbidden$"),
+	} {
+		wrapped.Env = append(os.Environ(), "STAGE_TEST_CHECK=1")
+		if out, err := wrapped.CombinedOutput(); err != nil || !strings.Contains(string(out), what) {
+			t.Errorf("it said %s (%v), not %s", out, err, what)
+		}
 	}
 }
 

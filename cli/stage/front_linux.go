@@ -226,7 +226,9 @@ func startHand(orders *os.File, mask unix.Sigset_t) (int, *cue.Line, error) {
 func mapIDs(attributes *syscall.SysProcAttr) {
 	if os.Geteuid() == 0 {
 		attributes.UidMappings, attributes.GidMappings = readMap("uid_map"), readMap("gid_map")
-		attributes.GidMappingsEnableSetgroups = true
+		// What this user namespace denies cannot be allowed in one below it.
+		denied, _ := os.ReadFile("/proc/self/setgroups")
+		attributes.GidMappingsEnableSetgroups = strings.TrimSpace(string(denied)) != "deny"
 	}
 	if len(attributes.UidMappings) == 0 || len(attributes.GidMappings) == 0 {
 		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}

@@ -23,6 +23,7 @@ const (
 	roleFront  = "front"
 	roleKeeper = "keeper"
 	roleHand   = "hand"
+	roleProbe  = "probe"
 )
 
 // role is the value of roleVariable, as JSON.
@@ -64,6 +65,9 @@ func Main() {
 	if err := json.Unmarshal([]byte(value), &r); err != nil {
 		fmt.Fprintf(os.Stderr, "error: reading %s: %v\n", roleVariable, err)
 		os.Exit(2)
+	}
+	if r.Role == roleProbe {
+		os.Exit(runProbe())
 	}
 	unix.CloseOnExec(r.Line)
 	switch r.Role {

@@ -13,6 +13,9 @@ import (
 // Main does nothing here: there are no other roles.
 func Main() {}
 
+// Check fails with ErrUnsupported.
+func Check() error { return ErrUnsupported }
+
 // Split returns a front that cannot build a stage.
 func Split(SplitOptions) (*Front, error) { return &Front{}, nil }
 
