@@ -24,5 +24,8 @@
 //     (one pair per session). Neither escalate nor bind.
 //   - admissionregistration.k8s.io validatingadmissionpolicies and their
 //     bindings: get, of the one name.
+//   - in the agents' namespace, pods: patch (the finalizer of an agent whose end was
+//     read). What it makes there is privileged: a policy lets it make the agent's
+//     own image only, with two folders of the node.
 //   - in its own namespace, leases: get, create, update (leader election).
 package manager

@@ -171,12 +171,13 @@ func New(config *rest.Config, options Options, logger logr.Logger) (manager.Mana
 	}
 	reconciler := &session.Reconciler{
 		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder(Name), Kinds: hold.AllKinds(),
-		Agent:      session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery)},
-		PolicyName: options.PolicyPrefix + "-sessions",
-		KeepFinal:  options.KeepEnded,
-		Hearing:    &session.Hearing{Live: mgr.GetAPIReader()},
-		Pods:       session.NewPodWatches(watching),
-		Metrics:    session.NewMetrics(metrics.Registry),
+		Agent:           session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery)},
+		AgentsNamespace: options.AgentsNamespace,
+		PolicyName:      options.PolicyPrefix + "-sessions",
+		KeepFinal:       options.KeepEnded,
+		Hearing:         &session.Hearing{Live: mgr.GetAPIReader()},
+		Pods:            session.NewPodWatches(watching),
+		Metrics:         session.NewMetrics(metrics.Registry),
 	}
 	if err := reconciler.AddTo(mgr); err != nil {
 		return nil, err

@@ -24,6 +24,9 @@ type Options struct {
 	AgentPullPolicy string
 	// AgentDelivery is auto, image or init.
 	AgentDelivery string
+	// AgentsNamespace is where agents on nodes are made; empty lets nothing be
+	// frozen.
+	AgentsNamespace string
 	// Namespace of the operator itself; empty is that of its service account.
 	Namespace string
 	// LeaderElect lets one of several operators work at a time.
@@ -63,6 +66,7 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	text(&o.AgentImage, "agent-image", "", "image of the agent in stand-ins (required)")
 	text(&o.AgentPullPolicy, "agent-image-pull-policy", "", "pull policy of that image: Always, IfNotPresent or Never")
 	text(&o.AgentDelivery, "agent-delivery", "auto", "how the agent gets into stand-ins: auto, image (volume) or init (container)")
+	text(&o.AgentsNamespace, "agents-namespace", "", "namespace of the privileged agents that freeze pods on their nodes (default: none, and nothing is frozen)")
 	text(&o.Namespace, "namespace", "", "namespace of the operator (default: its service account's)")
 	text(&o.MetricsAddress, "metrics-bind-address", ":8080", `address of /metrics; "0" for none`)
 	text(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
@@ -108,6 +112,9 @@ func (o *Options) validate() error {
 	}
 	if _, err := o.level(); err != nil {
 		wrong = append(wrong, err)
+	}
+	if o.AgentsNamespace != "" && o.AgentsNamespace == o.Namespace {
+		wrong = append(wrong, errors.New("--agents-namespace is the operator's own: what is privileged needs a namespace of its own"))
 	}
 	if o.LeaderElect && o.Namespace == "" {
 		wrong = append(wrong, errors.New("--namespace is required for leader election outside of a cluster"))

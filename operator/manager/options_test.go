@@ -25,6 +25,7 @@ func TestParseOptions(t *testing.T) {
 		"identity":               {args: []string{"--agent-image=a", "--namespace=n"}, env: map[string]string{"UNDERSTUDY_LEADER_IDENTITY": "pod-1"}, want: func(o Options) bool { return o.LeaderIdentity == "pod-1" }},
 		"no image":               {args: []string{"--namespace=n"}, err: "--agent-image is required"},
 		"no namespace":           {args: []string{"--agent-image=a"}, err: "--namespace is required"},
+		"agents beside us":       {args: []string{"--agent-image=a", "--namespace=n", "--agents-namespace=n"}, err: "a namespace of its own"},
 		"unknown delivery":       {args: []string{"--agent-image=a", "--namespace=n", "--agent-delivery=mail"}, err: "one of auto, image, init"},
 		"unknown pull policy":    {args: []string{"--agent-image=a", "--namespace=n", "--agent-image-pull-policy=Sometimes"}, err: "IfNotPresent"},
 		"unknown log level":      {args: []string{"--agent-image=a", "--namespace=n", "--log-level=loud"}, err: "one of debug, info, warn, error"},

@@ -7,6 +7,10 @@
 // retire. Which list runs is read off the Session: it is undone once it was
 // deleted or its Ready condition has a final reason.
 //
+// A session that freezes has two lists of its own (freeze.go), of the same
+// kind: limits, policy, target pod, enlist, record pod, lock, lease, node
+// agent, ready; and unready, thaw, retire.
+//
 // Every reconciliation reads the Session and its workload anew from the API
 // server and walks the whole list; a step that finds its work done costs
 // nothing. No step remembers anything: whatever must survive is in the

@@ -147,7 +147,8 @@ func (v *visit) agentConfig(report clone.Report) ([]byte, error) {
 
 func (v *visit) takesTraffic() bool { return v.scalesDown() || v.session.Spec.ShareTraffic }
 
-// grant lets the owner renew the Lease and reach exactly the present stand-in.
+// grant lets the owner renew the Lease and reach exactly the present stand-in;
+// no stand-in is an empty name.
 func (v *visit) grant(ctx context.Context, pod string) error {
 	name, namespace := grantName(v.session.Name), v.session.Namespace
 	owner := metav1ac.OwnerReference().WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("Session").
@@ -155,8 +156,10 @@ func (v *visit) grant(ctx context.Context, pod string) error {
 	labels := map[string]string{v1alpha1.SessionLabel: v.session.Name}
 	role := rbacv1ac.Role(name, namespace).WithLabels(labels).WithOwnerReferences(owner).WithRules(
 		rbacv1ac.PolicyRule().WithAPIGroups("coordination.k8s.io").WithResources("leases").WithResourceNames(v.session.Name).WithVerbs("get", "update", "patch"),
-		rbacv1ac.PolicyRule().WithAPIGroups("").WithResources("pods/portforward").WithResourceNames(pod).WithVerbs("get", "create"),
 	)
+	if pod != "" {
+		role = role.WithRules(rbacv1ac.PolicyRule().WithAPIGroups("").WithResources("pods/portforward").WithResourceNames(pod).WithVerbs("get", "create"))
+	}
 	binding := rbacv1ac.RoleBinding(name, namespace).WithLabels(labels).WithOwnerReferences(owner).
 		WithRoleRef(rbacv1ac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("Role").WithName(name)).
 		WithSubjects(rbacv1ac.Subject().WithAPIGroup(rbacv1.GroupName).WithKind(rbacv1.UserKind).WithName(v.session.Spec.Owner.Username))

@@ -62,6 +62,15 @@ func (w *PodWatches) Start(ctx context.Context) error {
 
 // Ensure opens a session's watch unless it is open.
 func (w *PodWatches) Ensure(key types.NamespacedName, namespace string, selector labels.Selector) {
+	w.ensure(key, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
+}
+
+// EnsurePod opens the watch of a session that is about one pod.
+func (w *PodWatches) EnsurePod(key types.NamespacedName, pod *corev1.Pod) {
+	w.ensure(key, client.InNamespace(pod.Namespace), client.MatchingFields{"metadata.name": pod.Name})
+}
+
+func (w *PodWatches) ensure(key types.NamespacedName, which ...client.ListOption) {
 	if w == nil {
 		return
 	}
@@ -73,7 +82,7 @@ func (w *PodWatches) Ensure(key types.NamespacedName, namespace string, selector
 	ctx, stop := context.WithCancel(w.base)
 	p := &podWatch{stop: stop, seen: map[types.UID]v1alpha1.OldPod{}, last: map[types.UID]*corev1.Pod{}, controllers: map[types.UID]metav1.OwnerReference{}}
 	w.watches[key] = p
-	w.group.Go(func() { w.follow(ctx, key, p, namespace, selector) })
+	w.group.Go(func() { w.follow(ctx, key, p, which...) })
 }
 
 // Stop closes a session's watch and forgets what it saw.
@@ -146,9 +155,9 @@ func (w *PodWatches) get(key types.NamespacedName) *podWatch {
 
 // follow keeps the watch open. A pod may have changed while it was not, so the
 // session is woken each time that it opens.
-func (w *PodWatches) follow(ctx context.Context, key types.NamespacedName, p *podWatch, namespace string, selector labels.Selector) {
+func (w *PodWatches) follow(ctx context.Context, key types.NamespacedName, p *podWatch, which ...client.ListOption) {
 	for ctx.Err() == nil {
-		watching, err := w.Client.Watch(ctx, &corev1.PodList{}, client.InNamespace(namespace), client.MatchingLabelsSelector{Selector: selector})
+		watching, err := w.Client.Watch(ctx, &corev1.PodList{}, which...)
 		if err == nil {
 			w.wake(ctx, key)
 			for e := range watching.ResultChan() {

@@ -19,6 +19,9 @@ func ready(ctx context.Context, v *visit) (bool, error) {
 	if v.scalesDown() {
 		message = "The stand-in runs and no pod of the workload does."
 	}
+	if v.freezes() {
+		message = "The container is frozen."
+	}
 	v.set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDone, message)
 	if v.status().ReadyAt == nil {
 		now := metav1.NewMicroTime(v.now())

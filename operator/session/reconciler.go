@@ -54,6 +54,9 @@ type Reconciler struct {
 	Kinds hold.Kinds
 	// Agent is what stand-ins run.
 	Agent Agent
+	// AgentsNamespace is where agents on nodes are made; empty lets nothing be
+	// frozen.
+	AgentsNamespace string
 	// PolicyName is the name of the ValidatingAdmissionPolicy, and of its
 	// binding, without which nothing is done.
 	PolicyName string
@@ -125,6 +128,10 @@ var finalReasons = map[string]bool{
 	v1alpha1.ReasonRecordUnreadable:      true,
 	v1alpha1.ReasonPolicyMissing:         true,
 	v1alpha1.ReasonStandInRefused:        true,
+	v1alpha1.ReasonFreezeUnsupported:     true,
+	v1alpha1.ReasonFreezeFailed:          true,
+	v1alpha1.ReasonNodeAgentLost:         true,
+	v1alpha1.ReasonTargetEnded:           true,
 	v1alpha1.ReasonSetupDeadlineExceeded: true,
 	v1alpha1.ReasonLeaseExpired:          true,
 	v1alpha1.ReasonMaxDurationReached:    true,
@@ -156,8 +163,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 }
 
 func (v *visit) run(ctx context.Context) error {
+	up, down := v.lists()
 	if !v.ending() {
-		err := v.walk(ctx, setUp)
+		err := v.walk(ctx, up)
 		var end *finalError
 		if !errors.As(err, &end) {
 			return err
@@ -165,7 +173,7 @@ func (v *visit) run(ctx context.Context) error {
 		log.FromContext(ctx).Info("session ends", "reason", end.reason, "message", end.message)
 		v.conclude(end)
 	}
-	return v.walk(ctx, undo)
+	return v.walk(ctx, down)
 }
 
 func (v *visit) walk(ctx context.Context, steps []step) error {

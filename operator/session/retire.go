@@ -62,7 +62,7 @@ func (v *visit) takeAway(ctx context.Context) error {
 		&rbacv1.Role{ObjectMeta: meta(grantName(v.session.Name))},
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	if agent := v.status().Agent; agent != nil {
+	if agent := v.status().Agent; agent != nil && agent.Namespace == "" {
 		// The keys are deleted unseen: the operator may not read Secrets. Up to
 		// this number they are ours, for each was made before it was counted.
 		for number := int32(1); number <= agent.Incarnation; number++ {

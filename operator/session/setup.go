@@ -47,6 +47,7 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 	sessions := builder.ControllerManagedBy(mgr).Named("session").
 		For(&v1alpha1.Session{}, builder.WithPredicates(askedFor)).
 		Owns(&corev1.Pod{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(agentPodSession)).
 		Watches(&coordinationv1.Lease{}, r.listen()).
 		WatchesRawSource(source.Channel(r.Pods.Wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Session]{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: limiter()})
@@ -55,6 +56,16 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 	}
 	if err := sessions.Complete(r); err != nil {
 		return fmt.Errorf("adding the controller of sessions: %w", err)
+	}
+	if r.AgentsNamespace != "" {
+		err := builder.ControllerManagedBy(mgr).Named("sweep-frozen").
+			For(&coordinationv1.Lease{}, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return isLock(r.AgentsNamespace, o) }))).
+			Watches(&v1alpha1.Session{}, lockOfGone(r.AgentsNamespace)).
+			WithOptions(controller.Options{RateLimiter: limiter()}).
+			Complete(&ThawSweeper{r})
+		if err != nil {
+			return fmt.Errorf("adding the sweeper of what is frozen: %w", err)
+		}
 	}
 	for _, kind := range r.kinds() {
 		sweeper := &Sweeper{Reconciler: r, Kind: kind}

@@ -36,6 +36,8 @@ type visit struct {
 	kind   hold.Workload
 	object client.Object
 	seen   hold.Observed
+	// Set by targetPod: the pod that is frozen.
+	pod *corev1.Pod
 }
 
 // notice is an event to be sent once the status that it speaks of is saved.
@@ -46,10 +48,7 @@ type notice struct {
 
 func newVisit(r *Reconciler, session *v1alpha1.Session) *visit {
 	v := &visit{Reconciler: r, session: session, saved: session.Status.DeepCopy()}
-	for _, condition := range []string{
-		v1alpha1.ConditionRecorded, v1alpha1.ConditionClaimed, v1alpha1.ConditionStandInReady,
-		v1alpha1.ConditionHeld, v1alpha1.ConditionReady, v1alpha1.ConditionRestored,
-	} {
+	for _, condition := range v.conditions() {
 		if v.condition(condition) == nil {
 			v.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonPending, "Not come to yet.")
 		}
@@ -172,6 +171,9 @@ func (v *visit) send(n notice) {
 	}
 	if v.object != nil {
 		ref.UID = v.object.GetUID()
+	}
+	if v.freezes() {
+		ref.APIVersion, ref.Kind = "v1", "Pod"
 	}
 	v.Events.Eventf(ref, nil, n.kind, n.reason, n.action, "%s", cut(fmt.Sprintf("Session %s of %s: %s", v.session.Name, v.session.Spec.Owner.Username, n.note), maxNote))
 }

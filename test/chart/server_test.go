@@ -84,7 +84,7 @@ func start(t *testing.T, assets string) (*server, error) {
 	if err := clientcmd.WriteToFile(kubeconfig(s.config), s.kubeconfig); err != nil {
 		return s, fmt.Errorf("writing a kubeconfig for helm: %w", err)
 	}
-	if out, err := s.helm(t, "install", releaseName, chartDir, "--create-namespace"); err != nil {
+	if out, err := s.helm(t, "install", releaseName, chartDir, "--create-namespace", "--set", "freeze.enabled=true"); err != nil {
 		return s, fmt.Errorf("installing the chart: %w\n%s", err, out)
 	}
 	return s, s.waitForPolicies(t)

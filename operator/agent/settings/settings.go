@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"understudy.dev/understudy/operator/tunnel"
 )
@@ -64,6 +65,38 @@ type Config struct {
 	// traffic: false for a copy beside its running target, unless its owner
 	// asked for a share.
 	ShareTraffic bool `json:"shareTraffic,omitempty"`
+	// Freeze is what an agent on a node freezes; nil in a stand-in.
+	Freeze *Freeze `json:"freeze,omitempty"`
+}
+
+// Freeze is one container on the agent's node.
+type Freeze struct {
+	// Pod and PodUID are the pod's namespace/name, for messages, and UID.
+	Pod    string `json:"pod"`
+	PodUID string `json:"podUID"`
+	// Container is its name, and ContainerID the runtime's, without the scheme,
+	// when it was recorded.
+	Container   string `json:"container"`
+	ContainerID string `json:"containerID"`
+	// Release has its connections cut once it is frozen.
+	Release bool `json:"release"`
+	// Probes are the kubelet's over the network, to be answered for it.
+	Probes []Probe `json:"probes,omitempty"`
+	// NodeIPs are where the kubelet's probes may come from.
+	NodeIPs []string `json:"nodeIPs,omitempty"`
+}
+
+// Probe is one question of the kubelet's over the network.
+type Probe struct {
+	// Kind is "http", "tcp" or "grpc".
+	Kind string `json:"kind"`
+	Port uint16 `json:"port"`
+	// Path of an HTTP probe.
+	Path string `json:"path,omitempty"`
+	// TLS says that an HTTP probe speaks HTTPS.
+	TLS bool `json:"tls,omitempty"`
+	// Service of a gRPC probe.
+	Service string `json:"service,omitempty"`
 }
 
 // Validate says what is wrong with c, all of it.
@@ -84,6 +117,14 @@ func (c *Config) Validate() error {
 	for _, mount := range c.Mounts {
 		if !filepath.IsAbs(mount) || filepath.Clean(mount) != mount {
 			wrong = append(wrong, fmt.Errorf("mount %q is not an absolute clean path", mount))
+		}
+	}
+	if f := c.Freeze; f != nil {
+		for what, value := range map[string]string{"pod's UID": f.PodUID, "container": f.Container, "container's ID": f.ContainerID} {
+			// They become parts of paths of the node.
+			if value == "" || strings.ContainsAny(value, "/\x00") || strings.HasPrefix(value, ".") {
+				wrong = append(wrong, fmt.Errorf("the %s to freeze is %q", what, value))
+			}
 		}
 	}
 	return errors.Join(wrong...)

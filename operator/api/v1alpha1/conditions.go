@@ -12,6 +12,9 @@ const (
 	ConditionStandInReady = "StandInReady"
 	// ConditionHeld is True while this session keeps the workload at zero.
 	ConditionHeld = "Held"
+	// ConditionFrozen is True while the kernel has confirmed that the target
+	// container is frozen, and the agent on its node keeps it so.
+	ConditionFrozen = "Frozen"
 	// ConditionReady is True while the remote side takes no message and the
 	// stand-in is there to be used.
 	ConditionReady = "Ready"
@@ -72,6 +75,28 @@ const (
 	// ReasonOldPodUnconfirmed: a pod of the workload is gone or unreachable
 	// without proof that its containers ended; the message names it.
 	ReasonOldPodUnconfirmed = "OldPodUnconfirmed"
+	// ReasonTargetNotRunning: waiting for the container to run; nothing that does
+	// not run is frozen.
+	ReasonTargetNotRunning = "TargetNotRunning"
+	// ReasonTargetEnded: the pod that was frozen is being deleted, or has ended
+	// (final).
+	ReasonTargetEnded = "TargetEnded"
+	// ReasonFreezeUnsupported: this pod would not survive being frozen, or
+	// cannot be reached; the message says why (final).
+	ReasonFreezeUnsupported = "FreezeUnsupported"
+	// ReasonFreezeFailed: the agent on the node could not freeze the container;
+	// the message has its reason (final).
+	ReasonFreezeFailed = "FreezeFailed"
+	// ReasonNodeAgentPending: the agent on the target's node does not run yet,
+	// or has not frozen the container yet.
+	ReasonNodeAgentPending = "NodeAgentPending"
+	// ReasonNodeAgentLost: the agent on the target's node ended, and the target
+	// was thawed with it (final).
+	ReasonNodeAgentLost = "NodeAgentLost"
+	// ReasonThawing: waiting for the proof that the container is thawed.
+	ReasonThawing = "Thawing"
+	// ReasonThawed: the container is thawed.
+	ReasonThawed = "Thawed"
 	// ReasonSetupDeadlineExceeded: it did not become Ready in time; the
 	// message has the reason of the step that it was waiting for (final).
 	ReasonSetupDeadlineExceeded = "SetupDeadlineExceeded"
@@ -99,6 +124,13 @@ const (
 	ClaimAnnotation = "understudy.dev/claim"
 	// SessionLabel on everything that is made for a session bears its name.
 	SessionLabel = "understudy.dev/session"
+	// SessionNamespaceLabel and SessionUIDLabel are on what is made for a session
+	// in another namespace than its own, where an owner reference cannot reach.
+	SessionNamespaceLabel = "understudy.dev/session-namespace"
+	SessionUIDLabel       = "understudy.dev/session-uid"
+	// AgentFinalizer keeps the pod of an agent on a node until the operator has
+	// read how it ended.
+	AgentFinalizer = "understudy.dev/thaw"
 	// AgentPort is the port on the stand-in's loopback that the agent listens
 	// on, unless the target's own containers use it.
 	AgentPort = 7447

@@ -8,7 +8,7 @@ import (
 )
 
 // Takeover says how the target is kept from consuming while a session runs.
-// +kubebuilder:validation:Enum=Copy;ScaleDown
+// +kubebuilder:validation:Enum=Copy;ScaleDown;Freeze
 type Takeover string
 
 const (
@@ -16,6 +16,9 @@ const (
 	TakeoverCopy Takeover = "Copy"
 	// TakeoverScaleDown makes a stand-in and holds the target at zero replicas.
 	TakeoverScaleDown Takeover = "ScaleDown"
+	// TakeoverFreeze freezes the target container where it stands, by an agent
+	// on its node. The target is the pod.
+	TakeoverFreeze Takeover = "Freeze"
 )
 
 // Defaults and bounds of the durations in a SessionSpec.
@@ -60,6 +63,7 @@ type SessionList struct {
 
 // SessionSpec is what the developer asked for. It is immutable as a whole.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a session's spec cannot be changed: end the session and start another"
+// +kubebuilder:validation:XValidation:rule="self.takeover != 'Freeze' || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be frozen: name the pod as the target"
 type SessionSpec struct {
 	// Target is the object that will really be held, as the command line tool
 	// resolved it.
@@ -108,6 +112,13 @@ type SessionSpec struct {
 	// that it takes its share of the Services' traffic.
 	// +optional
 	ShareTraffic bool `json:"shareTraffic,omitempty"`
+
+	// ReleaseConnections has the connections of a frozen container cut, so that
+	// a broker gives to others what it had delivered to it; true unless said
+	// otherwise.
+	// +kubebuilder:default=true
+	// +optional
+	ReleaseConnections *bool `json:"releaseConnections,omitempty"`
 
 	// ExcludeContainers are the containers of the target that the stand-in
 	// goes without; "*" is every one but the target container.
@@ -202,6 +213,11 @@ type SessionStatus struct {
 	// +optional
 	Record *Record `json:"record,omitempty"`
 
+	// Frozen is what a session that freezes may have frozen. It is written, and
+	// acknowledged, before there is an agent on the target's node.
+	// +optional
+	Frozen *FrozenPod `json:"frozen,omitempty"`
+
 	// Agent is where the owner's end of the tunnel finds the agent.
 	// +optional
 	Agent *Agent `json:"agent,omitempty"`
@@ -255,6 +271,24 @@ type Record struct {
 	ChangedBy string `json:"changedBy,omitempty"`
 }
 
+// FrozenPod is the memory of one frozen container, enough to thaw it.
+type FrozenPod struct {
+	// UID of the pod.
+	UID types.UID `json:"uid"`
+	// NodeName is where the pod runs.
+	NodeName string `json:"nodeName"`
+	// ContainerID is the container as it ran when it was recorded, as in the
+	// pod's status: "containerd://...".
+	// +optional
+	ContainerID string `json:"containerID,omitempty"`
+	// FrozenAt is when the kernel was first known to have confirmed it.
+	// +optional
+	FrozenAt *metav1.MicroTime `json:"frozenAt,omitempty"`
+	// Thawed is what proved that nothing is frozen any more; empty until then.
+	// +optional
+	Thawed string `json:"thawed,omitempty"`
+}
+
 // OldPod is one pod of a held workload whose target container has not been
 // proved ended.
 type OldPod struct {
@@ -293,6 +327,10 @@ type FieldOwner struct {
 type Agent struct {
 	// Incarnation counts the stand-ins of this session, from 1.
 	Incarnation int32 `json:"incarnation"`
+	// Namespace of the agent's pod; empty for the Session's own. Agents on nodes
+	// have a namespace of their own.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
 	// PodName is the stand-in's name, known before the pod is made.
 	PodName string `json:"podName"`
 	// PodUID is the stand-in's UID once it exists.

@@ -1,0 +1,243 @@
+package session
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	rbacv1ac "k8s.io/client-go/applyconfigurations/rbac/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/clone"
+	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/nodeagent"
+)
+
+// nodeAgent makes the agent on the target's node and waits until it says that
+// the container is frozen. One that is lost ends the session: with it the
+// container was thawed, and reads again.
+func nodeAgent(ctx context.Context, v *visit) (bool, error) {
+	agent := v.status().Agent
+	if agent == nil {
+		return v.makeNodeAgent(ctx, 1)
+	}
+	pod := &corev1.Pod{}
+	err := v.Live.Get(ctx, client.ObjectKey{Namespace: v.AgentsNamespace, Name: agent.PodName}, pod)
+	switch {
+	case apierrors.IsNotFound(err) && agent.PodUID == "":
+		// Everything was made ready for it, then we were interrupted.
+		return v.makeNodeAgent(ctx, agent.Incarnation)
+	case apierrors.IsNotFound(err):
+		return false, v.agentLost("its pod is gone")
+	case err != nil:
+		return false, fmt.Errorf("reading the agent's pod: %w", err)
+	}
+	return v.awaitNodeAgent(ctx, pod)
+}
+
+func (v *visit) awaitNodeAgent(ctx context.Context, pod *corev1.Pod) (bool, error) {
+	agent := v.status().Agent
+	if agent.PodUID != "" && agent.PodUID != pod.UID {
+		return false, v.agentLost("its pod was replaced")
+	}
+	agent.PodUID, agent.NodeName = pod.UID, pod.Spec.NodeName
+	status := nodeagent.Status(pod, nodeagent.AgentContainer)
+	ended, _, message := nodeagent.Ended(pod)
+	switch {
+	case ended:
+		return false, v.agentLost(message)
+	case !pod.DeletionTimestamp.IsZero():
+		return false, v.agentLost("its pod was deleted")
+	case pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded:
+		return false, v.agentLost(orElse(pod.Status.Message, pod.Status.Reason, string(pod.Status.Phase)))
+	case status != nil && status.RestartCount > 0:
+		return false, v.agentLost("it was started again")
+	case nodeagent.Ready(pod):
+		v.noteFrozen()
+		return true, v.save(ctx)
+	}
+	var events corev1.EventList
+	if err := v.Live.List(ctx, &events, client.InNamespace(pod.Namespace), client.MatchingFields{"involvedObject.uid": string(pod.UID)}); err != nil {
+		return false, fmt.Errorf("listing the events of the agent on the node: %w", err)
+	}
+	why := pendingReason(pod, events.Items)
+	if status != nil && status.State.Running != nil {
+		why = "it has not said yet that the container is frozen."
+	}
+	v.set(v1alpha1.ConditionFrozen, metav1.ConditionFalse, v1alpha1.ReasonNodeAgentPending, why)
+	v.waiting(v1alpha1.ReasonNodeAgentPending, "Waiting for the agent on node "+pod.Spec.NodeName+": "+why)
+	v.again(askAgain)
+	return false, nil
+}
+
+func (v *visit) noteFrozen() {
+	if v.is(v1alpha1.ConditionFrozen) {
+		return
+	}
+	frozen := v.status().Frozen
+	if frozen.FrozenAt == nil {
+		now := metav1.NewMicroTime(v.now())
+		frozen.FrozenAt = &now
+		v.eventOnBoth(corev1.EventTypeNormal, "Frozen", "Freeze", "Froze container "+v.session.Spec.Target.Container+".")
+	}
+	v.set(v1alpha1.ConditionFrozen, metav1.ConditionTrue, v1alpha1.ReasonDone, "The kernel of node "+frozen.NodeName+" has confirmed that the container is frozen.")
+}
+
+func (v *visit) agentLost(why string) error {
+	why = strings.TrimSuffix(strings.TrimSpace(why), ".")
+	if v.status().Frozen.FrozenAt == nil {
+		return final(v1alpha1.ReasonFreezeFailed, "the agent on node %s did not freeze the container: %s", v.status().Frozen.NodeName, why)
+	}
+	return final(v1alpha1.ReasonNodeAgentLost, "the agent on node %s has ended, and the container is thawed: %s", v.status().Frozen.NodeName, why)
+}
+
+// makeNodeAgent makes the pod of the given number, after what it needs and
+// after its fingerprint is in the status.
+func (v *visit) makeNodeAgent(ctx context.Context, number int32) (bool, error) {
+	pod := nodeagent.Pod(v.agentOptions(number))
+	if agent := v.status().Agent; agent == nil || agent.Incarnation != number {
+		err := v.equipNodeAgent(ctx, pod.Name, number)
+		if errors.Is(err, errNumberTaken) {
+			return v.makeNodeAgent(ctx, number+1)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	err := v.Writer.Create(ctx, pod, client.FieldOwner(hold.FieldManager))
+	if apierrors.IsAlreadyExists(err) {
+		v.again(0)
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("making the agent on the node: %w", agentRefused(err))
+	}
+	return v.awaitNodeAgent(ctx, pod)
+}
+
+func (v *visit) agentOptions(number int32) nodeagent.Options {
+	frozen := v.status().Frozen
+	return nodeagent.Options{
+		Namespace: v.AgentsNamespace, SessionNamespace: v.session.Namespace, SessionName: v.session.Name, SessionUID: v.session.UID,
+		Number: number, Image: v.Agent.Image, PullPolicy: v.Agent.PullPolicy, NodeName: frozen.NodeName, Target: frozen.UID,
+	}
+}
+
+func (v *visit) equipNodeAgent(ctx context.Context, podName string, number int32) error {
+	config, err := v.nodeAgentConfig(ctx)
+	if err != nil {
+		return err
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making the agent's key: %w", err)
+	}
+	keyPEM, fingerprint, err := encodeKey(private)
+	if err != nil {
+		return err
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := v.Writer.Create(groupCtx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: v.AgentsNamespace, Name: nodeagent.SecretName(v.session.UID, number), Labels: nodeagent.Labels(v.session)},
+			Data:       map[string][]byte{settings.KeyFile: keyPEM, settings.ConfigFile: config},
+		}, client.FieldOwner(hold.FieldManager))
+		if apierrors.IsAlreadyExists(err) {
+			return errNumberTaken
+		}
+		if err != nil {
+			return fmt.Errorf("making the agent's secret: %w", agentRefused(err))
+		}
+		return nil
+	})
+	group.Go(func() error { return v.grantNodeAgent(groupCtx, podName) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	v.status().Agent = &v1alpha1.Agent{
+		Incarnation: number, Namespace: v.AgentsNamespace, PodName: podName, Port: settings.DefaultPort, CertificateFingerprint: fingerprint,
+	}
+	return v.save(ctx)
+}
+
+func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
+	clientKey, err := base64.StdEncoding.DecodeString(v.session.Spec.ClientKey)
+	if err != nil {
+		return nil, final(v1alpha1.ReasonFreezeFailed, "the session's client key is not base64: %v", err)
+	}
+	var services corev1.ServiceList
+	if err := v.Live.List(ctx, &services, client.InNamespace(v.session.Namespace)); err != nil {
+		return nil, fmt.Errorf("reading what stands around the target: %w", err)
+	}
+	spec, name := v.session.Spec, v.session.Spec.Target.Container
+	_, containerID, _ := strings.Cut(v.status().Frozen.ContainerID, "://")
+	var nodeIPs []string
+	for _, ip := range v.pod.Status.HostIPs {
+		nodeIPs = append(nodeIPs, ip.IP)
+	}
+	selecting := clone.Selecting(services.Items, v.pod.Labels)
+	config := settings.Config{
+		Session: string(v.session.UID), Port: settings.DefaultPort, ClientKey: clientKey,
+		LeaseSeconds: int(v.leaseDuration() / time.Second),
+		Ports:        clone.Ports(&v.pod.Spec, name, selecting, spec.ListenPorts), ListenAll: spec.ListenAll,
+		Mounts: clone.Paths(clone.Mounts(&v.pod.Spec, name)), ShareTraffic: true,
+		Freeze: &settings.Freeze{
+			Pod: v.pod.Namespace + "/" + v.pod.Name, PodUID: string(v.pod.UID), Container: name, ContainerID: containerID,
+			Release: ptr.Deref(spec.ReleaseConnections, true),
+			Probes:  nodeagent.Probes(v.pod, name), NodeIPs: nodeIPs,
+		},
+	}
+	if err := config.Validate(); err != nil {
+		return nil, final(v1alpha1.ReasonFreezeFailed, "the agent would not take its configuration: %v", err)
+	}
+	data, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the agent's configuration: %w", err)
+	}
+	return data, nil
+}
+
+// grantNodeAgent lets the owner renew the Lease and reach exactly this agent.
+func (v *visit) grantNodeAgent(ctx context.Context, pod string) error {
+	if err := v.grant(ctx, ""); err != nil {
+		return err
+	}
+	name, labels := nodeagent.Name(v.session.UID), nodeagent.Labels(v.session)
+	role := rbacv1ac.Role(name, v.AgentsNamespace).WithLabels(labels).WithRules(
+		rbacv1ac.PolicyRule().WithAPIGroups("").WithResources("pods/portforward").WithResourceNames(pod).WithVerbs("get", "create"),
+	)
+	binding := rbacv1ac.RoleBinding(name, v.AgentsNamespace).WithLabels(labels).
+		WithRoleRef(rbacv1ac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("Role").WithName(name)).
+		WithSubjects(rbacv1ac.Subject().WithAPIGroup(rbacv1.GroupName).WithKind(rbacv1.UserKind).WithName(v.session.Spec.Owner.Username))
+	if err := v.Writer.Apply(ctx, role, client.FieldOwner(hold.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("granting the owner the way to the agent on the node: %w", err)
+	}
+	if err := v.Writer.Apply(ctx, binding, client.FieldOwner(hold.FieldManager), client.ForceOwnership); err != nil {
+		return fmt.Errorf("binding the owner to the grant: %w", err)
+	}
+	return nil
+}
+
+// agentRefused makes what admission says no to a final error.
+func agentRefused(err error) error {
+	var status apierrors.APIStatus
+	if (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && errors.As(err, &status) {
+		return final(v1alpha1.ReasonFreezeFailed, "the API server refused the agent on the node (its namespace must allow privileged pods): %s", status.Status().Message)
+	}
+	return err
+}

@@ -1,0 +1,62 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// thaw ends the agent, which thaws, and waits for the proof. Where the agent
+// could not give it, another one is made that does nothing else.
+func thaw(ctx context.Context, v *visit) (bool, error) {
+	if v.is(v1alpha1.ConditionRestored) {
+		return true, nil
+	}
+	frozen := v.status().Frozen
+	if frozen == nil {
+		v.set(v1alpha1.ConditionFrozen, metav1.ConditionFalse, v1alpha1.ReasonNotNeeded, "Nothing was frozen.")
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded, "Nothing was done to the target.")
+		return true, nil
+	}
+	began := v.condition(v1alpha1.ConditionReady).LastTransitionTime.Time
+	t := &thawing{
+		Reconciler: v.Reconciler, namespace: v.AgentsNamespace, session: v.key(), uid: v.session.UID, pod: frozen.UID, node: frozen.NodeName,
+		proof: frozen.Thawed, silentAt: began.Add(v.leaseDuration() + agentMargin),
+		prove: func(ctx context.Context, proof string) error {
+			frozen.Thawed = proof
+			v.set(v1alpha1.ConditionFrozen, metav1.ConditionFalse, v1alpha1.ReasonThawed, "The container is thawed: "+proof+".")
+			return v.save(ctx)
+		},
+	}
+	if agent := v.status().Agent; agent != nil {
+		// Where it was made, should another namespace have been chosen since.
+		t.made, t.namespace = agent.Incarnation, agent.Namespace
+	}
+	waiting, err := t.run(ctx)
+	if err != nil {
+		return false, err
+	}
+	if waiting != "" {
+		v.set(v1alpha1.ConditionFrozen, metav1.ConditionUnknown, v1alpha1.ReasonThawing, "Waiting for "+waiting+".")
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonThawing, "Waiting for "+waiting+".")
+		v.again(thawEvery)
+		return false, nil
+	}
+	if t.doubtful {
+		v.eventOnBoth(corev1.EventTypeWarning, "ThawUnconfirmed", "Thaw", "The container was not seen to be thawed: "+frozen.Thawed+".")
+	} else if frozen.FrozenAt != nil {
+		v.eventOnBoth(corev1.EventTypeNormal, "Thawed", "Thaw", fmt.Sprintf("Thawed container %s.", v.session.Spec.Target.Container))
+	}
+	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonThawed, "The pod is nobody's.")
+	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonThawed, "The container runs on where it stood: "+frozen.Thawed+".")
+	v.Pods.Stop(v.key())
+	return true, v.save(ctx)
+}
+
+// thawEvery is how often a thaw in progress is looked at, beside the watch.
+const thawEvery = time.Second

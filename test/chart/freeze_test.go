@@ -1,0 +1,167 @@
+package chart
+
+import (
+	"testing"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/nodeagent"
+)
+
+// agents is the namespace that the chart makes.
+const agents = "understudy-agents"
+
+// frozen is a session that freezes the pod worker-0.
+func frozen(ns, name, user string) *v1alpha1.Session {
+	s := session(ns, name, user)
+	s.Spec.Takeover = v1alpha1.TakeoverFreeze
+	s.Spec.Target.Group, s.Spec.Target.Resource, s.Spec.Target.Name = "", "pods", "worker-0"
+	return s
+}
+
+// Freezing needs the verb freeze on exactly that pod; the right to take a
+// workload over is none.
+func TestWhoMayFreeze(t *testing.T) {
+	s := installed(t)
+	ns := s.namespace(t, nil)
+	s.bind(t, ns, "jane", "ClusterRole", "understudy-user")
+	onPod := func(verb string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: []string{"worker-0"}, Verbs: []string{verb}}
+	}
+	s.allow(t, ns, "joan", everySessionRight, onPod("freeze"))
+	s.allow(t, ns, "stranger", everySessionRight, onPod("takeover"))
+	for _, test := range []struct {
+		name, user string
+		change     func(*v1alpha1.Session)
+		want       string
+	}{
+		{name: "with the chart's user role", user: "jane"},
+		{name: "with the right on this one pod", user: "joan"},
+		{
+			name: "with the right on another pod", user: "joan", want: `missing is the verb "freeze" on pods "worker-1"`,
+			change: func(s *v1alpha1.Session) { s.Spec.Target.Name = "worker-1" },
+		},
+		{name: "with the right to take over", user: "stranger", want: `missing is the verb "freeze" on pods "worker-0"`},
+		{
+			name: "a deployment", user: "jane", want: "only a pod can be frozen",
+			change: func(s *v1alpha1.Session) { s.Spec.Target.Group, s.Spec.Target.Resource = "apps", "deployments" },
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			made := frozen(ns, "f", test.user)
+			if test.change != nil {
+				test.change(made)
+			}
+			check(t, s.as(t, test.user).Create(t.Context(), made, client.DryRunAll), test.want)
+		})
+	}
+}
+
+// TestWhatTheOperatorMayMakePrivileged: in the agents' namespace it may make
+// what a session needs there, and nothing that would give more of a node away.
+func TestWhatTheOperatorMayMakePrivileged(t *testing.T) {
+	s := installed(t)
+	ns := s.namespace(t, nil)
+	const uid = types.UID("9e3f4f1c-35a5-4b53-9d0f-6b5e8b8c8c02")
+	options := nodeagent.Options{
+		Namespace: agents, SessionNamespace: ns, SessionName: "f", SessionUID: uid, Number: 1,
+		Image: "understudy.dev/understudy-agent:0.1.0", NodeName: "node-1", Target: "9e3f4f1c-35a5-4b53-9d0f-6b5e8b8c8c03",
+	}
+	labels := nodeagent.LabelsOf(ns, "f", uid)
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: agents, Name: name, Labels: labels}
+	}
+	agent := func(change func(*corev1.Pod)) client.Object {
+		p := nodeagent.Pod(options)
+		if change != nil {
+			change(p)
+		}
+		return p
+	}
+	role := func(change func(*rbacv1.Role)) client.Object {
+		r := &rbacv1.Role{ObjectMeta: meta(nodeagent.Name(uid)), Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"pods/portforward"}, ResourceNames: []string{nodeagent.PodName(uid, 1)}, Verbs: []string{"get", "create"}},
+		}}
+		if change != nil {
+			change(r)
+		}
+		return r
+	}
+	const (
+		named = "named for that session"
+		shape = "only understudy's agents"
+	)
+	for _, test := range []struct {
+		name   string
+		object client.Object
+		want   string
+	}{
+		{name: "the agent", object: agent(nil)},
+		{name: "one that thaws", object: nodeagent.Thaw(options)},
+		{name: "another image", object: agent(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "busybox" }), want: shape},
+		{name: "another program", object: agent(func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/bin/sh", "-c", "id"} }), want: shape},
+		{name: "a second container", object: agent(func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "more", Image: p.Spec.Containers[0].Image})
+		}), want: shape},
+		{name: "an init container", object: agent(func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "more", Image: p.Spec.Containers[0].Image}}
+		}), want: shape},
+		{name: "the whole node", object: agent(func(p *corev1.Pod) { p.Spec.Volumes[0].HostPath.Path = "/" }), want: shape},
+		{name: "another's secret", object: agent(func(p *corev1.Pod) { p.Spec.Volumes[2].Secret.SecretName = "registry" }), want: shape},
+		{name: "the node's network", object: agent(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), want: shape},
+		{name: "an account", object: agent(func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = nil }), want: shape},
+		{name: "another name", object: agent(func(p *corev1.Pod) { p.Name = "f-standin-1" }), want: named},
+		{name: "the name of no session", object: agent(func(p *corev1.Pod) { delete(p.Labels, v1alpha1.SessionUIDLabel) }), want: named},
+		{name: "the agent where people work", object: agent(func(p *corev1.Pod) { p.Namespace = ns }), want: named},
+		{name: "the key", object: &corev1.Secret{ObjectMeta: meta(nodeagent.SecretName(uid, 1))}},
+		{name: "another secret", object: &corev1.Secret{ObjectMeta: meta("registry")}, want: named},
+		{name: "the lock", object: &coordinationv1.Lease{ObjectMeta: meta(nodeagent.LockName("x"))}},
+		{name: "another lease", object: &coordinationv1.Lease{ObjectMeta: meta("x")}, want: named},
+		{name: "the grant", object: role(nil)},
+		{name: "a grant of another's agent", object: role(func(r *rbacv1.Role) { r.Rules[0].ResourceNames[0] = "freeze-other-1" }), want: "may grant only"},
+		{name: "a grant of a lock", object: role(func(r *rbacv1.Role) {
+			r.Rules[0] = rbacv1.PolicyRule{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{"f"}, Verbs: []string{"update"}}
+		}), want: "may grant only"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			check(t, s.operator(t).Create(t.Context(), test.object, client.DryRunAll), test.want)
+		})
+	}
+
+	t.Run("of what is there", func(t *testing.T) {
+		s.create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: "default"}}, agent(nil))
+		patch := func(text string) error {
+			object := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: nodeagent.PodName(uid, 1)}}
+			return s.operator(t).Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(text)), client.DryRunAll)
+		}
+		check(t, patch(`{"metadata":{"finalizers":null}}`), "")
+		check(t, patch(`{"metadata":{"annotations":{"a":"b"}}}`), "nothing of an agent's pod but its finalizers")
+		check(t, patch(`{"spec":{"activeDeadlineSeconds":1}}`), "nothing of an agent's pod but its finalizers")
+		check(t, patch(`{"metadata":{"labels":{"understudy.dev/session-uid":"other"}}}`), "named for that session")
+	})
+}
+
+func TestAgentsNamespace(t *testing.T) {
+	o, err := render(t, append(modern, "--set", "freeze.enabled=true")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if level := o["Namespace/"+agents].GetLabels()["pod-security.kubernetes.io/enforce"]; level != "privileged" {
+		t.Errorf("the agents' namespace enforces %q", level)
+	}
+	hasArg(t, o, "--agents-namespace="+agents)
+	_, err = render(t, append(modern, "--set", "freeze.enabled=true,freeze.namespace="+releaseNamespace)...)
+	check(t, err, "the release's own")
+	if o, err = render(t, append(modern, "--set", "freeze.enabled=false")...); err != nil {
+		t.Fatal(err)
+	}
+	if o["Namespace/"+agents] != nil {
+		t.Error("with freezing switched off there is a namespace for privileged agents")
+	}
+}
