@@ -36,6 +36,10 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 		return nil, "", failure.New("it has "+strings.Join(names, ", "), "the kubeconfig has no context %q", c.Context)
 	}
 	client, err := kube.ClientConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		return nil, "", failure.New("understudy reads the file that kubectl reads: name it in KUBECONFIG or with --kubeconfig",
+			"no cluster is configured in %s", strings.Join(kube.ConfigAccess().GetLoadingPrecedence(), ", "))
+	}
 	if err != nil {
 		return nil, "", &failure.Failure{What: "there is no cluster to talk to", Hint: hint, Err: err}
 	}

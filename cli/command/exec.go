@@ -106,6 +106,9 @@ func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
 // perform splits this process from the one that goes on here and has it run
 // the session. It returns in the latter only.
 func perform(ctx context.Context, f *Factory, opts *ExecOptions) error {
+	if err := signIn(ctx, opts.Config); err != nil {
+		return err
+	}
 	front, err := f.Split(stage.SplitOptions{
 		LostExitCode: failure.CodeOwn,
 		LostHint:     fmt.Sprintf("the cluster undoes everything by itself when it has heard nothing of this machine for %s", opts.Config.Lease),

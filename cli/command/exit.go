@@ -3,8 +3,12 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
 
 	"understudy.dev/understudy/cli/failure"
 )
@@ -39,17 +43,24 @@ func locate(name string) error {
 	switch {
 	case err == nil, errors.Is(err, exec.ErrDot):
 		return nil
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
 		return notExecutable(name, err)
 	}
 	return notFound(name)
 }
 
 func notFound(name string) error {
+	hint := "the command is run here, not in the cluster: give it as you would type it in this terminal"
+	shown := name
+	if words := strings.Fields(name); len(words) != 1 || words[0] != name {
+		shown = strconv.Quote(name)
+		if len(words) > 1 {
+			hint = fmt.Sprintf("its arguments are words of their own: -- %s; what only a shell understands goes to one: -- sh -c %s", name, shown)
+		}
+	}
 	return &failure.Failure{
-		What: "there is no command " + name + " on this machine; nothing was changed in the cluster",
-		Hint: "the command is run here, not in the cluster: give it as you would type it in this terminal",
-		Code: failure.CodeNotFound,
+		What: "there is no command " + shown + " on this machine; nothing was changed in the cluster",
+		Hint: hint, Code: failure.CodeNotFound,
 	}
 }
 

@@ -2,15 +2,11 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 )
@@ -35,6 +31,7 @@ func (p *performance) prepare(ctx context.Context) error {
 	if p.config, namespace, err = cluster(p.opts.Config); err != nil {
 		return err
 	}
+	withoutTerminal(p.config)
 	if p.client, err = session.NewClient(p.config, namespace); err != nil {
 		return err
 	}
@@ -46,7 +43,16 @@ func (p *performance) prepare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	asked := make(chan answers, 1)
-	go func() { asked <- ask(ctx, p.client, p.opts.Target) }()
+	go func() {
+		if p.config.ExecProvider != nil {
+			// Alone, so that a plugin which fails is not run for each question.
+			if _, err := p.client.Username(ctx); err != nil {
+				asked <- answers{err: err}
+				return
+			}
+		}
+		asked <- ask(ctx, p.client, p.opts.Target)
+	}()
 	var got answers
 	select {
 	case got = <-asked:
@@ -57,7 +63,7 @@ func (p *performance) prepare(ctx context.Context) error {
 		return got.here
 	}
 	if got.err != nil {
-		return unreachable(p.config.Host, got.err)
+		return unanswered(p.config, got.err)
 	}
 	p.target, p.username = got.target, got.username
 	step.Done(fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target.Replicas)))
@@ -106,17 +112,4 @@ func replicas(n int32) string {
 		return "1 replica"
 	}
 	return fmt.Sprintf("%d replicas", n)
-}
-
-// unreachable gives an error of the network's a hint; others pass.
-func unreachable(host string, err error) error {
-	var of *url.Error
-	var op net.Error
-	if errors.As(err, &of) || errors.As(err, &op) || errors.Is(err, context.DeadlineExceeded) {
-		return &failure.Failure{
-			What: "the cluster at " + host + " cannot be reached; nothing was changed", Err: err,
-			Hint: "is it the right context? See: kubectl config current-context",
-		}
-	}
-	return err
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -65,6 +66,26 @@ func TestScriptCluster(t *testing.T) {
 			raw.Contexts["ada"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "ada", Namespace: "default"}
 			raw.Contexts["away"] = &clientcmdapi.Context{Cluster: "away", AuthInfo: "admin"}
 			raw.CurrentContext = "admin"
+			raw.AuthInfos["stranger"] = &clientcmdapi.AuthInfo{Token: "expired"}
+			raw.Contexts["stranger"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "stranger", Namespace: "default"}
+			for name, mode := range map[string]clientcmdapi.ExecInteractiveMode{
+				"may-ask": clientcmdapi.IfAvailableExecInteractiveMode, "asks": clientcmdapi.AlwaysExecInteractiveMode,
+			} {
+				raw.AuthInfos[name] = &clientcmdapi.AuthInfo{Exec: &clientcmdapi.ExecConfig{
+					APIVersion: "client.authentication.k8s.io/v1", Command: filepath.Join(env.WorkDir, "plugin"), InteractiveMode: mode,
+				}}
+				raw.Contexts[name] = &clientcmdapi.Context{Cluster: "c", AuthInfo: name, Namespace: "default"}
+			}
+			credential, err := json.Marshal(map[string]any{
+				"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+				"status": map[string]string{"clientCertificateData": string(config.CertData), "clientKeyData": string(config.KeyData)},
+			})
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "credential.json"), credential, 0o600); err != nil {
+				return err
+			}
 			return clientcmd.WriteToFile(*raw, file)
 		},
 	})

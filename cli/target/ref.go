@@ -45,7 +45,7 @@ const shapes = "name it as deployment/NAME, deployment/NAME/container/CONTAINER 
 func Parse(text string) (Ref, error) {
 	parts := strings.Split(text, "/")
 	if text == "" {
-		return Ref{}, failure.New(shapes, "no target is named")
+		return Ref{}, failure.New("say with --target (-t) which workload is meant; "+shapes, "no target is named")
 	}
 	resource, known := resources[strings.ToLower(parts[0])]
 	switch {

@@ -33,7 +33,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                          "no target is named; hint: " + shapes,
+		"":                          "no target is named; hint: say with --target (-t) which workload is meant; " + shapes,
 		"worker":                    `target "worker" does not say what it is; hint: did you mean deployment/worker?`,
 		"deployment/":               `target "deployment/" cannot be read; hint: ` + shapes,
 		"deployment/a/b":            `target "deployment/a/b" cannot be read; hint: ` + shapes,
