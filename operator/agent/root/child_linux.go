@@ -1,0 +1,135 @@
+package root
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+// socket is the child's end of the conversation.
+const socket = 3
+
+// Main is the whole child: args are those after Command's own, the process whose
+// root it is. It answers on its descriptor 3 until that is closed, and returns
+// the exit code.
+func Main(args []string) int {
+	// All that follows is this thread's: its root, its user, its files.
+	runtime.LockOSThread()
+	conn := os.NewFile(socket, "owner")
+	out := json.NewEncoder(conn)
+	files, err := enter(args)
+	if err != nil {
+		_ = out.Encode(answer{End: true, Error: failureOf(err)})
+		return 1
+	}
+	if err := out.Encode(answer{End: true}); err != nil {
+		return 1
+	}
+	in := json.NewDecoder(conn)
+	for {
+		var asked question
+		if err := in.Decode(&asked); errors.Is(err, io.EOF) {
+			return 0
+		} else if err != nil {
+			return 1
+		}
+		last := answer{End: true}
+		switch asked.Op {
+		case opFile:
+			file, err := files.readFile(asked.Path)
+			last.File, last.Error = &file, failureOf(err)
+		case opMount:
+			mount, err := files.mount(asked.Path)
+			last.Mount, last.Error = &mount, failureOf(err)
+		case opTree:
+			last.Version, err = files.tree(asked.Path, func(file tunnel.File) error { return out.Encode(answer{File: &file}) })
+			last.Error = failureOf(err)
+		default:
+			last.Error = failureOf(fmt.Errorf("there is no question %q", asked.Op))
+		}
+		if err := out.Encode(last); err != nil {
+			return 1
+		}
+	}
+}
+
+// enter goes where the process is, as who it is. There is no way back.
+func enter(args []string) (rooted, error) {
+	if len(args) != 1 {
+		return rooted{}, fmt.Errorf("files of which process? %q", args)
+	}
+	if _, err := strconv.Atoi(args[0]); err != nil {
+		return rooted{}, fmt.Errorf("files of which process? %w", err)
+	}
+	proc := "/proc/" + args[0]
+	id, err := identityOf(proc + "/status")
+	if err != nil {
+		return rooted{}, fmt.Errorf("reading who the process is: %w", err)
+	}
+	root, err := unix.Open(proc+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return rooted{}, fmt.Errorf("opening the process's root: %w", err)
+	}
+	// Opened while /proc is still ours.
+	own, err := unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return rooted{}, fmt.Errorf("opening our own descriptors: %w", err)
+	}
+	mounts, err := unix.Open(proc+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return rooted{}, fmt.Errorf("opening the process's mount namespace: %w", err)
+	}
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return rooted{}, fmt.Errorf("taking a root of our own: %w", err)
+	}
+	if err := unix.Setns(mounts, unix.CLONE_NEWNS); err != nil {
+		return rooted{}, fmt.Errorf("joining the mount namespace: %w", err)
+	}
+	unix.Close(mounts)
+	if err := become(id); err != nil {
+		return rooted{}, err
+	}
+	return rooted{root: root, own: own}, nil
+}
+
+// become takes on a process's user, groups and capabilities, in every thread.
+func become(id identity) error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("giving up new privileges: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("keeping capabilities for a moment: %w", err)
+	}
+	if err := syscall.Setgroups(id.groups); err != nil {
+		return fmt.Errorf("taking the groups: %w", err)
+	}
+	if err := syscall.Setresgid(id.gid, id.gid, id.gid); err != nil {
+		return fmt.Errorf("taking group %d: %w", id.gid, err)
+	}
+	if err := syscall.Setresuid(id.uid, id.uid, id.uid); err != nil {
+		return fmt.Errorf("taking user %d: %w", id.uid, err)
+	}
+	// Those of the process alone, and none for another program.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var held [2]unix.CapUserData
+	if err := unix.Capget(&header, &held[0]); err != nil {
+		return fmt.Errorf("reading the capabilities: %w", err)
+	}
+	for i := range held {
+		wanted := uint32(id.caps >> (32 * i))
+		held[i] = unix.CapUserData{Effective: wanted & held[i].Permitted, Permitted: wanted & held[i].Permitted}
+	}
+	if err := unix.Capset(&header, &held[0]); err != nil {
+		return fmt.Errorf("taking the capabilities: %w", err)
+	}
+	return nil
+}

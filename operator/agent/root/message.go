@@ -1,0 +1,73 @@
+package root
+
+import (
+	"errors"
+	"io/fs"
+
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+// What the child can be asked for.
+const (
+	opFile  = "file"
+	opMount = "mount"
+	opTree  = "tree"
+)
+
+// question is what the child is asked.
+type question struct {
+	Op   string `json:"op"`
+	Path string `json:"path"`
+}
+
+// answer is a part of what it says; the last part has End.
+type answer struct {
+	File    *tunnel.File  `json:"file,omitempty"`
+	Mount   *tunnel.Mount `json:"mount,omitempty"`
+	Version string        `json:"version,omitempty"`
+	Error   *failure      `json:"error,omitempty"`
+	End     bool          `json:"end,omitempty"`
+}
+
+// failure is an error that crosses over to the parent: its text, and the
+// meanings that a caller branches on.
+type failure struct {
+	Text string `json:"text"`
+	Is   []int  `json:"is,omitempty"`
+}
+
+// meanings that cross over, by their place; both ends are of one program.
+var meanings = []error{fs.ErrNotExist, tunnel.ErrNotFound, tunnel.ErrChanging, tunnel.ErrTooLarge}
+
+func failureOf(err error) *failure {
+	if err == nil {
+		return nil
+	}
+	f := &failure{Text: err.Error()}
+	for i, meaning := range meanings {
+		if errors.Is(err, meaning) {
+			f.Is = append(f.Is, i)
+		}
+	}
+	return f
+}
+
+func (f *failure) Error() string { return f.Text }
+
+func (f *failure) Unwrap() []error {
+	var is []error
+	for _, i := range f.Is {
+		if i >= 0 && i < len(meanings) {
+			is = append(is, meanings[i])
+		}
+	}
+	return is
+}
+
+// asError is nil for no failure, which a nil *failure in an error is not.
+func (f *failure) asError() error {
+	if f == nil {
+		return nil
+	}
+	return f
+}
