@@ -54,6 +54,9 @@ func Run(args []string, stdout, stderr io.Writer) int {
 			break
 		}
 		err = install(rest[0])
+	case "guard":
+		// Started by an agent that freezes, never by hand.
+		return runGuard()
 	default:
 		err = errUsage
 	}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package agent
+
+// runGuard: only Linux can freeze.
+func runGuard() int { return exitFailed }

@@ -1,0 +1,41 @@
+package guard
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// alarm rings at a deadline on the clock of Now, also one that passed while the
+// machine was asleep.
+type alarm struct {
+	fd   int
+	rang chan struct{}
+}
+
+func newAlarm() *alarm {
+	a := &alarm{fd: -1, rang: make(chan struct{})}
+	fd, err := unix.TimerfdCreate(unix.CLOCK_BOOTTIME, unix.TFD_CLOEXEC)
+	if err != nil {
+		return a // set says so
+	}
+	a.fd = fd
+	go func() {
+		buffer := make([]byte, 8)
+		for {
+			if n, err := unix.Read(fd, buffer); n == len(buffer) && err == nil {
+				close(a.rang)
+				return
+			} else if err != nil && err != unix.EINTR {
+				return
+			}
+		}
+	}()
+	return a
+}
+
+// set moves the deadline.
+func (a *alarm) set(until time.Duration) error {
+	at := unix.NsecToTimespec(max(1, until.Nanoseconds()))
+	return unix.TimerfdSettime(a.fd, unix.TFD_TIMER_ABSTIME, &unix.ItimerSpec{Value: at}, nil)
+}

@@ -1,0 +1,216 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy.dev/understudy/operator/freeze/cgroup"
+	"understudy.dev/understudy/operator/freeze/record"
+)
+
+// What the agent hands over, by number.
+const (
+	fdSocket = 3
+	fdAgent  = 4
+)
+
+// A guard that cannot thaw tries again for this long. Then the record stays for
+// the next agent.
+const (
+	tryFor    = 2 * time.Minute
+	tryWithin = 10 * time.Second
+	tryEvery  = 200 * time.Millisecond
+)
+
+// Main is the guard's whole life, to be called when the program is started as
+// the guard. cleanups take away what is not a freeze. It returns the exit code.
+func Main(cleanups ...record.Cleanup) int {
+	// Whoever reads what the agent writes may be gone before the guard.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, syscall.SIGTERM, syscall.SIGINT)
+	unix.CloseOnExec(fdSocket)
+	unix.CloseOnExec(fdAgent)
+	g := &process{
+		socket: os.NewFile(fdSocket, "agent"),
+		undoer: record.Undoer{Cleanups: cleanups},
+		log:    slog.New(slog.DiscardHandler),
+	}
+	why := g.watch(stopped)
+	if why == dismissed {
+		g.leave()
+		return 0
+	}
+	return g.undo(why)
+}
+
+// reason why the watch ended.
+type reason string
+
+const (
+	dismissed  reason = "dismissed"
+	agentEnded reason = "the agent has ended"
+	agentLeft  reason = "the agent has closed the connection"
+	expired    reason = "the lease has run out"
+	told       reason = "told to end"
+)
+
+type process struct {
+	socket *os.File
+	undoer record.Undoer
+	dir    record.Dir
+	// record is nil as long as there is nothing to undo.
+	record *record.Record
+	netns  *os.File
+	log    *slog.Logger
+}
+
+// watch returns when it is over, and why.
+func (g *process) watch(stopped <-chan os.Signal) reason {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		awaitExit(fdAgent)
+	}()
+	orders, left := make(chan order), make(chan struct{})
+	go func() {
+		defer close(left)
+		for {
+			var o order
+			if err := receive(g.socket, &o); err != nil {
+				return
+			}
+			orders <- o
+		}
+	}()
+	deadline := newAlarm()
+	for {
+		select {
+		case <-gone:
+			return agentEnded
+		case <-left:
+			return agentLeft
+		case <-deadline.rang:
+			if err := send(g.socket, answer{Expired: true}); err != nil {
+				g.log.Warn("telling the agent that the lease has run out", "error", err)
+			}
+			return expired
+		case s := <-stopped:
+			g.log.Warn("signal received", "signal", s.String())
+			return told
+		case o := <-orders:
+			if o.Dismiss {
+				return dismissed
+			}
+			if o.Until > 0 {
+				if err := deadline.set(o.Until); err != nil {
+					g.log.Error("setting the deadline", "error", err)
+				}
+			}
+			if o.Record != nil {
+				reply := answer{Armed: true}
+				if err := g.arm(o); err != nil {
+					reply = answer{Error: err.Error()}
+				}
+				if err := send(g.socket, reply); err != nil {
+					return agentLeft
+				}
+			}
+		}
+	}
+}
+
+// arm sees to it that what will be needed can be had.
+func (g *process) arm(o order) error {
+	if g.record == nil {
+		g.log = openLog(o.Dir, o.Record.Session)
+	}
+	if g.netns == nil && len(g.undoer.Cleanups) > 0 {
+		// Kept open: the pod's processes may all be gone when it is needed.
+		ns, err := g.undoer.Node.NetworkNamespace(o.Record.PodUID)
+		if err != nil {
+			return err
+		}
+		g.netns = ns
+	}
+	for _, frozen := range o.Record.Frozen {
+		group, err := g.undoer.Node.Open(frozen.Version, frozen.Path)
+		if errors.Is(err, cgroup.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("opening the cgroup of %v: %w", frozen.Container, err)
+		}
+		group.Close()
+	}
+	g.dir, g.record = o.Dir, o.Record
+	return nil
+}
+
+// undo undoes until it is done, and returns the exit code.
+func (g *process) undo(why reason) int {
+	if g.record == nil {
+		g.leave()
+		return 0
+	}
+	g.log.Info("undoing", "reason", string(why))
+	end := time.Now().Add(tryFor)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
+		err := g.undoer.Undo(ctx, *g.record, g.netns)
+		cancel()
+		if err == nil {
+			err = g.dir.Remove(g.record.Session)
+		}
+		if err == nil {
+			g.log.Info("undone")
+			g.leave()
+			return 0
+		}
+		g.log.Error("undoing, to be tried again", "error", err)
+		if time.Now().After(end) {
+			g.leave()
+			return 1
+		}
+		<-time.After(tryEvery)
+	}
+}
+
+// awaitExit returns when the process has ended whose pidfd, or the other end of
+// whose pipe, it is given.
+func awaitExit(life int) {
+	fds := []unix.PollFd{{Fd: int32(life), Events: unix.POLLIN}}
+	for {
+		if n, err := unix.Poll(fds, -1); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+	}
+}
+
+// maxLog is the size at which the guards' log is begun anew.
+const maxLog = 1 << 20
+
+// openLog opens the guards' log beside the records: when a guard has something
+// to say, there is often nobody left to read it elsewhere.
+func openLog(dir record.Dir, session string) *slog.Logger {
+	to := io.Discard
+	path := filepath.Join(string(dir), "guard.log")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)
+	if err == nil {
+		if info, err := f.Stat(); err == nil && info.Size() > maxLog {
+			_ = f.Truncate(0)
+		}
+		to = f
+	}
+	return slog.New(slog.NewTextHandler(to, nil)).With("session", session, "pid", os.Getpid())
+}

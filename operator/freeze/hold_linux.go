@@ -1,0 +1,318 @@
+package freeze
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"understudy.dev/understudy/operator/freeze/cgroup"
+	"understudy.dev/understudy/operator/freeze/guard"
+	"understudy.dev/understudy/operator/freeze/record"
+)
+
+// Options of a hold.
+type Options struct {
+	// Session is a name that no other session has, such as its UID: letters,
+	// digits, dash, dot and underscore. Clean-ups are given it.
+	Session string
+	// Pod is NAMESPACE/NAME, for those who read the record.
+	Pod    string
+	PodUID string
+	// Lease is how long the containers stay frozen when Renew is not called.
+	Lease time.Duration
+
+	// Node is this machine by default.
+	Node cgroup.Node
+	// Directory of records; default record.Directory.
+	Directory record.Dir
+	// Cleanups take away what else the session has put into the pod's network
+	// namespace, in this process and in a new agent. In the guard it is those
+	// that its Main was given.
+	Cleanups []record.Cleanup
+	// GuardCommand starts a guard; default guard.Command.
+	GuardCommand []string
+	// Log; default slog.Default.
+	Log *slog.Logger
+	// Notice, if set, is called with what happens while it is held; it must not
+	// call back.
+	Notice func(Notice)
+}
+
+// Notice is something that happened to what is held.
+type Notice struct {
+	// Kind is one of the constants below.
+	Kind string
+	// Container, unless it is about the guard.
+	Container cgroup.Container
+	// Error, where something failed that is being tried again.
+	Error error
+}
+
+// Kinds of notices.
+const (
+	// NoticeRefrozen: somebody had thawed the container; it is frozen again.
+	NoticeRefrozen = "Refrozen"
+	// NoticeGone: the container has ended. The kubelet may start another.
+	NoticeGone = "Gone"
+	// NoticeGuardReplaced: the guard had ended; there is another.
+	NoticeGuardReplaced = "GuardReplaced"
+	// NoticeTrouble: something that the hold needs does not succeed.
+	NoticeTrouble = "Trouble"
+)
+
+var (
+	// ErrExpired is why a hold has ended whose lease was not renewed.
+	ErrExpired = errors.New("the lease has run out")
+	// ErrEnded is said of calls to a hold that has ended.
+	ErrEnded = errors.New("the hold has ended")
+	// ErrUnguarded is why a hold has ended whose guard ended and could not be
+	// replaced.
+	ErrUnguarded = errors.New("no guard can be made")
+)
+
+// Hold is one session's grip on the containers of a pod. Its methods may be
+// called at the same time.
+type Hold struct {
+	o Options
+
+	// doing is held while something is done to the containers, the record or the
+	// guard: one thing at a time.
+	doing  sync.Mutex
+	record record.Record
+	groups map[cgroup.Container]*cgroup.Group
+
+	// mu is for what is read at any time, and never held for long. The guard is
+	// changed with doing held too.
+	mu    sync.Mutex
+	guard *guard.Guard
+	until time.Duration // on guard.Now's clock
+	err   error         // why it has ended
+
+	// held is done when the hold begins to end; the watchers go by it.
+	held     context.Context
+	stop     context.CancelFunc
+	watchers sync.WaitGroup
+	renewed  chan struct{}
+	done     chan struct{}
+}
+
+// Begin undoes what dead agents have left on the node and makes the guard. It
+// changes nothing about the pod. The lease runs from now. The error is a
+// *record.HeldError if another agent has this session.
+func Begin(ctx context.Context, o Options) (*Hold, error) {
+	if err := record.Check(o.Session); err != nil {
+		return nil, err
+	}
+	o.Directory = cmp.Or(o.Directory, record.Directory)
+	o.Log = cmp.Or(o.Log, slog.Default())
+	if len(o.GuardCommand) == 0 {
+		o.GuardCommand = guard.Command()
+	}
+	if o.Notice == nil {
+		o.Notice = func(Notice) {}
+	}
+	if _, err := Recover(ctx, o.Directory, record.Undoer{Node: o.Node, Cleanups: o.Cleanups}); err != nil {
+		// Another's trouble. If it is with what this session needs, the claim of
+		// that says so.
+		o.Log.Error("undoing what was left on this node", "error", err)
+	}
+	self, err := record.Identify(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	h := &Hold{
+		o:       o,
+		record:  record.Record{Session: o.Session, Pod: o.Pod, PodUID: o.PodUID, Since: time.Now().UTC().Truncate(time.Second), Agent: self},
+		groups:  map[cgroup.Container]*cgroup.Group{},
+		until:   guard.Now() + o.Lease,
+		renewed: make(chan struct{}, 1),
+		done:    make(chan struct{}),
+	}
+	if err := h.makeGuard(ctx); err != nil {
+		return nil, err
+	}
+	h.held, h.stop = context.WithCancel(context.WithoutCancel(ctx))
+	h.watchers.Go(h.keepGuard)
+	go h.keepTime() // waited for by Done
+	return h, nil
+}
+
+// makeGuard starts a guard, writes it into the record and arms it. Called with
+// doing held, or before anybody else knows of h.
+func (h *Hold) makeGuard(ctx context.Context) error {
+	g, err := guard.Start(h.o.Node, h.o.Session, h.o.GuardCommand)
+	if err != nil {
+		return err
+	}
+	r := h.record
+	r.Guard = g.Process
+	if err := h.o.Directory.Claim(r); err != nil {
+		g.Dismiss(ctx)
+		return err
+	}
+	if err := g.Arm(ctx, h.o.Directory, r, h.deadline()); err != nil {
+		g.Dismiss(ctx)
+		if len(r.Frozen) == 0 {
+			err = errors.Join(err, h.o.Directory.Remove(r.Session))
+		}
+		return err
+	}
+	h.record = r
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.guard = g
+	return nil
+}
+
+// Freeze freezes containers of the pod: all of those given, or none that was not
+// held before the call. It returns when the kernel has confirmed each. What is
+// frozen already is taken over. The error is cgroup.ErrGone if one of them is
+// not on this node, a *record.HeldError if another session has it.
+func (h *Hold) Freeze(ctx context.Context, containers ...cgroup.Container) (err error) {
+	h.doing.Lock()
+	defer h.doing.Unlock()
+	if err := h.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.held, cancel)()
+	fresh := map[cgroup.Container]*cgroup.Group{}
+	defer func() {
+		for _, group := range fresh {
+			group.Close()
+		}
+	}()
+	before := h.record.Frozen
+	after := slices.Clone(before)
+	for _, c := range containers {
+		if c.PodUID != h.o.PodUID {
+			return fmt.Errorf("%v is not of the pod that session %s holds", c, h.o.Session)
+		}
+		if h.groups[c] != nil || fresh[c] != nil {
+			continue
+		}
+		group, err := h.o.Node.Find(c)
+		if err != nil {
+			return err
+		}
+		fresh[c] = group
+		after = append(after, record.Frozen{Container: c, Version: group.Version, Path: group.Path})
+	}
+	// How to undo it, before it is done.
+	if err := h.tell(ctx, after); err != nil {
+		return err
+	}
+	for _, group := range fresh {
+		if err = group.Freeze(ctx); err != nil {
+			break
+		}
+	}
+	if err != nil {
+		ctx := context.WithoutCancel(ctx)
+		undone := error(nil)
+		for _, group := range fresh {
+			undone = errors.Join(undone, group.Thaw(ctx))
+		}
+		if undone == nil {
+			undone = h.tell(ctx, before)
+		}
+		return errors.Join(err, undone)
+	}
+	if err := h.Err(); err != nil {
+		return err // end waits for doing, and thaws
+	}
+	for c, group := range fresh {
+		h.groups[c] = group
+		h.watchers.Go(func() { h.keepFrozen(c, group) })
+	}
+	clear(fresh)
+	return nil
+}
+
+// tell writes what is to be frozen into the record and arms the guard with it.
+// Called with doing held.
+func (h *Hold) tell(ctx context.Context, frozen []record.Frozen) error {
+	h.record.Frozen = frozen
+	if err := h.o.Directory.Claim(h.record); err != nil {
+		return err
+	}
+	err := h.guard.Arm(ctx, h.o.Directory, h.record, h.deadline())
+	if errors.Is(err, guard.ErrEnded) {
+		h.guard.Dismiss(ctx) // what it leaves of itself
+		err = h.makeGuard(ctx)
+	}
+	return err
+}
+
+// Renew lets the lease run from now again, for as long as is given.
+func (h *Hold) Renew(lease time.Duration) error {
+	h.mu.Lock()
+	if h.err != nil {
+		h.mu.Unlock()
+		return h.err
+	}
+	h.until = guard.Now() + lease
+	g, until := h.guard, h.until
+	h.mu.Unlock()
+	h.wakeClock()
+	// One that has ended is replaced, and the next one is told when it is armed.
+	if err := g.Extend(until); err != nil && !errors.Is(err, guard.ErrEnded) {
+		return fmt.Errorf("renewing the lease with the guard: %w", err)
+	}
+	return nil
+}
+
+// End takes the fence down, thaws, waits until all is seen to run, and takes the
+// record away. When that fails the guard goes on trying from the end of the
+// lease on, and the record stays; End may be called again.
+func (h *Hold) End(ctx context.Context) error { return h.end(ctx, ErrEnded) }
+
+func (h *Hold) end(ctx context.Context, why error) error {
+	h.mu.Lock()
+	first := h.err == nil
+	if first {
+		h.err = why
+	}
+	h.mu.Unlock()
+	if first {
+		h.stop()
+		defer close(h.done)
+	}
+	defer h.watchers.Wait()
+	h.doing.Lock()
+	defer h.doing.Unlock()
+	err := record.Undoer{Node: h.o.Node, Cleanups: h.o.Cleanups}.Undo(ctx, h.record, nil)
+	if err == nil {
+		err = h.o.Directory.Remove(h.o.Session)
+	}
+	if err == nil {
+		h.guard.Dismiss(ctx)
+	}
+	return err
+}
+
+// Done is closed when the hold has ended, by End or by its lease, and what could
+// be undone is.
+func (h *Hold) Done() <-chan struct{} { return h.done }
+
+// Err is why it has ended: ErrEnded, ErrExpired, ErrUnguarded; nil while it
+// holds.
+func (h *Hold) Err() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.err
+}
+
+// deadline is when the lease runs out.
+func (h *Hold) deadline() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.until
+}
