@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/config"
 )
 
@@ -28,12 +30,7 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 		return nil, "", &failure.Failure{What: "the kubeconfig cannot be read", Hint: hint, Err: err}
 	}
 	if c.Context != "" && raw.Contexts[c.Context] == nil {
-		names := make([]string, 0, len(raw.Contexts))
-		for name := range raw.Contexts {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return nil, "", failure.New("it has "+strings.Join(names, ", "), "the kubeconfig has no context %q", c.Context)
+		return nil, "", failure.New("it has "+strings.Join(slices.Sorted(maps.Keys(raw.Contexts)), ", "), "the kubeconfig has no context %q", c.Context)
 	}
 	client, err := kube.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
@@ -50,4 +47,15 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 		}
 	}
 	return client, namespace, nil
+}
+
+// connect makes a client for the namespace that is meant, and says how it
+// reaches the API server.
+func connect(c *config.Config) (*session.Client, *rest.Config, error) {
+	reach, namespace, err := cluster(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := session.NewClient(reach, namespace)
+	return client, reach, err
 }

@@ -2,12 +2,12 @@ package command
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"understudy.dev/understudy/config"
 )
@@ -18,76 +18,76 @@ const completeFor = 2 * time.Second
 // completeExec lets a shell complete targets, namespaces and contexts. What
 // cannot be had in time, or may not be listed, is not completed.
 func completeExec(cmd *cobra.Command) {
-	with := func(list func(ctx context.Context, c *config.Config) []string) cobra.CompletionFunc {
-		return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	loaded := func(list lister) lister {
+		return func(ctx context.Context, _ *config.Config) ([]string, error) {
 			c, err := config.Load(cmd.Flags())
 			if err != nil {
-				return nil, cobra.ShellCompDirectiveNoFileComp
+				return nil, err
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), completeFor)
-			defer cancel()
-			names := list(ctx, c)
-			slices.Sort(names)
-			return names, cobra.ShellCompDirectiveNoFileComp
+			return list(ctx, c)
 		}
 	}
-	for flag, list := range map[string]func(context.Context, *config.Config) []string{
-		"target": deployments, "target-namespace": namespaces, "context": contexts,
-	} {
-		if err := cmd.RegisterFlagCompletionFunc(flag, with(list)); err != nil {
-			panic(err) // a flag of another name: a mistake in this file
+	completeFlag(cmd, "target", loaded(deployments))
+	completeFlag(cmd, "target-namespace", loaded(namespaces))
+	completeFlag(cmd, "context", loaded(contexts))
+}
+
+// lister gives the names that a flag may have.
+type lister func(context.Context, *config.Config) ([]string, error)
+
+func completeFlag(cmd *cobra.Command, flag string, list lister) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
+		defer cancel()
+		c := &config.Config{}
+		if file := cmd.Flags().Lookup("kubeconfig"); file != nil {
+			c.Kubeconfig = file.Value.String()
 		}
+		names, _ := list(ctx, c) // nobody could be told
+		slices.Sort(names)
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // a flag of another name: a mistake in this file
 	}
 }
 
-func deployments(ctx context.Context, c *config.Config) []string {
-	rest, namespace, err := cluster(c)
+func deployments(ctx context.Context, c *config.Config) ([]string, error) {
+	client, _, err := connect(c)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(rest)
+	list, err := client.Kube.AppsV1().Deployments(client.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil
-	}
-	list, err := client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil
+		return nil, err
 	}
 	var names []string
 	for i := range list.Items {
 		names = append(names, "deployment/"+list.Items[i].Name)
 	}
-	return names
+	return names, nil
 }
 
-func namespaces(ctx context.Context, c *config.Config) []string {
-	rest, _, err := cluster(c)
+func namespaces(ctx context.Context, c *config.Config) ([]string, error) {
+	client, _, err := connect(c)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(rest)
+	list, err := client.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil
-	}
-	list, err := client.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil
+		return nil, err
 	}
 	var names []string
 	for i := range list.Items {
 		names = append(names, list.Items[i].Name)
 	}
-	return names
+	return names, nil
 }
 
-func contexts(_ context.Context, c *config.Config) []string {
+func contexts(_ context.Context, c *config.Config) ([]string, error) {
 	raw, err := kubeconfig(c).RawConfig()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var names []string
-	for name := range raw.Contexts {
-		names = append(names, name)
-	}
-	return names
+	return slices.Collect(maps.Keys(raw.Contexts)), nil
 }

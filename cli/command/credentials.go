@@ -15,7 +15,6 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"understudy.dev/understudy/cli/failure"
-	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/config"
 )
 
@@ -26,19 +25,15 @@ func signIn(ctx context.Context, c *config.Config) error {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return nil // the keeper, or nobody who could be asked
 	}
-	reach, namespace, err := cluster(c)
+	client, reach, err := connect(c)
 	if err != nil {
 		return err
 	}
 	if reach.ExecProvider == nil || reach.ExecProvider.InteractiveMode != clientcmdapi.AlwaysExecInteractiveMode {
 		return nil
 	}
-	client, err := session.NewClient(reach, namespace)
-	if err != nil {
-		return err
-	}
 	if _, err := client.Username(ctx); err != nil {
-		return unanswered(reach, err)
+		return unanswered(reach, err, nothingChanged)
 	}
 	return nil
 }
@@ -55,9 +50,13 @@ func withoutTerminal(reach *rest.Config) {
 // that failed, which has no type.
 const noCredentials = "getting credentials: "
 
+// nothingChanged is said where a session was asked for and not begun.
+const nothingChanged = "; nothing was changed"
+
 // unanswered gives a hint to an error of the way to the API server, or of who
-// somebody is there; others pass.
-func unanswered(reach *rest.Config, err error) error {
+// somebody is there; others pass. Unchanged follows what went wrong: what that
+// means for the cluster.
+func unanswered(reach *rest.Config, err error, unchanged string) error {
 	var of *url.Error
 	var op net.Error
 	cause := err
@@ -67,17 +66,17 @@ func unanswered(reach *rest.Config, err error) error {
 	switch {
 	case apierrors.IsUnauthorized(err):
 		return failure.New("have they expired? Sign in again; this tells whether they work: kubectl auth whoami",
-			"the cluster at %s does not accept your credentials; nothing was changed", reach.Host)
+			"the cluster at %s does not accept your credentials%s", reach.Host, unchanged)
 	case reach.ExecProvider != nil && strings.HasPrefix(cause.Error(), noCredentials):
 		return failure.New("it cannot ask you anything while understudy runs: sign in with another command, as kubectl auth whoami, then run this again",
-			"the credential plugin of your kubeconfig gives no credentials; nothing was changed: %s", strings.TrimPrefix(cause.Error(), noCredentials))
+			"the credential plugin of your kubeconfig gives no credentials%s: %s", unchanged, strings.TrimPrefix(cause.Error(), noCredentials))
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = errors.New("no answer")
 	case of == nil && !errors.As(err, &op):
 		return err
 	}
 	return &failure.Failure{
-		What: fmt.Sprintf("the cluster at %s cannot be reached; nothing was changed", reach.Host), Err: cause,
+		What: fmt.Sprintf("the cluster at %s cannot be reached%s", reach.Host, unchanged), Err: cause,
 		Hint: "is it the right context? See: kubectl config current-context",
 	}
 }

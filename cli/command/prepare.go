@@ -63,7 +63,7 @@ func (p *performance) prepare(ctx context.Context) error {
 		return got.here
 	}
 	if got.err != nil {
-		return unanswered(p.config, got.err)
+		return unanswered(p.config, got.err, nothingChanged)
 	}
 	p.target, p.username = got.target, got.username
 	step.Done(fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target.Replicas)))

@@ -86,11 +86,7 @@ ends, the workload is as it was.`,
 			if len(args) == 0 {
 				return nil
 			}
-			hint := "see: understudy --help"
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = fmt.Sprintf("did you mean %s? Or %s", strings.Join(near, " or "), hint)
-			}
-			return failure.New(hint, "there is no command %q", args[0])
+			return unknownCommand(cmd, args[0])
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -99,11 +95,59 @@ ends, the workload is as it was.`,
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &failure.Failure{Hint: "see: " + cmd.CommandPath() + " --help", Err: err}
 	})
+	cmd.Version = release()
+	cmd.SetVersionTemplate(versionLine() + "\n")
 	cmd.AddCommand(NewCmdExec(f, nil), NewCmdVersion(f), NewCmdReference())
+	cmd.InitDefaultHelpCmd()
+	cmd.InitDefaultCompletionCmd()
 	for _, sub := range cmd.Commands() {
-		withUsageErrors(sub)
+		switch sub.Name() {
+		case "help":
+			sub.Args = helpTopic
+		case "completion":
+			sub.Short = "Print a script that lets a shell complete commands, targets and namespaces"
+			sub.Args = shellName
+			// With a Run of its own its arguments are looked at.
+			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		default:
+			withUsageErrors(sub)
+		}
 	}
 	return cmd
+}
+
+// helpTopic fails for words that are no command: cobra would print the help of
+// what is above.
+func helpTopic(cmd *cobra.Command, args []string) error {
+	about, rest, err := cmd.Root().Find(args)
+	if err != nil || len(rest) > 0 {
+		return unknownCommand(about, args[len(args)-1])
+	}
+	return nil
+}
+
+func shellName(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return failure.New("there are bash, fish, powershell and zsh", "there is no completion for %q", args[0])
+	}
+	return nil
+}
+
+// noArguments is for a command that takes none.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("it takes no arguments, and there is %q", args[0])
+	}
+	return nil
+}
+
+// unknownCommand is the error of a word that is no command below cmd.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	hint := "see: " + cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %s? Or %s", strings.Join(near, " or "), hint)
+	}
+	return failure.New(hint, "there is no command %q", word)
 }
 
 // withUsageErrors gives a command's complaints about its arguments a hint.

@@ -1,12 +1,14 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +18,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/apitest"
 )
 
@@ -54,6 +57,9 @@ func TestScriptCluster(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/cluster",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"install-policy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(installPolicy(t.Context(), client)) },
+		},
 		Setup: func(env *testscript.Env) error {
 			file := filepath.Join(env.WorkDir, "kubeconfig")
 			env.Setenv("KUBECONFIG", file)
@@ -89,6 +95,29 @@ func TestScriptCluster(t *testing.T) {
 			return clientcmd.WriteToFile(*raw, file)
 		},
 	})
+}
+
+// installPolicy makes the policy by which an operator is known, as the chart
+// does; it binds nobody.
+func installPolicy(ctx context.Context, client kubernetes.Interface) error {
+	fail := admissionregistrationv1.Fail
+	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "understudy-sessions", Labels: map[string]string{"app.kubernetes.io/version": "0.9.0"},
+			Annotations: map[string]string{v1alpha1.OperatorImageAnnotation: "registry.example.com/operator:0.9.0"},
+		},
+		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
+			FailurePolicy: &fail,
+			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
+				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
+					Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
+					Rule:       admissionregistrationv1.Rule{APIGroups: []string{"understudy.dev"}, APIVersions: []string{"v1alpha1"}, Resources: []string{"sessions"}},
+				},
+			}}},
+			Validations: []admissionregistrationv1.Validation{{Expression: "true"}},
+		},
+	}, metav1.CreateOptions{})
+	return err
 }
 
 func deployment(name string, containers ...string) *appsv1.Deployment {

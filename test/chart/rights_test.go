@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -102,6 +103,13 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 	check(t, jane.Update(t.Context(), lease), "")
 	check(t, jane.Get(t.Context(), key, worker), "forbidden")
 	check(t, s.as(t, "joan").Get(t.Context(), client.ObjectKeyFromObject(asked), lease), "forbidden")
+	// Everybody may see which operator there is.
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{}
+	check(t, s.as(t, "joan").Get(t.Context(), client.ObjectKey{Name: "understudy-sessions"}, policy), "")
+	if policy.Annotations[v1alpha1.OperatorImageAnnotation] == "" {
+		t.Errorf("the policy does not say which operator runs: %v", policy.Annotations)
+	}
+	check(t, s.as(t, "joan").List(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyList{}), "forbidden")
 
 	check(t, jane.Delete(t.Context(), asked), "forbidden")
 	s.bind(t, ns, "jane", "ClusterRole", "understudy-user")

@@ -122,6 +122,9 @@ const (
 	// ClaimAnnotation on a held workload is one JSON value: see the operator's
 	// claim.
 	ClaimAnnotation = "understudy.dev/claim"
+	// OperatorImageAnnotation on the policy is the image that the chart has the
+	// operator run: the command line tool prints it.
+	OperatorImageAnnotation = "understudy.dev/operator-image"
 	// SessionLabel on everything that is made for a session bears its name.
 	SessionLabel = "understudy.dev/session"
 	// SessionNamespaceLabel and SessionUIDLabel are on what is made for a session
