@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +45,10 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(boxVariable); dir != "" {
+		fmt.Fprintln(os.Stderr, enterBox(dir))
+		os.Exit(1)
+	}
 	code := m.Run()
 	if path, err := build(); err == nil {
 		os.RemoveAll(filepath.Dir(path))
@@ -289,94 +292,4 @@ func TestUsage(t *testing.T) {
 	if code := Run([]string{"serve", "--config-dir=" + t.TempDir()}, &stdout, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "config.json") {
 		t.Errorf("without a configuration: exit %d, %s", code, stderr.String())
 	}
-}
-
-// residentLimit is the memory that an agent's container gets.
-const residentLimit = 32 << 20
-
-// resident is what the process has in memory, in bytes.
-func (p *process) resident() int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	var kib int
-	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		p.t.Fatal(err)
-	}
-	return kib << 10
-}
-
-// A thousand connections: idle, and with all windows full in both directions
-// as nobody reads.
-func TestMemoryOfAThousandConnections(t *testing.T) {
-	const connections = 1000
-	p := start(t, func(_ *settings.Config, cmd *exec.Cmd) {
-		// What the program sets by itself where its cgroup has the limit.
-		cmd.Env = append(cmd.Env, fmt.Sprintf("GOMEMLIMIT=%d", residentLimit-residentLimit/4))
-	})
-	c := p.connect()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	stuff := make(chan struct{})
-	var group sync.WaitGroup
-	defer group.Wait()
-	group.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			// Small buffers, so that what stands still stands in the agent.
-			conn.(*net.TCPConn).SetReadBuffer(4 << 10)
-			group.Go(func() {
-				defer conn.Close()
-				<-stuff
-				io.CopyN(conn, zeros{}, 256<<10)
-			})
-		}
-	})
-	to := listener.Addr().(*net.TCPAddr).AddrPort()
-	conns := make([]tunnel.Conn, connections)
-	for i := range conns {
-		if conns[i], err = c.DialTCP(t.Context(), netip.AddrPortFrom(to.Addr().Unmap(), to.Port())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	idle := p.resident()
-	t.Logf("idle: %.1f MiB", float64(idle)/(1<<20))
-	if idle > residentLimit {
-		t.Errorf("%d connections, idle, take %d bytes", connections, idle)
-	}
-	for _, conn := range conns {
-		group.Go(func() {
-			conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
-			io.CopyN(conn, zeros{}, 4<<20)
-		})
-	}
-	close(stuff)
-	deadline := time.Now().Add(6 * time.Second)
-	most := 0
-	for tick := time.NewTicker(50 * time.Millisecond); time.Now().Before(deadline); <-tick.C {
-		most = max(most, p.resident())
-	}
-	t.Logf("standing still: %.1f MiB", float64(most)/(1<<20))
-	if most > residentLimit {
-		t.Errorf("%d connections that stand still take %d bytes", connections, most)
-	}
-	for _, conn := range conns {
-		conn.Reset()
-	}
-	listener.Close()
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
 }

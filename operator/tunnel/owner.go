@@ -170,7 +170,9 @@ func (o *owner) serveTCP(ctx context.Context, unwatch func(), stream *mux.Stream
 		reset(conn)
 		return err
 	}
-	join(stream, conn)
+	// In a goroutine of its own: a dial needs a deep stack, which would be kept
+	// for as long as the connection lives.
+	o.rest.Go(func() { join(stream, conn) })
 	return nil
 }
 
