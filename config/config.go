@@ -1,18 +1,17 @@
 // Package config says what a session should do, and reads it from wherever a
-// person said it: flags, the environment (UNDERSTUDY_*) and a file, in this
-// order of precedence.
+// person said it: flags, the environment and a file, in this order of
+// precedence.
 //
-// There is one vocabulary: a flag --copy-target is the variable
-// UNDERSTUDY_COPY_TARGET and the key copy-target of the file. Files of other
-// tools are not read here but translated into a Config, each by a package
-// below this one.
+// There is one vocabulary, that of the keys of a file, and one type for it:
+// Config. What else somebody may have written, in this tool's files or in
+// those of the one they come from, is decided in package decision; finding and
+// parsing files is in package source.
 //
 // It decides nothing about the cluster and does not know it.
 package config
 
 import (
-	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
@@ -32,6 +31,11 @@ const (
 	TakeoverFreeze Takeover = "freeze"
 )
 
+// Values are the takeovers that can be asked for.
+func (Takeover) Values() []string {
+	return words(TakeoverCopy, TakeoverScaleDown, TakeoverFreeze, TakeoverNone)
+}
+
 // What a lease may be; the same bounds as the Session resource has.
 const (
 	DefaultLease = time.Minute
@@ -47,33 +51,171 @@ const (
 	MaxSetupTimeout     = time.Hour
 )
 
-// Config is what one session should do.
+// Config is what one session should do. A field's key is where a file says it.
 type Config struct {
+	// File is the file that was read; empty where there was none.
+	File string `key:"-"`
+	// Notices are what the person should know who wrote what was read.
+	Notices []string `key:"-"`
+	// Paused: a takeover of TakeoverFreeze was asked for by the legacy pause,
+	// and becomes what Pause makes of it.
+	Paused bool `key:"-"`
+
 	// Target as a person names it: deployment/NAME[/container/NAME].
-	Target string
+	Target string `key:"target.path"`
 	// Namespace of the target; empty for the kubeconfig's own.
-	Namespace string
+	Namespace string `key:"target.namespace"`
 	// Context of the kubeconfig; empty for the current one.
-	Context string
+	Context string `key:"kube_context"`
 	// Kubeconfig is the file; empty for kubectl's own choice.
-	Kubeconfig string
+	Kubeconfig string `key:"kubeconfig"`
+	// AcceptInvalidCertificates: the API server's certificate is not verified.
+	AcceptInvalidCertificates bool `key:"accept_invalid_certificates"`
+	// Operator says whether an operator may be used; nil where nobody said.
+	Operator *bool `key:"operator"`
+	// Key is the session's name in templates.
+	Key string `key:"key"`
 
 	// Takeover is how the target is kept from consuming.
-	Takeover Takeover
+	Takeover Takeover `key:"takeover"`
+	// ExcludeContainers are the containers that the stand-in goes without; "*"
+	// is all but the target's.
+	ExcludeContainers []string `key:"feature.copy_target.exclude_containers"`
+	// ExcludeInitContainers are the init containers that it goes without; "*"
+	// is all.
+	ExcludeInitContainers []string `key:"feature.copy_target.exclude_init_containers"`
 	// ShareTraffic lets the stand-in of a copy take its share of the Services'
 	// traffic.
-	ShareTraffic bool
+	ShareTraffic bool `key:"share_traffic"`
 	// Listen are the ports that may be opened in the cluster beside those that
 	// the container declares, its probes use or a Service targets.
-	Listen Listen
+	Listen Listen `key:"listen"`
 	// Lease is how long the session lives on without this machine.
-	Lease time.Duration
+	Lease time.Duration `key:"lease"`
 	// SetupTimeout is how long the session may take to become ready before it
 	// is rolled back; the old pods' grace period is added.
-	SetupTimeout time.Duration
+	SetupTimeout time.Duration `key:"setup_timeout"`
+
+	Env      Env      `key:"feature.env"`
+	Files    Files    `key:"feature.fs"`
+	Incoming Incoming `key:"feature.network.incoming"`
+	Outgoing Outgoing `key:"feature.network.outgoing"`
+	Names    Names    `key:"feature.network.dns"`
+	// Hostname: the process sees the pod's hostname.
+	Hostname bool `key:"feature.hostname"`
 
 	// Verbose shows details.
-	Verbose bool
+	Verbose bool `key:"verbose"`
+}
+
+// Env is what becomes of the container's environment.
+type Env struct {
+	// Include are patterns of the only names that are taken; with none, all but
+	// those that are left out by default.
+	Include []string `key:"include"`
+	// Exclude are patterns of names that are not taken.
+	Exclude []string `key:"exclude"`
+	// Mapping gives the container's variables whose names match a regular
+	// expression another value.
+	Mapping map[string]string `key:"mapping"`
+	// File of NAME=value lines, over the container's.
+	File string `key:"env_file"`
+	// Override are variables over all others.
+	Override map[string]string `key:"override"`
+	// Unset are names that the process does not get, in any case of letters.
+	Unset []string `key:"unset"`
+}
+
+// FileMode says whose files the process sees.
+type FileMode string
+
+// The modes.
+const (
+	// FilesRead: the container's mounted volumes are here, read-only.
+	FilesRead FileMode = "read"
+	// FilesWrite is known and not served yet.
+	FilesWrite FileMode = "write"
+	// FilesLocal: all files are this machine's.
+	FilesLocal FileMode = "local"
+	// FilesLocalWithOverrides: this machine's, but for what ReadOnly names.
+	FilesLocalWithOverrides FileMode = "localwithoverrides"
+)
+
+// Values are the modes that there are.
+func (FileMode) Values() []string {
+	return words(FilesRead, FilesWrite, FilesLocal, FilesLocalWithOverrides)
+}
+
+// Files is what becomes of the container's files.
+type Files struct {
+	Mode FileMode `key:"mode"`
+	// ReadOnly are regular expressions of paths that are the container's in any
+	// mode.
+	ReadOnly []string `key:"read_only"`
+	// Local are regular expressions of paths that are this machine's in any
+	// mode; it wins.
+	Local []string `key:"local"`
+}
+
+// IncomingMode says what becomes of connections to the target.
+type IncomingMode string
+
+// The modes.
+const (
+	IncomingOff   IncomingMode = "off"
+	IncomingSteal IncomingMode = "steal"
+	// IncomingMirror is known and not served yet.
+	IncomingMirror IncomingMode = "mirror"
+)
+
+// Values are the modes that there are.
+func (IncomingMode) Values() []string {
+	return words(IncomingSteal, IncomingOff, IncomingMirror)
+}
+
+// Incoming is what becomes of connections that come in.
+type Incoming struct {
+	Mode IncomingMode `key:"mode"`
+	// Ports are the only ones that are opened in the cluster, by their numbers
+	// there; with none, all that may be.
+	Ports []uint16 `key:"ports"`
+	// IgnorePorts are not opened in the cluster.
+	IgnorePorts []uint16 `key:"ignore_ports"`
+	// PortMapping: the process listens on a port for connections to another.
+	PortMapping []PortPair `key:"port_mapping"`
+	// ListenPorts: a port on which the process listens is published on another
+	// of this machine's 127.0.0.1.
+	ListenPorts []PortPair `key:"listen_ports"`
+	// IgnoreLocalhost: ports on which the process listens on loopback only are
+	// not opened to the pod's other containers.
+	IgnoreLocalhost bool `key:"ignore_localhost"`
+}
+
+// PortPair is a port of the local process, and the one that it stands for.
+type PortPair [2]uint16
+
+// Filter divides destinations or names into those of this machine and those of
+// the pod. At most one of the two is there: all others are the other's.
+type Filter struct {
+	Local  []string `key:"local"`
+	Remote []string `key:"remote"`
+}
+
+// Outgoing is what becomes of connections that go out.
+type Outgoing struct {
+	// TCP and UDP go out from the pod.
+	TCP bool `key:"tcp"`
+	UDP bool `key:"udp"`
+	// IgnoreLocalhost: 127.0.0.1 is this machine's, not the pod's.
+	IgnoreLocalhost bool   `key:"ignore_localhost"`
+	Filter          Filter `key:"filter"`
+}
+
+// Names is how names are looked up.
+type Names struct {
+	// Enabled: as in the pod.
+	Enabled bool   `key:"enabled"`
+	Filter  Filter `key:"filter"`
 }
 
 // Listen is a set of ports, or all of them.
@@ -82,75 +224,37 @@ type Listen struct {
 	Ports []int32
 }
 
-// Problem is something wrong with what was asked for, and what to do instead.
-type Problem struct{ What, Advice string }
-
-func (p *Problem) Error() string { return p.What }
-
-// Hint is the advice.
-func (p *Problem) Hint() string { return p.Advice }
-
-func problem(advice, what string, args ...any) error {
-	return &Problem{What: fmt.Sprintf(what, args...), Advice: advice}
+// defaults are what holds where nobody says anything.
+func defaults() form {
+	return form{Config: Config{
+		Takeover: TakeoverNone, Lease: DefaultLease, SetupTimeout: DefaultSetupTimeout,
+		Files: Files{Mode: FilesRead}, Incoming: Incoming{Mode: IncomingSteal},
+		Outgoing: Outgoing{TCP: true, UDP: true}, Names: Names{Enabled: true}, Hostname: true,
+	}}
 }
 
-// worksNow is the advice where something does not work yet.
-const worksNow = "what works now is a stand-in beside the target (--copy-target), or in its place (--copy-target --scale-down)"
-
-// Check says what is wrong with a Config, or cannot be served yet.
-func (c *Config) Check() error {
-	switch c.Takeover {
-	case TakeoverCopy, TakeoverScaleDown:
-	case TakeoverFreeze:
-		return problem(worksNow, "freezing the target (--pause) does not work yet")
-	case TakeoverNone:
-		return problem(worksNow, "attaching to the running target does not work yet")
-	default:
-		return problem(worksNow, "there is no takeover %q", c.Takeover)
-	}
-	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
-		return problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target")
-	}
-	if err := within("lease", c.Lease, MinLease, MaxLease); err != nil {
-		return err
-	}
-	return within("setup timeout", c.SetupTimeout, MinSetupTimeout, MaxSetupTimeout)
+// form is what can be said in a file, which is more than what is resolved.
+type form struct {
+	Config `key:""`
+	// These become the takeover.
+	Pause     bool `key:"pause"`
+	CopyTo    bool `key:"feature.copy_target.enabled"`
+	ScaleDown bool `key:"feature.copy_target.scale_down"`
 }
 
-// within checks a duration that the cluster counts in whole seconds.
-func within(what string, d, least, most time.Duration) error {
-	if d < least || d > most {
-		return problem(fmt.Sprintf("choose between %s and %s", least, most), "a %s of %s is not possible", what, d)
+// SplitTarget gives a target's kind and name, both as they were written.
+func (c *Config) SplitTarget() (kind, name string) {
+	parts := strings.Split(c.Target, "/")
+	if len(parts) < 2 {
+		return "", c.Target
 	}
-	if d%time.Second != 0 {
-		return problem("choose whole seconds", "a %s of %s is not possible", what, d)
-	}
-	return nil
+	return strings.ToLower(parts[0]), parts[1]
 }
 
-// parseListen reads ports and the word all.
-func parseListen(words []string) (Listen, error) {
-	var l Listen
-	seen := map[int32]bool{}
-	for _, word := range words {
-		for part := range strings.SplitSeq(word, ",") {
-			part = strings.TrimSpace(part)
-			if part == "" {
-				continue
-			}
-			if part == "all" {
-				l.All = true
-				continue
-			}
-			port, err := strconv.ParseUint(part, 10, 16)
-			if err != nil || port == 0 {
-				return Listen{}, problem("name a port from 1 to 65535, or all", "--listen %q is no port", part)
-			}
-			if p := int32(port); !seen[p] {
-				seen[p] = true
-				l.Ports = append(l.Ports, p)
-			}
-		}
+func words[T ~string](values ...T) []string {
+	out := make([]string, len(values))
+	for i, value := range values {
+		out[i] = string(value)
 	}
-	return l, nil
+	return slices.Clip(out)
 }

@@ -1,159 +1,322 @@
 package config
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"understudy.dev/understudy/config/decision"
+	"understudy.dev/understudy/config/source"
 )
 
-// Keys of a setting, the same in flags, file and (in upper case, with _)
-// environment.
-const (
-	keyTarget       = "target"
-	keyNamespace    = "target-namespace"
-	keyContext      = "context"
-	keyKubeconfig   = "kubeconfig"
-	keyCopyTarget   = "copy-target"
-	keyScaleDown    = "scale-down"
-	keyPause        = "pause"
-	keyShareTraffic = "share-traffic"
-	keyListen       = "listen"
-	keyLease        = "lease"
-	keySetupTimeout = "setup-timeout"
-	keyVerbose      = "verbose"
-	keyFile         = "config-file"
-)
+// EnvironmentPrefix is what the name of every variable of understudy's own
+// begins with; the flag's name follows.
+const EnvironmentPrefix = "UNDERSTUDY_"
 
-// keys are those that a file may have: all but the file's own name.
-var keys = []string{
-	keyTarget, keyNamespace, keyContext, keyKubeconfig, keyCopyTarget, keyScaleDown, keyPause,
-	keyShareTraffic, keyListen, keyLease, keySetupTimeout, keyVerbose,
-}
-
-// EnvironmentPrefix is what the name of every variable begins with.
-const EnvironmentPrefix = "UNDERSTUDY"
+// clusterFlags say which cluster and namespace is meant.
+var clusterFlags = []string{"target-namespace", "context", "kubeconfig", "accept-invalid-certificates"}
 
 // ClusterFlags are the flags that say which cluster and namespace is meant.
 func ClusterFlags(flags *pflag.FlagSet) {
-	flags.StringP(keyNamespace, "n", "", "namespace of the target (default: the kubeconfig's)")
-	flags.String(keyContext, "", "context of the kubeconfig (default: the current one)")
-	flags.String(keyKubeconfig, "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
+	for i := range decision.Flags {
+		if row := &decision.Flags[i]; slices.Contains(clusterFlags, row.Name) {
+			addFlag(flags, row)
+		}
+	}
 }
+
+// FileFlags are the flags that say which file is read, and as what.
+func FileFlags(flags *pflag.FlagSet) {
+	for i := range decision.Flags {
+		if row := &decision.Flags[i]; row.Name == keyFile || row.Name == "key" {
+			addFlag(flags, row)
+		}
+	}
+}
+
+// keyFile is the flag, and in upper case the variable, that names the file.
+const keyFile = "config-file"
 
 // SessionFlags are the flags that say what a session should do.
 func SessionFlags(flags *pflag.FlagSet) {
-	flags.StringP(keyTarget, "t", "", "workload to stand in for: deployment/NAME, deployment/NAME/container/CONTAINER or pod/NAME")
-	flags.Bool(keyCopyTarget, false, "run in a copy of the target's pod, the stand-in")
-	flags.Bool(keyScaleDown, false, "hold the target at 0 replicas meanwhile; the same number comes back at the end")
-	flags.Bool(keyPause, false, "freeze the target's container meanwhile (does not work yet)")
-	flags.Bool(keyShareTraffic, false, "let the stand-in take a share of the traffic beside the target (without --scale-down)")
-	flags.StringSlice(keyListen, nil, "port that may be opened in the cluster though the container does not declare it, or all; repeatable")
-	flags.Duration(keyLease, DefaultLease, "how long the cluster waits for this machine before it undoes everything by itself")
-	flags.Duration(keySetupTimeout, DefaultSetupTimeout, "how long everything may take to be ready before it is undone, a pulled image included")
-	flags.BoolP(keyVerbose, "v", false, "show details")
-	flags.StringP(keyFile, "f", "", "file with settings, named as the flags are (YAML or JSON)")
-}
-
-// Load makes a Config of the flags, the variables and the file that one of
-// both names. Errors are *Problem where the user said something wrong.
-func Load(flags *pflag.FlagSet) (*Config, error) {
-	v := viper.New()
-	v.SetEnvPrefix(EnvironmentPrefix)
-	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
-	v.AutomaticEnv()
-	if err := v.BindPFlags(flags); err != nil {
-		return nil, fmt.Errorf("binding flags: %w", err)
-	}
-	if file := v.GetString(keyFile); file != "" {
-		if err := readFile(v, file); err != nil {
-			return nil, err
+	for i := range decision.Flags {
+		if row := &decision.Flags[i]; !slices.Contains(clusterFlags, row.Name) {
+			addFlag(flags, row)
 		}
 	}
-	c := &Config{
-		Target:     v.GetString(keyTarget),
-		Namespace:  v.GetString(keyNamespace),
-		Context:    v.GetString(keyContext),
-		Kubeconfig: v.GetString(keyKubeconfig),
-	}
-	var err error
-	if c.Listen, err = parseListen(v.GetStringSlice(keyListen)); err != nil {
-		return nil, err
-	}
-	if c.Lease, err = duration("lease", v.GetString(keyLease)); err != nil {
-		return nil, err
-	}
-	if c.SetupTimeout, err = duration("setup timeout", v.GetString(keySetupTimeout)); err != nil {
-		return nil, err
-	}
-	switches := map[string]bool{}
-	for _, key := range []string{keyCopyTarget, keyScaleDown, keyPause, keyShareTraffic, keyVerbose} {
-		if switches[key], err = boolean(v, key); err != nil {
-			return nil, err
-		}
-	}
-	c.ShareTraffic, c.Verbose = switches[keyShareTraffic], switches[keyVerbose]
-	c.Takeover, err = takeover(switches[keyCopyTarget], switches[keyScaleDown], switches[keyPause])
-	return c, err
 }
 
-// takeover is what the three switches come to together.
-func takeover(copied, scaled, paused bool) (Takeover, error) {
+func addFlag(flags *pflag.FlagSet, row *decision.Row) {
 	switch {
-	case paused && (copied || scaled):
-		return "", problem("choose one of both", "--pause and --copy-target exclude each other")
-	case paused:
-		return TakeoverFreeze, nil
-	case scaled && !copied:
-		return "", problem("add --copy-target", "--scale-down needs a stand-in that runs instead of the target")
-	case scaled:
-		return TakeoverScaleDown, nil
-	case copied:
-		return TakeoverCopy, nil
+	case row.Switch:
+		flags.BoolP(row.Name, row.Short, false, row.Text)
+	case row.Name == "listen":
+		flags.StringSlice(row.Name, nil, row.Text)
+	case row.Name == "lease":
+		flags.Duration(row.Name, DefaultLease, row.Text)
+	case row.Name == "setup-timeout":
+		flags.Duration(row.Name, DefaultSetupTimeout, row.Text)
+	default:
+		flags.StringP(row.Name, row.Short, "", row.Text)
 	}
-	return TakeoverNone, nil
+	if row.Verdict == decision.Meaningless || row.Verdict == decision.Mapped {
+		flags.Lookup(row.Name).Hidden = true
+	}
 }
 
-func readFile(v *viper.Viper, file string) error {
-	v.SetConfigFile(file)
-	if !strings.HasSuffix(file, ".json") {
-		v.SetConfigType("yaml")
+// Load makes a Config of the flags, the variables and the file, which one of
+// both names or which is found. The error is Problems; the Config is there all
+// the same, as far as it could be read.
+func Load(flags *pflag.FlagSet) (*Config, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("finding the working directory: %w", err)
 	}
-	switch err := v.ReadInConfig(); {
-	case errors.Is(err, fs.ErrNotExist):
-		return problem("", "there is no file %s", file)
-	case err != nil:
-		return fmt.Errorf("reading %s: %w", file, err)
+	return (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).load()
+}
+
+// Read is Load and Check in one, with all that is wrong at once.
+func Read(flags *pflag.FlagSet) (*Config, error) {
+	c, err := Load(flags)
+	var problems Problems
+	if err != nil && !errors.As(err, &problems) {
+		return c, err
 	}
-	for _, key := range v.AllKeys() {
-		if v.InConfig(key) && !slices.Contains(keys, key) {
-			return problem("it may have "+strings.Join(keys, ", "), "%s has an unknown key %q", file, key)
+	var more Problems
+	if errors.As(c.Check(), &more) {
+		problems = append(problems, more...)
+	}
+	return c, problems.orNil()
+}
+
+// loading is one reading of all sources.
+type loading struct {
+	flags   *pflag.FlagSet
+	dir     string
+	environ func(string) (string, bool)
+
+	viper    *viper.Viper
+	layers   map[string]layer
+	problems Problems
+	notices  []string
+}
+
+// layer is where something was said; the higher wins.
+type layer int
+
+const (
+	nowhere layer = iota
+	inFile
+	inEnvironment
+	inFlags
+)
+
+func (l *loading) load() (*Config, error) {
+	// No key has the delimiter in it: to viper they have no sections, so that
+	// what is a value of ours, a map with keys of a person's own, stays whole.
+	l.viper = viper.NewWithOptions(viper.KeyDelimiter("\x00"))
+	l.layers = map[string]layer{}
+	said := l.readEnvironment()
+	name, read := l.readFile()
+	for key, value := range read {
+		if l.layers[key] == nowhere {
+			l.layers[key] = inFile
+		}
+		if _, over := said[key]; !over {
+			said[key] = value
 		}
 	}
-	return nil
+	if err := l.viper.MergeConfigMap(said); err != nil {
+		return nil, fmt.Errorf("merging what was said: %w", err)
+	}
+	l.bindFlags()
+
+	f := defaults()
+	for _, s := range settings {
+		l.take(s, reflect.ValueOf(&f).Elem().FieldByIndex(s.index))
+	}
+	f.Kubeconfig = home(f.Kubeconfig, l.environ)
+	f.Env.File = home(f.Env.File, l.environ)
+	f.File, f.Notices = name, l.notices
+	l.takeover(&f)
+	return &f.Config, l.problems.orNil()
 }
 
-// boolean reads a switch; viper itself takes what it cannot read for false.
-func boolean(v *viper.Viper, key string) (bool, error) {
-	switch text := strings.ToLower(v.GetString(key)); text {
-	case "true", "1", "yes", "on":
-		return true, nil
-	case "false", "0", "no", "off", "":
-		return false, nil
-	default:
-		return false, problem("say true or false", "%s is %q", key, text)
+// take puts what was said under a key into its field.
+func (l *loading) take(s setting, field reflect.Value) {
+	var value said
+	switch got := l.viper.Get(s.key).(type) {
+	case nil:
+		return
+	case said:
+		value = got
+	case string: // of a flag
+		value = said{node: &source.Node{Value: got}, place: "--" + l.flagOf(s.key), loose: true}
+	}
+	if text, ok := value.node.Value.(string); ok && text == "" && value.loose {
+		return
+	}
+	if expected := decode(value, field); expected != "" {
+		l.problems = append(l.problems, &Problem{
+			Place: value.place, What: fmt.Sprintf("%s is %s, where %s is expected", s.key, value.node, expected),
+		})
 	}
 }
 
-func duration(what, text string) (time.Duration, error) {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, problem("write it as 60s or 5m", "a %s of %q is no time", what, text)
+// newKey is a name for a session that got none.
+func newKey() string {
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // it never fails
+	return hex.EncodeToString(random[:])
+}
+
+// home is a path whose "~" at the beginning is spelt out.
+func home(path string, environ func(string) (string, bool)) string {
+	if rest, ok := strings.CutPrefix(path, "~/"); ok {
+		if home, _ := environ("HOME"); home != "" {
+			return filepath.Join(home, rest)
+		}
 	}
-	return d, nil
+	return path
+}
+
+// readFile finds and reads the file, and gives its name as a person would call
+// it.
+func (l *loading) readFile() (string, map[string]any) {
+	name, by := l.fileName()
+	if name == "none" || name == "" {
+		return "", nil
+	}
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(l.dir, path)
+	}
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		l.problems = append(l.problems, problem("it was named by "+by, "there is no file %s", name))
+		return "", nil
+	case err != nil:
+		var of *fs.PathError
+		if errors.As(err, &of) {
+			err = of.Err
+		}
+		l.problems = append(l.problems, problem("it was named by "+by, "the file %s cannot be read: %v", name, err))
+		return "", nil
+	}
+	key, _ := l.environ(EnvironmentPrefix + "KEY")
+	if old, ok := l.environ("MIRRORD_KEY"); key == "" && ok {
+		key = old
+	}
+	if flag := l.lookup("key"); flag != nil && flag.Changed {
+		key = flag.Value.String()
+	}
+	branch, overridden := l.environ("MIRRORD_BRANCH_NAME")
+	if !overridden {
+		branch = source.Branch(l.dir)
+	}
+	read := readFile(name, text, key, source.Variables{Branch: branch, Env: l.environ})
+	l.problems = append(l.problems, read.problems...)
+	l.notices = append(l.notices, read.notices...)
+	says := map[string]any{}
+	for key, value := range read.says {
+		says[key] = value
+	}
+	return name, says
+}
+
+// fileName is the file that is meant, and by what it was named.
+func (l *loading) fileName() (name, by string) {
+	if flag := l.lookup(keyFile); flag != nil && flag.Changed {
+		return flag.Value.String(), "-f"
+	}
+	for _, variable := range []string{EnvironmentPrefix + "CONFIG_FILE", "MIRRORD_CONFIG_FILE"} {
+		if name, _ := l.environ(variable); name != "" {
+			return name, variable
+		}
+	}
+	found := source.Find(l.dir)
+	if relative, err := filepath.Rel(l.dir, found); found != "" && err == nil {
+		found = relative
+	}
+	return found, "where it is"
+}
+
+func (l *loading) lookup(name string) *pflag.Flag {
+	if l.flags == nil {
+		return nil
+	}
+	return l.flags.Lookup(name)
+}
+
+// takeover is what all the ways come to by which somebody may have said it. Of
+// two that do not go together the one that was said in the higher place wins.
+func (l *loading) takeover(f *form) {
+	type choice struct {
+		takeover Takeover
+		key      string
+	}
+	var chosen []choice
+	highest := nowhere
+	choose := func(takeover Takeover, key string) {
+		switch at := l.layers[key]; {
+		case at < highest:
+			return
+		case at > highest:
+			highest, chosen = at, nil
+		}
+		chosen = append(chosen, choice{takeover, key})
+	}
+	if l.layers["takeover"] > nowhere {
+		choose(f.Takeover, "takeover")
+	}
+	if f.CopyTo {
+		choose(map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown], "feature.copy_target.enabled")
+	}
+	if f.Pause {
+		choose(TakeoverFreeze, "pause")
+	}
+	if len(chosen) == 0 {
+		f.Takeover = TakeoverNone
+		if f.ScaleDown {
+			l.problems = append(l.problems, problem("add "+l.spell("feature.copy_target.enabled", "feature.copy_target.scale_down"),
+				"%s needs a stand-in that runs instead of the target", l.spell("feature.copy_target.scale_down", "")))
+		}
+		return
+	}
+	first := chosen[0]
+	f.Takeover, f.Paused = first.takeover, first.key == "pause"
+	for _, other := range chosen[1:] {
+		withCopy := first.takeover == TakeoverCopy || first.takeover == TakeoverScaleDown
+		if first.key == "takeover" && (other.key == "pause" && first.takeover == TakeoverFreeze || other.key != "pause" && withCopy) {
+			continue // the same, said twice
+		}
+		l.problems = append(l.problems, problem("choose one of both", "%s and %s exclude each other", l.spell(other.key, ""), l.spell(first.key, "")))
+	}
+}
+
+// spell is how a key is said where it was said, or where another key was.
+func (l *loading) spell(key, as string) string {
+	at := l.layers[key]
+	if as != "" {
+		at = l.layers[as]
+	}
+	if at == inFlags || at == nowhere {
+		for _, row := range decision.Flags {
+			if slices.Contains(row.To, key) {
+				return "--" + row.Name
+			}
+		}
+	}
+	return strings.TrimSuffix(key, ".enabled")
 }

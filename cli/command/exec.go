@@ -6,6 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"understudy.dev/understudy/cli/boundary"
+	"understudy.dev/understudy/cli/environ"
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/stage"
 	"understudy.dev/understudy/cli/target"
@@ -18,6 +20,10 @@ import (
 type ExecOptions struct {
 	Config *config.Config
 	Target target.Ref
+	// Environ is what becomes of the container's environment, Boundary of its
+	// network, names and files.
+	Environ  *environ.Rules
+	Boundary *boundary.Boundary
 	// Args are the user's command and its arguments.
 	Args []string
 }
@@ -44,6 +50,12 @@ machine for the time of the lease.
 Files, the terminal and signals are this machine's: the command runs as you, in
 this directory. Every flag can be given as a variable too: --target-namespace is
 UNDERSTUDY_TARGET_NAMESPACE.
+
+More than the flags can say is said in a file: the one that -f names, or the
+nearest .understudy/understudy.* or .mirrord/mirrord.* (json, yaml or toml) of
+this directory and, in a git repository, of those above it. Files and flags of
+mirrord are taken as they are; what has no meaning here, or does not work yet, is
+said. See docs/configuration.md.
 
 ` + exitCodesHelp,
 		Example: `  # Every message of the queue comes to ./my-worker, none to the cluster's pods
@@ -83,15 +95,12 @@ UNDERSTUDY_TARGET_NAMESPACE.
 }
 
 func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
-	c, err := config.Load(cmd.Flags())
+	c, err := config.Read(cmd.Flags())
 	if err != nil {
 		return nil, err
 	}
 	ref, err := target.Parse(c.Target)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	if err := supported(); err != nil {
@@ -100,7 +109,15 @@ func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
 	if err := locate(args[0]); err != nil {
 		return nil, err
 	}
-	return &ExecOptions{Config: c, Target: ref, Args: args}, nil
+	variables, err := environ.New(c.Env)
+	if err != nil {
+		return nil, err
+	}
+	line, err := boundary.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return &ExecOptions{Config: c, Target: ref, Args: args, Environ: variables, Boundary: line}, nil
 }
 
 // perform splits this process from the one that goes on here and has it run
@@ -119,6 +136,12 @@ func perform(ctx context.Context, f *Factory, opts *ExecOptions) error {
 	p := &performance{
 		opts: opts, front: front, environ: f.Environ,
 		out: f.Progress(opts.Config.Verbose), restarts: make(chan tunnel.Welcome, 1),
+	}
+	if opts.Config.File != "" {
+		p.out.Notice("configuration: %s", opts.Config.File)
+	}
+	for _, notice := range opts.Config.Notices {
+		p.out.Notice("%s", notice)
 	}
 	return p.run(ctx)
 }

@@ -47,6 +47,8 @@ type performance struct {
 	playing atomic.Bool
 	// restarts holds the welcome of a stand-in that was made again.
 	restarts chan tunnel.Welcome
+	// loopback are the ports that the pod's other containers listen on.
+	loopback atomic.Pointer[[]tunnel.Endpoint]
 	// away is the API server's absence, unlinked the stand-in's.
 	away, unlinked away
 }
@@ -155,6 +157,9 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		ShareTraffic:         c.ShareTraffic,
 		ListenPorts:          c.Listen.Ports,
 		ListenAll:            c.Listen.All,
+
+		ExcludeContainers:     c.ExcludeContainers,
+		ExcludeInitContainers: c.ExcludeInitContainers,
 	}
 	if c.Takeover == config.TakeoverScaleDown {
 		spec.Takeover = v1alpha1.TakeoverScaleDown

@@ -49,6 +49,7 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 		go ready.close()
 	}()
 	watchers.Go(func() { p.changes(ctx, ready) })
+	watchers.Go(func() { p.followLoopback(ctx, ready) })
 	watchers.Go(func() { p.remarks(ctx) })
 
 	if err := p.start(ctx, ready); err != nil {
@@ -90,7 +91,7 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 // start starts the command.
 func (p *performance) start(ctx context.Context, r rehearsed) error {
 	welcome := r.tunnel.Welcome()
-	env, left := environment(p.environ, welcome.Environment)
+	env, left := p.opts.Environ.Apply(p.environ, welcome.Environment)
 	if len(left) > 0 {
 		p.out.Detail("not taken over from the container: %s", strings.Join(left, ", "))
 	}
@@ -114,6 +115,7 @@ func (p *performance) changes(ctx context.Context, r rehearsed) {
 				return
 			}
 		case welcome := <-p.restarts:
+			p.loopback.Store(&welcome.LoopbackPorts)
 			p.followNew(ctx, r, welcome)
 			versions = mountVersions(welcome)
 			continue
@@ -121,16 +123,27 @@ func (p *performance) changes(ctx context.Context, r rehearsed) {
 			return
 		}
 		if event.LoopbackPorts != nil {
-			p.detail("following the pod's loopback ports", r.stage.SetLoopbackPorts(ctx, event.LoopbackPorts))
+			p.loopback.Store(&event.LoopbackPorts)
+			p.detail("following the pod's loopback ports", r.stage.SetLoopbackPorts(ctx, p.opts.Boundary.Loopback(event.LoopbackPorts)))
 		}
 		for _, mount := range event.Mounts {
-			if versions[mount.Path] == mount.Version {
+			if versions[mount.Path] == mount.Version || !p.opts.Boundary.Mounted(mount) {
 				continue
 			}
 			versions[mount.Path] = mount.Version
 			p.detail("refreshing "+mount.Path, r.stage.RefreshMount(ctx, mount))
 		}
 	}
+}
+
+// followLoopback keeps the ports of loopback that are this machine's up to
+// what listens there.
+func (p *performance) followLoopback(ctx context.Context, r rehearsed) {
+	welcome := r.tunnel.Welcome()
+	p.loopback.CompareAndSwap(nil, &welcome.LoopbackPorts)
+	p.opts.Boundary.Follow(ctx, func() []tunnel.Endpoint { return *p.loopback.Load() }, func(endpoints []tunnel.Endpoint) {
+		p.detail("following this machine's loopback ports", r.stage.SetLoopbackPorts(ctx, endpoints))
+	})
 }
 
 func mountVersions(welcome tunnel.Welcome) map[string]string {

@@ -47,7 +47,7 @@ func (p *performance) followNew(ctx context.Context, r rehearsed, welcome tunnel
 	ctx, cancel := context.WithTimeout(ctx, followFor)
 	defer cancel()
 	p.out.Notice("the stand-in was made again")
-	p.detail("following the new stand-in", r.stage.SetWelcome(ctx, welcome))
+	p.detail("following the new stand-in", r.stage.SetWelcome(ctx, p.opts.Boundary.Welcome(welcome)))
 	if p.playing.Load() {
 		p.detail("following the new stand-in", r.tunnel.SetReady(ctx, true))
 	}
@@ -59,17 +59,21 @@ func (p *performance) listening(l stage.Listening) {
 	case l.Closed:
 		p.out.Detail("port %d is closed again", l.Port)
 	case l.Reach == stage.ReachCluster:
-		p.out.Notice("port %d is open in the cluster%s", l.Port, published(l))
+		as := ""
+		if outer, _ := p.opts.Boundary.Outer(l.Port); outer != l.Port {
+			as = fmt.Sprintf(" as %d", outer)
+		}
+		p.out.Notice("port %d is open in the cluster%s%s", l.Port, as, p.published(l))
 	case l.Reach == stage.ReachPod:
-		p.out.Detail("port %d is open to the pod's other containers%s", l.Port, published(l))
+		p.out.Detail("port %d is open to the pod's other containers%s", l.Port, p.published(l))
 	case l.Why != nil:
 		p.out.Notice("port %d is not reachable in the cluster: %v", l.Port, l.Why)
 	}
 }
 
-func published(l stage.Listening) string {
+func (p *performance) published(l stage.Listening) string {
 	if l.Published {
-		return fmt.Sprintf(", and here on 127.0.0.1:%d", l.Port)
+		return fmt.Sprintf(", and here on 127.0.0.1:%d", p.opts.Boundary.Published(l.Port))
 	}
 	return ""
 }

@@ -127,8 +127,9 @@ func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 	}
 	p.out.Detail("connected to the stand-in (%.1f s)", time.Since(began).Seconds())
 	began = time.Now()
-	r.stage, err = p.front.Build(ctx, stage.Tunnel(r.tunnel), stage.Options{
-		Welcome: r.tunnel.Welcome(), OnListening: p.listening,
+	line := p.opts.Boundary
+	r.stage, err = p.front.Build(ctx, line.Remote(stage.Tunnel(r.tunnel)), stage.Options{
+		Welcome: line.Welcome(r.tunnel.Welcome()), OnListening: p.listening, Publish: line.Published,
 		OnNotice: func(n stage.Notice) { p.remark(n.Text, n.Hint) },
 	})
 	if err != nil {

@@ -269,10 +269,14 @@ func (d *doors) dialInside(ctx context.Context, from, to netip.AddrPort) (netsta
 
 // publish opens the port on the developer's own 127.0.0.1.
 func (d *doors) publish(ctx context.Context, door *door) bool {
-	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(door.state.Port)})
+	at := door.state.Port
+	if d.options.Publish != nil {
+		at = d.options.Publish(at)
+	}
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(at)})
 	if err != nil {
 		d.options.OnNotice(Notice{
-			Text: fmt.Sprintf("port %d is not published on this machine's 127.0.0.1: %v", door.state.Port, errors.Unwrap(err)),
+			Text: fmt.Sprintf("port %d is not published on this machine's 127.0.0.1:%d: %v", door.state.Port, at, errors.Unwrap(err)),
 			Hint: "the local process is reached in the cluster all the same, where the port is open there",
 		})
 		return false

@@ -57,6 +57,9 @@ type Options struct {
 	Dir string
 	// DoNotPublish keeps listening ports off the developer's own 127.0.0.1.
 	DoNotPublish bool
+	// Publish gives the port of 127.0.0.1 where a port is published. Default:
+	// the same.
+	Publish func(port uint16) uint16
 	// OnListening is called, one call at a time, when something in the stage
 	// begins or ceases to listen, and again when opening the port has succeeded
 	// or failed. Default: none.

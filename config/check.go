@@ -1,0 +1,207 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// worksNow is the advice where something does not work yet.
+const worksNow = "what works now is a stand-in beside the target (--copy-target), or in its place (--copy-target --scale-down)"
+
+// Check says what does not go together in a Config, or cannot be served yet,
+// all at once. Remarks on what goes together and may surprise are added to
+// Notices. The error is Problems.
+func (c *Config) Check() error {
+	var problems Problems
+	for _, rule := range []func(*Config) []*Problem{
+		(*Config).checkTakeover, (*Config).checkTarget, (*Config).checkTimes, (*Config).checkEnv,
+		(*Config).checkFiles, (*Config).checkIncoming, (*Config).checkOutgoing, (*Config).checkNames,
+	} {
+		problems = append(problems, rule(c)...)
+	}
+	return problems.orNil()
+}
+
+func (c *Config) notice(text string) {
+	if !slices.Contains(c.Notices, text) {
+		c.Notices = append(c.Notices, text)
+	}
+}
+
+func (c *Config) checkTakeover() (found []*Problem) {
+	add := func(p *Problem) { found = append(found, p) }
+	copies := c.Takeover == TakeoverCopy || c.Takeover == TakeoverScaleDown
+	switch c.Takeover {
+	case TakeoverCopy, TakeoverScaleDown:
+	case TakeoverFreeze:
+		if c.Paused {
+			c.notice(`pause is deprecated: say "takeover": "freeze" where the target has one pod, or "takeover": "scale-down", which holds any number of pods`)
+		}
+		if c.Target == "" || c.Target == "targetless" {
+			add(problem("name the workload, as in --target deployment/NAME", "there is nothing to pause without a target"))
+		}
+		if c.Incoming.Mode != IncomingSteal {
+			c.notice("the target is frozen and its traffic is not taken: requests to it go unanswered, and its network probes fail")
+		}
+		add(problem(worksNow, "freezing the target (--pause) does not work yet"))
+	case TakeoverNone:
+		add(problem(worksNow, "attaching to the running target does not work yet"))
+	default:
+		add(problem(worksNow, "there is no takeover %q", c.Takeover))
+	}
+	if copies && c.Operator != nil && !*c.Operator {
+		add(problem("leave operator out, or say true", "a stand-in is made by the operator, and operator: false forbids it"))
+	}
+	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
+		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target"))
+	}
+	if !copies && len(c.ExcludeContainers)+len(c.ExcludeInitContainers) > 0 {
+		c.notice("containers are excluded from a stand-in, and none is asked for: that has no effect")
+	}
+	return found
+}
+
+func (c *Config) checkTarget() (found []*Problem) {
+	copies := c.Takeover == TakeoverCopy || c.Takeover == TakeoverScaleDown
+	switch kind, name := c.SplitTarget(); {
+	case name == "targetless" && copies:
+		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none"))
+	case name == "targetless":
+		found = append(found, problem("name a workload, as in --target deployment/NAME", "a session without a target does not work yet"))
+	case (kind == "service" || kind == "services" || kind == "svc") && copies:
+		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied or held"))
+	}
+	return found
+}
+
+func (c *Config) checkTimes() []*Problem {
+	return append(within("lease", c.Lease, MinLease, MaxLease), within("setup timeout", c.SetupTimeout, MinSetupTimeout, MaxSetupTimeout)...)
+}
+
+// within checks a duration that the cluster counts in whole seconds.
+func within(what string, d, least, most time.Duration) []*Problem {
+	switch {
+	case d < least || d > most:
+		return []*Problem{problem(fmt.Sprintf("choose between %s and %s", least, most), "a %s of %s is not possible", what, d)}
+	case d%time.Second != 0:
+		return []*Problem{problem("choose whole seconds", "a %s of %s is not possible", what, d)}
+	}
+	return nil
+}
+
+func (c *Config) checkEnv() (found []*Problem) {
+	e := c.Env
+	if len(e.Include) > 0 && len(e.Exclude) > 0 {
+		found = append(found, problem("name what is taken, or what is left out", "feature.env.include and feature.env.exclude exclude each other"))
+	}
+	for _, pattern := range sorted(e.Mapping) {
+		if _, err := regexp.Compile(pattern); err != nil {
+			found = append(found, notRegular("feature.env.mapping", pattern, err))
+		}
+	}
+	for _, name := range sorted(e.Override) {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			found = append(found, problem("", "feature.env.override: %q is no name of a variable", name))
+		}
+	}
+	return found
+}
+
+func notRegular(key, pattern string, err error) *Problem {
+	said := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	advice := ""
+	if strings.Contains(said, "(?") {
+		advice = "looking ahead and behind is not possible in these expressions"
+	}
+	return problem(advice, "%s: %q is no regular expression: %s", key, pattern, said)
+}
+
+func (c *Config) checkFiles() (found []*Problem) {
+	if c.Files.Mode == FilesWrite {
+		found = append(found, problem("say read: what the process writes stays on this machine", "feature.fs.mode write does not work yet: remote files cannot be written"))
+	}
+	for key, patterns := range map[string][]string{"feature.fs.read_only": c.Files.ReadOnly, "feature.fs.local": c.Files.Local} {
+		for _, pattern := range patterns {
+			if _, err := regexp.Compile(pattern); err != nil {
+				found = append(found, notRegular(key, pattern, err))
+			}
+		}
+	}
+	if len(c.Files.ReadOnly) > 0 && c.Files.Mode != FilesLocal {
+		c.notice("feature.fs.read_only: mounted volumes are here; other remote files cannot be read yet")
+	}
+	slices.SortFunc(found, func(a, b *Problem) int { return strings.Compare(a.What, b.What) })
+	return found
+}
+
+func (c *Config) checkIncoming() (found []*Problem) {
+	add := func(p *Problem) { found = append(found, p) }
+	in := c.Incoming
+	if in.Mode == IncomingMirror {
+		add(problem("say steal, so that the connections come to the local process, or off", "feature.network.incoming.mode mirror does not work yet"))
+	}
+	if len(in.Ports) > 0 && len(in.IgnorePorts) > 0 {
+		add(problem("name the ports that are opened, or those that are not", "feature.network.incoming.ports and ignore_ports exclude each other"))
+	}
+	for key, pairs := range map[string][]PortPair{"port_mapping": in.PortMapping, "listen_ports": in.ListenPorts} {
+		for i, pair := range pairs {
+			for side, name := range []string{"first", "second"} {
+				if slices.ContainsFunc(pairs[:i], func(p PortPair) bool { return p[side] == pair[side] }) {
+					add(problem("each port is in one pair only", "feature.network.incoming.%s has %d twice in the %s place", key, pair[side], name))
+				}
+			}
+		}
+	}
+	for _, pair := range in.PortMapping {
+		switch {
+		case slices.Contains(in.IgnorePorts, pair[1]):
+			add(problem("take it out of one of both", "feature.network.incoming: port %d is in port_mapping and in ignore_ports", pair[1]))
+		case len(in.Ports) > 0 && !slices.Contains(in.Ports, pair[1]):
+			add(problem("add it to ports", "feature.network.incoming: port %d is in port_mapping and not in ports", pair[1]))
+		}
+	}
+	if in.Mode == IncomingOff && len(in.Ports)+len(in.PortMapping) > 0 {
+		c.notice("feature.network.incoming is off, and ports are named: they are not opened")
+	}
+	slices.SortFunc(found, func(a, b *Problem) int { return strings.Compare(a.What, b.What) })
+	return found
+}
+
+func (c *Config) checkOutgoing() (found []*Problem) {
+	filter := c.Outgoing.Filter
+	const key = "feature.network.outgoing.filter"
+	if len(filter.Local) > 0 && len(filter.Remote) > 0 {
+		found = append(found, problem("name what is reached from this machine, or what from the pod", "%s.local and remote exclude each other", key))
+	}
+	for _, entry := range slices.Concat(filter.Local, filter.Remote) {
+		d, ok := ParseDestination(entry)
+		if !ok {
+			found = append(found, problem("write [tcp://|udp://]host, address or CIDR[:port], or :port", "%s: %q is no destination", key, entry))
+			continue
+		}
+		if d.Name != "" && !c.Names.Enabled && len(filter.Remote) > 0 {
+			c.notice(key + ".remote names hosts, and names are looked up on this machine: they must be known here")
+		}
+	}
+	return found
+}
+
+func (c *Config) checkNames() (found []*Problem) {
+	filter := c.Names.Filter
+	const key = "feature.network.dns.filter"
+	if len(filter.Local) > 0 && len(filter.Remote) > 0 {
+		found = append(found, problem("name what is looked up on this machine, or what in the pod", "%s.local and remote exclude each other", key))
+	}
+	for _, entry := range slices.Concat(filter.Local, filter.Remote) {
+		if _, ok := ParseName(entry); !ok {
+			found = append(found, problem("write a name, or *.name", "%s: %q is no name", key, entry))
+		}
+	}
+	if !c.Names.Enabled && len(filter.Local)+len(filter.Remote) > 0 {
+		c.notice(key + " has no effect: all names are looked up on this machine")
+	}
+	return found
+}

@@ -1,0 +1,384 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+)
+
+// setup is where and with what something is read.
+type setup struct {
+	files   map[string]string
+	environ map[string]string
+	args    []string
+}
+
+// read is Read, in a directory of its own.
+func (s setup) read(t *testing.T) (*Config, error) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range s.files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flags := pflag.NewFlagSet("exec", pflag.ContinueOnError)
+	ClusterFlags(flags)
+	SessionFlags(flags)
+	if err := flags.Parse(s.args); err != nil {
+		t.Fatal(err)
+	}
+	l := &loading{flags: flags, dir: dir, environ: func(name string) (string, bool) { v, ok := s.environ[name]; return v, ok }}
+	c, err := l.load()
+	var problems, more Problems
+	if err != nil && !errors.As(err, &problems) {
+		t.Fatal(err)
+	}
+	if err := c.Check(); err != nil && !errors.As(err, &more) {
+		t.Fatal(err)
+	}
+	return c, append(problems, more...).orNil()
+}
+
+func usual() *Config {
+	c := defaults().Config
+	return &c
+}
+
+func TestDefaults(t *testing.T) {
+	got, err := setup{args: []string{"--copy-target"}}.read(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := usual()
+	want.Takeover = TakeoverCopy
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPrecedence: a flag wins over a variable, understudy's own variable over
+// the other tool's, a variable over the file, the file over the default.
+func TestPrecedence(t *testing.T) {
+	got, err := setup{
+		files: map[string]string{".understudy/understudy.yaml": `
+target: {path: deployment/from-file, namespace: from-file}
+kube_context: from-file
+kubeconfig: ~/file
+takeover: scale-down
+listen: [8080, "9090"]
+lease: 30s
+setup_timeout: 20
+feature:
+  hostname: false
+  env: {override: {MiXed: "1", "a.b/C": x}, unset: A;B}
+`},
+		environ: map[string]string{
+			"UNDERSTUDY_TARGET": "deployment/from-env", "MIRRORD_IMPERSONATED_TARGET": "deployment/from-old-env",
+			"MIRRORD_TARGET_NAMESPACE": "from-old-env", "UNDERSTUDY_VERBOSE": "1", "HOME": "/home/ada", "UNDERSTUDY_NO_UDP_OUTGOING": "true",
+		},
+		args: []string{"-t", "deployment/from-flag", "--lease=40s"},
+	}.read(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := usual()
+	want.File = ".understudy/understudy.yaml"
+	want.Key = got.Key
+	want.Target, want.Namespace, want.Context, want.Kubeconfig = "deployment/from-flag", "from-old-env", "from-file", "/home/ada/file"
+	want.Takeover = TakeoverScaleDown
+	want.Listen = Listen{Ports: []int32{8080, 9090}}
+	want.Lease, want.SetupTimeout, want.Verbose, want.Hostname = 40*time.Second, 20*time.Second, true, false
+	want.Env = Env{Override: map[string]string{"MiXed": "1", "a.b/C": "x"}, Unset: []string{"A", "B"}}
+	want.Outgoing.UDP = false
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if len(got.Key) != 8 {
+		t.Errorf("the key is %q", got.Key)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	got, err := setup{
+		environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2", "UNDERSTUDY_COPY_TARGET": "yes"},
+		args: []string{"--share-traffic", "--listen", "80", "--listen", "443,80", "--listen=all", "--lease=90s", "--agent-startup-timeout=300",
+			"-n", "shop", "--context", "c", "--kubeconfig", "k", "-c", "-x", "A;B_*", "--no-outgoing", "--no-remote-dns", "--fs-mode", "local", "--steal",
+			"-a", "agents", "--no-telemetry", "-e"},
+	}.read(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := usual()
+	want.Namespace, want.Context, want.Kubeconfig, want.AcceptInvalidCertificates = "shop", "c", "k", true
+	want.Takeover, want.ShareTraffic = TakeoverCopy, true
+	want.Listen = Listen{All: true, Ports: []int32{80, 443}}
+	want.Lease, want.SetupTimeout = 90*time.Second, 5*time.Minute
+	want.Env.Exclude = []string{"A", "B_*"}
+	want.Outgoing.TCP, want.Outgoing.UDP, want.Names.Enabled = false, false, false
+	want.Files.Mode = FilesLocal
+	want.Notices = []string{
+		"--agent-namespace has no meaning here: the stand-in is in the target's namespace",
+		"--ephemeral-container has no meaning here: the agent runs in a stand-in, never in an ephemeral container",
+		"--no-telemetry has no meaning here: nothing is ever sent to anybody",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	got, _ = setup{environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2"}}.read(t)
+	if !cmp.Equal(got.Listen, Listen{Ports: []int32{1, 2}}) {
+		t.Errorf("from the environment: %+v", got.Listen)
+	}
+}
+
+// TestFound: which file is taken when several are there.
+func TestFound(t *testing.T) {
+	files := map[string]string{
+		"own.toml": `takeover = "copy"`, "other.json": `{"feature": {"copy_target": true}}`,
+		".understudy/understudy.json": `{"takeover": "copy"}`, ".mirrord/mirrord.json": `{"feature": {"copy_target": true}}`,
+	}
+	both := map[string]string{"UNDERSTUDY_CONFIG_FILE": "own.toml", "MIRRORD_CONFIG_FILE": "other.json"}
+	for name, tc := range map[string]struct {
+		without string
+		environ map[string]string
+		args    []string
+		want    string
+	}{
+		"the flag's":                  {"", both, []string{"-f", "other.json"}, "other.json"},
+		"understudy's variable's":     {"", both, nil, "own.toml"},
+		"the other tool's variable's": {"", map[string]string{"MIRRORD_CONFIG_FILE": "other.json"}, nil, "other.json"},
+		"understudy's place":          {"", nil, nil, ".understudy/understudy.json"},
+		"the other tool's place":      {".understudy/understudy.json", nil, nil, ".mirrord/mirrord.json"},
+		"none":                        {"", both, []string{"-f", "none", "--copy-target"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there := map[string]string{}
+			for file, text := range files {
+				if file != tc.without {
+					there[file] = text
+				}
+			}
+			got, err := setup{there, tc.environ, tc.args}.read(t)
+			if err != nil || got.File != tc.want || got.Takeover != TakeoverCopy {
+				t.Errorf("took %q, %s, %v; want %q", got.File, got.Takeover, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestForms: the ways in which the same may be written.
+func TestForms(t *testing.T) {
+	const json = ".mirrord/mirrord.json"
+	read := func(t *testing.T, text string) *Config {
+		t.Helper()
+		c, err := setup{files: map[string]string{json: text}, args: []string{"--copy-target"}}.read(t)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		c.Key, c.File, c.Takeover = "", "", TakeoverNone
+		return c
+	}
+	for want, forms := range map[string][]string{
+		`{"target": "deployment/a/container/b"}`: {
+			`{"target": {"path": "deployment/a/container/b"}}`, `{"target": {"path": {"deployment": "a", "container": "b"}}}`,
+			`{"target": {"deployment": "a", "container": "b"}}`, `{"target": {"path": "deployment/a", "container": "b"}}`,
+			"// a comment\n{\"target\": \"deployment/a/container/b\",}", `{"target": {"deployment": "a", "container": "b", "pod": null}}`,
+		},
+		`{"feature": {"env": {"exclude": ["*"]}}}`:                {`{"feature": {"env": false}}`, `{"feature": {"env": {"exclude": "*"}}}`},
+		`{"feature": {"env": {"include": ["A", "B*"]}}}`:          {`{"feature": {"env": {"include": "A;B*"}}}`, `{"feature": {"env": {"include": " A ; B*; "}}}`},
+		`{"feature": {"fs": {"mode": "local"}}}`:                  {`{"feature": {"fs": "local"}}`, `{"feature": {"fs": false}}`},
+		`{}`:                                                      {`{"feature": {"env": true, "fs": true, "network": true}}`, `{"feature": null}`, `{"feature": {"network": {"incoming": true, "dns": {}}}}`},
+		`{"feature": {"network": {"incoming": {"mode": "off"}}}}`: {`{"feature": {"network": {"incoming": "off"}}}`, `{"feature": {"network": {"incoming": false}}}`},
+		`{"feature": {"network": {"incoming": "off", "outgoing": {"tcp": false, "udp": false}, "dns": {"enabled": false}}}}`: {
+			`{"feature": {"network": false}}`, `{"feature": {"network": {"incoming": "off", "outgoing": false, "dns": false}}}`},
+		`{"setup_timeout": "5m"}`: {`{"agent": {"startup_timeout": 300}}`, `{"setup_timeout": 300}`},
+	} {
+		for _, form := range forms {
+			if diff := cmp.Diff(read(t, want), read(t, form)); diff != "" {
+				t.Errorf("%s and %s (-first +second):\n%s", want, form, diff)
+			}
+		}
+	}
+}
+
+func TestTakeover(t *testing.T) {
+	const file = ".understudy/understudy.yaml"
+	for name, tc := range map[string]struct {
+		file   string
+		args   []string
+		want   Takeover
+		paused bool
+		wrong  string
+	}{
+		"nothing":                       {"", nil, TakeoverNone, false, "attaching to the running target does not work yet"},
+		"a copy":                        {"feature: {copy_target: true}", nil, TakeoverCopy, false, ""},
+		"an object is a copy":           {"feature: {copy_target: {exclude_containers: [x]}}", nil, TakeoverCopy, false, ""},
+		"an object that is off":         {"feature: {copy_target: {enabled: false, scale_down: true}}", nil, TakeoverNone, false, "feature.copy_target.scale_down needs a stand-in"},
+		"scaled down":                   {"feature: {copy_target: {scale_down: true}}", nil, TakeoverScaleDown, false, ""},
+		"scaled down by a flag":         {"feature: {copy_target: true}", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
+		"scale down alone":              {"", []string{"--scale-down"}, TakeoverNone, false, "--scale-down needs a stand-in that runs instead of the target"},
+		"said outright":                 {"takeover: scale-down", nil, TakeoverScaleDown, false, ""},
+		"said twice":                    {"{takeover: scale-down, feature: {copy_target: {exclude_containers: [x]}}}", nil, TakeoverScaleDown, false, ""},
+		"pause":                         {"{pause: true, target: deployment/w}", nil, TakeoverFreeze, true, "freezing the target (--pause) does not work yet"},
+		"the oldest pause":              {"{agent: {pause: true}, target: deployment/w}", nil, TakeoverFreeze, true, "freezing the target"},
+		"pause, by a flag a copy":       {"pause: true", []string{"--copy-target"}, TakeoverCopy, false, ""},
+		"a copy, by a flag pause":       {"{feature: {copy_target: true}, target: deployment/w}", []string{"--pause"}, TakeoverFreeze, true, "freezing the target"},
+		"pause and a copy, by flags":    {"", []string{"-t", "deployment/w", "--pause", "--copy-target"}, TakeoverScaleDown, false, "--pause and --copy-target exclude each other"},
+		"pause and a copy, in the file": {"{pause: true, feature: {copy_target: true}}", nil, TakeoverCopy, false, "pause and feature.copy_target exclude each other"},
+		"freeze and a copy":             {"{takeover: freeze, feature: {copy_target: true}}", nil, TakeoverFreeze, false, "feature.copy_target and takeover exclude each other"},
+		"freeze, outright":              {"{takeover: freeze, target: deployment/w}", nil, TakeoverFreeze, false, "freezing the target"},
+		"another word":                  {"takeover: nap", nil, TakeoverNone, false, `takeover is "nap", where one of copy, scale-down, freeze, none is expected`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{}
+			if tc.file != "" {
+				files[file] = tc.file
+			}
+			c, err := setup{files: files, args: tc.args}.read(t)
+			if said := errorText(err); (said == "") != (tc.wrong == "") || !strings.Contains(said, tc.wrong) {
+				t.Errorf("got error %q", said)
+			}
+			if tc.want != c.Takeover && !strings.Contains(tc.wrong, "--pause and") || tc.paused != c.Paused {
+				t.Errorf("got %s, paused %t", c.Takeover, c.Paused)
+			}
+		})
+	}
+}
+
+// TestProblems: what is wrong, all at once, each with its line.
+func TestProblems(t *testing.T) {
+	_, err := setup{
+		files: map[string]string{".understudy/understudy.yaml": `# line 1
+targets: deployment/x
+takeover: copy
+lease: soon
+target:
+  path: {deployment: x, namespace: y}
+feature:
+  env: {include: [A], exclude: [B], mapping: {"(": x}}
+  fs: {mode: reed, read_write: .*}
+  hostname: "true"
+  network:
+    incoming: {ports: [80, 99999]}
+    outgoing: {filter: {local: ["tcp:/x"], remote: [":80"]}}
+{% if true %}    dns: 3
+{% endif %}  split_queues: {}
+multi_cluster: false
+`},
+		environ: map[string]string{"MIRRORD_PROXY": "false", "UNDERSTUDY_COPY_TARGET": "maybe"},
+		args:    []string{"--listen", "http", "--share-traffic"},
+	}.read(t)
+	var problems Problems
+	if !errors.As(err, &problems) {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range problems {
+		got = append(got, p.Error()+" | "+p.Advice)
+	}
+	const f = ".understudy/understudy.yaml:"
+	want := []string{
+		"MIRRORD_PROXY: use_proxy is not taken: a proxy of the environment cannot be switched off by the file | run understudy under `env -u HTTP_PROXY -u HTTPS_PROXY`",
+		f + "2: there is no key targets | did you mean target?",
+		f + "6: there is no key target.path.namespace | did you mean target.namespace?",
+		f + "9: feature.fs.read_write is not taken: remote files cannot be written yet | take it out; what the process writes stays on this machine",
+		f + "14: feature.network.dns is 3, where an object or a boolean is expected | ",
+		f + "15: feature.split_queues is not taken: a queue's messages cannot be divided yet: the local process takes all or none | take the section out and say feature.copy_target.scale_down: true, so that every message comes to you",
+		`--listen: listen is "http", where ports from 1 to 65535, or all is expected | `,
+		f + `4: lease is "soon", where a time, as in 60s or 5m, or a number of seconds is expected | `,
+		f + `9: feature.fs.mode is "reed", where one of read, write, local, localwithoverrides is expected | `,
+		f + "12: feature.network.incoming.ports is a list, where a list of ports from 1 to 65535 is expected | ",
+		f + `10: feature.hostname is "true", where true or false is expected | `,
+		`UNDERSTUDY_COPY_TARGET: feature.copy_target.enabled is "maybe", where true or false is expected | `,
+		"feature.env.include and feature.env.exclude exclude each other | name what is taken, or what is left out",
+		`feature.env.mapping: "(" is no regular expression: missing closing ): ` + "`(` | ",
+		"feature.network.outgoing.filter.local and remote exclude each other | name what is reached from this machine, or what from the pod",
+		`feature.network.outgoing.filter: "tcp:/x" is no destination | write [tcp://|udp://]host, address or CIDR[:port], or :port`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if text := err.Error(); !strings.HasPrefix(text, "16 things are wrong with what was asked for\n- MIRRORD_PROXY: ") {
+		t.Error(text)
+	}
+}
+
+// TestRules: what does not go together.
+func TestRules(t *testing.T) {
+	const copies = "takeover: copy\n"
+	for text, want := range map[string]string{
+		"pause: true":                                         "there is nothing to pause without a target",
+		copies + "operator: false\n":                          "a stand-in is made by the operator, and operator: false forbids it",
+		copies + "target: targetless\n":                       "a stand-in is a copy of a target, and targetless has none",
+		copies + "target: service/x\n":                        "a Service runs no pods that could be copied or held",
+		copies + "target: {labels: {a: b}}\n":                 "target.labels is not taken",
+		copies + "feature: {env: {include: a, exclude: b}}\n": "feature.env.include and feature.env.exclude exclude each other",
+		copies + "feature: {network: {incoming: {ports: [1], ignore_ports: [2]}}}":             "ports and ignore_ports exclude each other",
+		copies + "feature: {network: {incoming: {port_mapping: [[1, 2], [1, 3]]}}}":            "port_mapping has 1 twice in the first place",
+		copies + "feature: {network: {incoming: {port_mapping: [[1, 2]], ignore_ports: [2]}}}": "port 2 is in port_mapping and in ignore_ports",
+		copies + "feature: {network: {incoming: {listen_ports: [[1, 2], [3, 2]]}}}":            "listen_ports has 2 twice in the second place",
+		copies + "feature: {network: {incoming: mirror}}":                                      "feature.network.incoming.mode mirror does not work yet",
+		copies + "feature: {network: {dns: {filter: {local: a, remote: b}}}}":                  "feature.network.dns.filter.local and remote exclude each other",
+		copies + "feature: {network: {dns: {filter: {local: 'a b'}}}}":                         `"a b" is no name`,
+		copies + "feature: {fs: write}":                                                        "feature.fs.mode write does not work yet",
+		copies + "lease: 4s":                                                                   "a lease of 4s is not possible",
+		copies + "lease: 5500ms":                                                               "a lease of 5.5s is not possible",
+		copies + "setup_timeout: 2h":                                                           "a setup timeout of 2h0m0s is not possible",
+		"takeover: scale-down\nshare_traffic: true":                                            "--share-traffic is for a copy beside the target",
+		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}":             "on_concurrent_steal is not taken",
+		copies + "feature: {fs: {local: '(?=x)'}}":                                             "is no regular expression",
+	} {
+		_, err := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
+		if !strings.Contains(errorText(err), want) {
+			t.Errorf("%s:\n got %v\nwant %s", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"{pause: true, target: deployment/w, feature: {network: {incoming: off}}}":        "its network probes fail",
+		"{pause: true, target: deployment/w}":                                             "pause is deprecated",
+		copies + "feature: {network: {dns: {enabled: false, filter: {local: a}}}}":        "has no effect",
+		copies + "feature: {network: {dns: false, outgoing: {filter: {remote: [a:80]}}}}": "names are looked up on this machine",
+		copies + "agent: {ttl: 3, log_level: info}":                                       "agent.ttl has no meaning here: the stand-in ends with its session, or with the lease",
+	} {
+		c, _ := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
+		if !strings.Contains(strings.Join(c.Notices, "\n"), want) {
+			t.Errorf("%s:\n got %q\nwant %s", text, c.Notices, want)
+		}
+	}
+}
+
+// TestShow: what is shown says the same when it is read.
+func TestShow(t *testing.T) {
+	for _, text := range []string{
+		"takeover: copy",
+		"{target: deployment/a, takeover: scale-down, listen: [all, 80], lease: 90s, feature: {env: {override: {A: 'true', b: '2'}, include: [X]}, fs: local, network: {incoming: {port_mapping: [[1, 2]], ports: [2]}, outgoing: {udp: false}}, hostname: false}}",
+	} {
+		first, err := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, everything := range []bool{true, false} {
+			shown, err := first.Show(everything)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := setup{files: map[string]string{".understudy/understudy.yaml": string(shown)}}.read(t)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, shown)
+			}
+			if diff := cmp.Diff(first, second); diff != "" {
+				t.Errorf("%s\n(-first +second):\n%s", shown, diff)
+			}
+		}
+	}
+}

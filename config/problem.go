@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is something wrong with what was asked for, and what to do instead.
+type Problem struct {
+	// What is wrong, in one sentence without a full stop.
+	What string
+	// Advice says what to do; may be empty.
+	Advice string
+	// Place is where it was said: "FILE:LINE", a variable or a flag; empty
+	// where it is not one thing that is wrong.
+	Place string
+}
+
+func (p *Problem) Error() string {
+	if p.Place == "" {
+		return p.What
+	}
+	return p.Place + ": " + p.What
+}
+
+// Hint is the advice.
+func (p *Problem) Hint() string { return p.Advice }
+
+func problem(advice, what string, args ...any) *Problem {
+	return &Problem{What: fmt.Sprintf(what, args...), Advice: advice}
+}
+
+// Problems are all that is wrong. Several read as a list, each with its advice.
+type Problems []*Problem
+
+func (p Problems) Error() string {
+	if len(p) == 1 {
+		return p[0].Error()
+	}
+	lines := []string{fmt.Sprintf("%d things are wrong with what was asked for", len(p))}
+	for _, one := range p {
+		line := "- " + one.Error()
+		if one.Advice != "" {
+			line += "\n  (" + strings.ReplaceAll(one.Advice, "\n", "\n   ") + ")"
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Hint is the advice where there is one problem; of several each has its own.
+func (p Problems) Hint() string {
+	if len(p) == 1 {
+		return p[0].Advice
+	}
+	return ""
+}
+
+// orNil is an error only where something is wrong. Of two problems with the
+// same words one is kept.
+func (p Problems) orNil() error {
+	var out Problems
+	for _, one := range p {
+		if !slices.ContainsFunc(out, func(o *Problem) bool { return *o == *one }) {
+			out = append(out, one)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,81 @@
+package source
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Extensions of the files that are looked for, the first that is there counts.
+var Extensions = []string{".json", ".jsonc", ".yaml", ".yml", ".toml"}
+
+// places that are looked at in each directory.
+var places = []string{".understudy/understudy", ".mirrord/mirrord"}
+
+// Find looks for a configuration file in a directory and, in a git repository,
+// in those above it up to the repository's root. The nearest directory counts,
+// and in it understudy's own file. It is empty where there is none.
+func Find(dir string) string {
+	above := []string{dir}
+	for at := dir; !exists(filepath.Join(at, ".git")); above = append(above, at) {
+		parent := filepath.Dir(at)
+		if parent == at { // no repository: nobody else's files are meant
+			above = above[:1]
+			break
+		}
+		at = parent
+	}
+	for _, at := range above {
+		for _, place := range places {
+			if i := slices.IndexFunc(Extensions, func(extension string) bool { return exists(filepath.Join(at, place+extension)) }); i >= 0 {
+				return filepath.Join(at, place+Extensions[i])
+			}
+		}
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Branch is the branch that is checked out in a directory or above it; empty
+// where there is none.
+func Branch(dir string) string {
+	for at := dir; ; at = filepath.Dir(at) {
+		if head, err := os.ReadFile(filepath.Join(gitDir(at), "HEAD")); err == nil {
+			return branchOf(string(head))
+		}
+		if filepath.Dir(at) == at {
+			return ""
+		}
+	}
+}
+
+// gitDir is where git keeps its things for a directory: .git itself, or what
+// that names as a file, in a work tree or a submodule.
+func gitDir(dir string) string {
+	dotgit := filepath.Join(dir, ".git")
+	text, err := os.ReadFile(dotgit)
+	if err != nil {
+		return dotgit
+	}
+	to, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "gitdir: ")
+	switch {
+	case !ok:
+		return dotgit
+	case filepath.IsAbs(to):
+		return to
+	}
+	return filepath.Join(dir, to)
+}
+
+func branchOf(head string) string {
+	branch, ok := strings.CutPrefix(strings.TrimSpace(head), "ref: refs/heads/")
+	if !ok {
+		return "" // a commit, not a branch
+	}
+	return branch
+}

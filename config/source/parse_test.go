@@ -1,0 +1,125 @@
+package source
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParse(t *testing.T) {
+	want := map[string]any{
+		"target":  map[string]any{"path": "deployment/worker", "Labels": map[string]any{"App.Kubernetes.io/Name": "x"}},
+		"on":      true,
+		"ports":   []any{80.0, 443.0},
+		"ratio":   0.5,
+		"nothing": nil,
+	}
+	for format, text := range map[Format]string{
+		JSON: `// a comment
+{
+  "target": {"path": "deployment/worker", "Labels": {"App.Kubernetes.io/Name": "x"}},
+  /* another */ "on": true,
+  "ports": [80, 443,],
+  "ratio": 0.5,
+  "nothing": null,
+}
+`,
+		YAML: `
+target: &t
+  path: deployment/worker
+  Labels: {App.Kubernetes.io/Name: x}
+"on": true
+ports: [80, 443]
+ratio: 0.5
+nothing:
+`,
+		TOML: `
+# a comment
+on = true
+ports = [80, 443]
+ratio = 0.5
+[target]
+path = "deployment/worker"
+Labels."App.Kubernetes.io/Name" = "x"
+`,
+	} {
+		node, err := Parse("f", format, []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", format, err)
+			continue
+		}
+		got := node.Plain().(map[string]any)
+		if format == TOML { // which has no null
+			got["nothing"] = nil
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	for format, text := range map[Format]string{
+		JSON: "{\n \"a\": {\n  \"b\":\n 1 } }",
+		YAML: "\na:\n  b: 1\n",
+		TOML: "\n[a]\nb = 1\n",
+	} {
+		node, err := Parse("f", format, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := node.Value.([]Member)[0]
+		b := a.Value.Value.([]Member)[0]
+		if a.Line != 2 || b.Line != 3 {
+			t.Errorf("%s: lines %d and %d", format, a.Line, b.Line)
+		}
+	}
+	node, err := Parse("f", TOML, []byte("x = {y = 1,\n z = 2}\n[a.b]\nc.d = [\n1,\n]\n"))
+	if err == nil {
+		t.Log(node) // a line break there is TOML 1.1
+	}
+	node, err = Parse("f", TOML, []byte("x = {y = 1}\n[a.b]\n\nc.d = [\n1,\n]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := node.Member("a").Member("b").Value.([]Member)[0]
+	if d := c.Value.Value.([]Member)[0]; c.Line != 4 || d.Key != "d" || d.Line != 4 {
+		t.Errorf("%+v %+v", c, d)
+	}
+}
+
+func TestMergedAndEmpty(t *testing.T) {
+	node, err := Parse("f", YAML, []byte("base: &b {x: 1, y: 2}\nmine: {<<: *b, y: 3}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]any{"x": 1.0, "y": 3.0}, node.Member("mine").Plain()); diff != "" {
+		t.Error(diff)
+	}
+	for _, format := range []Format{JSON, YAML, TOML} {
+		if node, err := Parse("f", format, []byte(" \n")); err != nil || len(node.Value.([]Member)) != 0 {
+			t.Errorf("%s: %v, %v", format, node, err)
+		}
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for _, tc := range []struct {
+		format     Format
+		text, want string
+	}{
+		{JSON, "{\n \"a\": 1\n \"b\": 2}", `f:3: this is no JSON: invalid character '"' after object value (expecting ',' or '}')`},
+		{JSON, "{\n \"a\": 1,\n \"a\": 2}", `f:3: the key "a" is there twice, first in line 2`},
+		{JSON, "[1]", "f:1: a configuration is an object, and this is a list"},
+		{YAML, "a: 1\n b: 2", "f:2: this is no YAML: mapping values are not allowed in this context"},
+		{YAML, "a: 1\na: 2", `f:2: the key "a" is there twice, first in line 1`},
+		{YAML, "a: 1\n---\nb: 1", "f:2: a file holds one document, and here begins another"},
+		{YAML, "a: &x [*x]", "f:1: this is nested too deep"},
+		{TOML, "a = 1\nb = ", "f:2: this is no TOML: expected value, not eof"},
+	} {
+		_, err := Parse("f", tc.format, []byte(tc.text))
+		if err == nil || err.Error() != tc.want {
+			t.Errorf("%q:\n got %v\nwant %s", tc.text, err, tc.want)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/nikolalohinski/gonja/v2/builtins"
+	"github.com/nikolalohinski/gonja/v2/config"
+	"github.com/nikolalohinski/gonja/v2/exec"
+	"github.com/nikolalohinski/gonja/v2/loaders"
+)
+
+// Variables are what a template may speak of.
+type Variables struct {
+	// Key is the session's key, {{ key }}; where it is empty the variable does
+	// not exist.
+	Key string
+	// Branch is the branch that is checked out, {{ git_branch }}; where it is
+	// empty the variable does not exist.
+	Branch string
+	// Env looks a variable of the environment up, for get_env.
+	Env func(name string) (string, bool)
+}
+
+// Rendered is a file's text with its templates filled in.
+type Rendered struct {
+	Text []byte
+	// lines of the file that the lines of Text come from, both from 1; nil
+	// where they are the same.
+	lines []int
+}
+
+// Line of the file that a line of the text comes from.
+func (r *Rendered) Line(line int) int {
+	if line < 1 || line > len(r.lines) {
+		return line
+	}
+	return r.lines[line-1]
+}
+
+// Render fills in the templates of a file, in the syntax that Jinja and Tera
+// share. The error is an *Error that names line and expression.
+func Render(file string, text []byte, variables Variables) (*Rendered, error) {
+	source := string(text)
+	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") && !strings.Contains(source, "{#") {
+		return &Rendered{Text: text}, nil
+	}
+	marked := mark(source)
+	template, err := parseTemplate(marked)
+	if err != nil {
+		return nil, templateError(file, source, err)
+	}
+	values := map[string]any{"get_env": getEnv(variables.Env)}
+	if variables.Key != "" {
+		values["key"] = variables.Key
+	}
+	if variables.Branch != "" {
+		values["git_branch"] = variables.Branch
+	}
+	out, err := template.ExecuteToString(exec.NewContext(values))
+	if err != nil {
+		return nil, templateError(file, source, err)
+	}
+	return unmark(out), nil
+}
+
+func parseTemplate(source string) (*exec.Template, error) {
+	c := config.New()
+	c.StrictUndefined = true
+	c.KeepTrailingNewline = true
+	const name = "configuration"
+	loader, err := loaders.NewShiftedLoader(name, strings.NewReader(source), loaders.MustNewMemoryLoader(nil))
+	if err != nil {
+		return nil, err
+	}
+	return exec.NewTemplate(name, c, loader, &exec.Environment{
+		Context: exec.EmptyContext(), Filters: filters, Tests: builtins.Tests,
+		ControlStructures: builtins.ControlStructures, Methods: builtins.Methods,
+	})
+}
+
+// A line of the text may come from another line of the file, when a condition
+// leaves lines out. So each line that does not begin inside a template is
+// marked with its number, in characters that no configuration holds.
+const (
+	markBegin = "\x01"
+	markEnd   = "\x02"
+)
+
+func mark(source string) string {
+	var out strings.Builder
+	inside := ""
+	for i, line := range strings.SplitAfter(source, "\n") {
+		if inside == "" {
+			fmt.Fprintf(&out, "%s%d%s", markBegin, i+1, markEnd)
+		}
+		out.WriteString(line)
+		inside = openTemplate(inside, line)
+	}
+	return out.String()
+}
+
+// openTemplate is what closes the template that is still open after a line;
+// empty where none is.
+func openTemplate(inside, line string) string {
+	for {
+		if inside != "" {
+			_, after, closed := strings.Cut(line, inside)
+			if !closed {
+				return inside
+			}
+			line, inside = after, ""
+		}
+		at := -1
+		for begin, end := range map[string]string{"{{": "}}", "{%": "%}", "{#": "#}"} {
+			if i := strings.Index(line, begin); i >= 0 && (at < 0 || i < at) {
+				at, inside = i, end
+			}
+		}
+		if at < 0 {
+			return ""
+		}
+		line = line[at+2:]
+	}
+}
+
+var marker = regexp.MustCompile(markBegin + `(\d+)` + markEnd)
+
+func unmark(out string) *Rendered {
+	r := &Rendered{}
+	var text bytes.Buffer
+	current := 1
+	for line := range strings.SplitAfterSeq(out, "\n") {
+		// The last mark before the first character counts: marks of lines that
+		// were left out may stand before it.
+		if marks := marker.FindAllStringSubmatch(line, -1); len(marks) > 0 {
+			current, _ = strconv.Atoi(marks[len(marks)-1][1])
+		}
+		r.lines = append(r.lines, current)
+		text.WriteString(marker.ReplaceAllString(line, ""))
+		current++
+	}
+	r.Text = text.Bytes()
+	return r
+}
+
+func getEnv(lookup func(string) (string, bool)) func(*exec.Evaluator, *exec.VarArgs) (string, error) {
+	return func(_ *exec.Evaluator, params *exec.VarArgs) (string, error) {
+		name := params.KwArgs["name"]
+		if name == nil && len(params.Args) > 0 {
+			name = params.Args[0]
+		}
+		if name == nil || !name.IsString() {
+			return "", errors.New(`get_env needs a name, as in get_env(name="USER", default="nobody")`)
+		}
+		if value, ok := lookup(name.String()); ok {
+			return value, nil
+		}
+		if fallback := params.KwArgs["default"]; fallback != nil {
+			return fallback.String(), nil
+		}
+		return "", fmt.Errorf("the environment variable %s is not set, and get_env was given no default", name.String())
+	}
+}
+
+var (
+	templateLine = regexp.MustCompile(`(?i)line[ :=]+(\d+)`)
+	templateName = regexp.MustCompile(`Unable to evaluate name "([^"]+)"`)
+	templateTag  = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}`)
+)
+
+// templateError says in a person's words where a template is wrong. The
+// library's line is that of the marked text, which has the same lines.
+func templateError(file, source string, err error) error {
+	said := marker.ReplaceAllString(err.Error(), "")
+	e := &Error{File: file, What: "the template cannot be filled in", Advice: "a configuration file is a template before anything else: see docs/configuration.md"}
+	unparsed := strings.HasPrefix(said, "failed to parse template")
+	if unparsed {
+		// It repeats the whole template.
+		said = said[strings.LastIndex(said, "': ")+3:]
+	}
+	if place := templateLine.FindStringSubmatch(said); place != nil {
+		e.Line, _ = strconv.Atoi(place[1])
+	}
+	if name := templateName.FindStringSubmatch(said); name != nil {
+		said = fmt.Sprintf("there is no variable %q", name[1])
+		e.Advice = `give it a value for when it is missing: {{ ` + name[1] + ` | default(value="...") }}`
+		if name[1] == "git_branch" {
+			said += " here: no branch of a git repository is checked out"
+		}
+	} else {
+		if unparsed {
+			said, _, _ = strings.Cut(said, " (Line:")
+		} else {
+			said = said[strings.LastIndex(said, ": ")+1:]
+		}
+		said = strings.TrimSpace(strings.ReplaceAll(said, "'", `"`))
+	}
+	e.What = said
+	if expression := expressionAt(source, e.Line, said); expression != "" {
+		e.What = fmt.Sprintf("in %s: %s", expression, said)
+	}
+	return e
+}
+
+// expressionAt is the template that stands in a line of the source; of several
+// the one that has something to do with what was said.
+func expressionAt(source string, line int, said string) string {
+	var found []string
+	for _, at := range templateTag.FindAllStringIndex(source, -1) {
+		first := 1 + strings.Count(source[:at[0]], "\n")
+		last := 1 + strings.Count(source[:at[1]], "\n")
+		if first <= line && line <= last {
+			found = append(found, strings.Join(strings.Fields(source[at[0]:at[1]]), " "))
+		}
+	}
+	for _, expression := range found {
+		for word := range strings.FieldsSeq(said) {
+			if word = strings.Trim(word, `",`); len(word) > 2 && strings.Contains(expression, word) {
+				return expression
+			}
+		}
+	}
+	return strings.Join(found, " ")
+}

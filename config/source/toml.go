@@ -1,0 +1,90 @@
+package source
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// parseTOML has the library decode, which says what is wrong, and looks at its
+// syntax tree for the lines, which decoding does not keep.
+func parseTOML(text []byte) (*Node, error) {
+	var decoded map[string]any
+	if err := toml.Unmarshal(text, &decoded); err != nil {
+		var placed *toml.DecodeError
+		if errors.As(err, &placed) {
+			line, _ := placed.Position()
+			return nil, &Error{Line: line, What: "this is no TOML: " + strings.TrimPrefix(placed.Error(), "toml: ")}
+		}
+		return nil, fmt.Errorf("this is no TOML: %w", err)
+	}
+	lines := tomlLines(text)
+	return tomlNode(decoded, "", 1, lines), nil
+}
+
+// path of a key below another; no key holds this character.
+func below(path, key string) string { return path + "\x00" + key }
+
+// tomlLines gives the line where each key is first spoken of. The elements of
+// an array of tables are not told apart.
+func tomlLines(text []byte) map[string]int {
+	lines := map[string]int{}
+	var parser unstable.Parser
+	parser.Reset(text)
+	follow := func(path string, keys unstable.Iterator) string {
+		for keys.Next() {
+			key := keys.Node()
+			path = below(path, string(key.Data))
+			if _, known := lines[path]; !known {
+				lines[path] = 1 + bytes.Count(text[:key.Raw.Offset], []byte("\n"))
+			}
+		}
+		return path
+	}
+	var values func(path string, expression *unstable.Node)
+	values = func(path string, expression *unstable.Node) {
+		path = follow(path, expression.Key())
+		children := expression.Value().Children()
+		for expression.Value().Kind == unstable.InlineTable && children.Next() {
+			values(path, children.Node())
+		}
+	}
+	table := ""
+	for parser.NextExpression() {
+		switch expression := parser.Expression(); expression.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			table = follow("", expression.Key())
+		case unstable.KeyValue:
+			values(table, expression)
+		}
+	}
+	return lines
+}
+
+func tomlNode(value any, path string, line int, lines map[string]int) *Node {
+	switch value := value.(type) {
+	case map[string]any:
+		members := make([]Member, 0, len(value))
+		for key, content := range value {
+			at := cmp.Or(lines[below(path, key)], line)
+			members = append(members, Member{Key: key, Line: at, Value: tomlNode(content, below(path, key), at, lines)})
+		}
+		slices.SortFunc(members, func(a, b Member) int { return cmp.Or(a.Line-b.Line, strings.Compare(a.Key, b.Key)) })
+		return &Node{Value: members, Line: line}
+	case []any:
+		list := make([]*Node, 0, len(value))
+		for _, item := range value {
+			list = append(list, tomlNode(item, path, line, lines))
+		}
+		return &Node{Value: list, Line: line}
+	case bool, int64, float64, string:
+		return &Node{Value: value, Line: line}
+	}
+	return &Node{Value: fmt.Sprint(value), Line: line} // a date, which no key takes
+}

@@ -1,0 +1,130 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// yamlPlace is where the library says that an error is.
+var yamlPlace = regexp.MustCompile(`line (\d+): `)
+
+func parseYAML(text []byte) (*Node, error) {
+	decoder := yaml.NewDecoder(strings.NewReader(string(text)))
+	var document yaml.Node
+	if err := decoder.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return &Node{Line: 1}, nil
+		}
+		said := strings.TrimPrefix(err.Error(), "yaml: ")
+		if place := yamlPlace.FindStringSubmatch(said); place != nil {
+			line, _ := strconv.Atoi(place[1])
+			return nil, &Error{Line: line, What: "this is no YAML: " + strings.Replace(said, place[0], "", 1)}
+		}
+		return nil, &Error{What: "this is no YAML: " + said}
+	}
+	var second yaml.Node
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
+		return nil, &Error{Line: max(second.Line, 1), What: "a file holds one document, and here begins another"}
+	}
+	return yamlNode(&document, 0)
+}
+
+// deepest nesting that is followed: an alias may contain itself.
+const deepest = 100
+
+func yamlNode(n *yaml.Node, depth int) (*Node, error) {
+	if depth > deepest {
+		return nil, &Error{Line: n.Line, What: "this is nested too deep"}
+	}
+	switch n.Kind {
+	case yaml.DocumentNode:
+		return yamlNode(n.Content[0], depth+1)
+	case yaml.AliasNode:
+		return yamlNode(n.Alias, depth+1)
+	case yaml.SequenceNode:
+		list := make([]*Node, 0, len(n.Content))
+		for _, item := range n.Content {
+			node, err := yamlNode(item, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, node)
+		}
+		return &Node{Value: list, Line: n.Line}, nil
+	case yaml.MappingNode:
+		return yamlObject(n, depth)
+	}
+	return yamlScalar(n)
+}
+
+func yamlObject(n *yaml.Node, depth int) (*Node, error) {
+	var members, merged []Member
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, content := n.Content[i], n.Content[i+1]
+		value, err := yamlNode(content, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		if name.Tag == "!!merge" {
+			more, ok := value.Value.([]Member)
+			if !ok {
+				return nil, &Error{Line: name.Line, What: "what is merged with << must be an object"}
+			}
+			merged = append(merged, more...)
+			continue
+		}
+		if name.Kind != yaml.ScalarNode {
+			return nil, &Error{Line: name.Line, What: "a key must be a string"}
+		}
+		members = append(members, Member{Key: name.Value, Line: name.Line, Value: value})
+	}
+	made, err := object(n.Line, members)
+	if err != nil {
+		return nil, err
+	}
+	for _, member := range merged {
+		if made.Member(member.Key) == nil {
+			made.Value = append(made.Value.([]Member), member)
+		}
+	}
+	if made.Value.([]Member) == nil {
+		made.Value = []Member{}
+	}
+	return made, nil
+}
+
+func yamlScalar(n *yaml.Node) (*Node, error) {
+	node := &Node{Line: n.Line, Value: n.Value}
+	wrong := func(err error) error {
+		return &Error{Line: n.Line, What: fmt.Sprintf("this is no YAML: %v", err)}
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		node.Value = nil
+	case "!!bool":
+		var value bool
+		if err := n.Decode(&value); err != nil {
+			return nil, wrong(err)
+		}
+		node.Value = value
+	case "!!int":
+		var value int64
+		if err := n.Decode(&value); err != nil {
+			return nil, wrong(err)
+		}
+		node.Value = value
+	case "!!float":
+		var value float64
+		if err := n.Decode(&value); err != nil {
+			return nil, wrong(err)
+		}
+		node.Value = value
+	}
+	return node, nil
+}
