@@ -1,0 +1,65 @@
+package fence
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// nodeCgroupNamespace is the one in which a cgroup's level counts from the root:
+// since Linux 6.11 the kernel takes levels in rules as relative to the cgroup
+// namespace of who makes the rule.
+const nodeCgroupNamespace = "/proc/1/ns/cgroup"
+
+// within runs f on a thread that is in the network namespace, and in the node's
+// cgroup namespace if that can be entered.
+func within(netns *os.File, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, and nobody else
+		// gets it in the wrong namespaces.
+		runtime.LockOSThread()
+		if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("entering the pod's network namespace: %w", err)
+			return
+		}
+		if err := enterNodeCgroups(); err != nil {
+			done <- fmt.Errorf("entering the node's cgroup namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
+
+func enterNodeCgroups() error {
+	node, err := os.Readlink(nodeCgroupNamespace)
+	if err != nil {
+		return nil // no such namespaces, or not ours to see: levels are as we see them
+	}
+	if own, err := os.Readlink("/proc/thread-self/ns/cgroup"); err != nil || own == node {
+		return err
+	}
+	ns, err := os.Open(nodeCgroupNamespace)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	return unix.Setns(int(ns.Fd()), unix.CLONE_NEWCGROUP)
+}
+
+// inEmptyNamespace runs f in a network namespace that is gone afterwards.
+func inEmptyNamespace(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("making a network namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
+}
