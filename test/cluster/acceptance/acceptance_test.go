@@ -49,7 +49,7 @@ func TestCluster(t *testing.T) {
 	if err := s.cluster.Down(ctx); err != nil {
 		t.Fatal(err)
 	}
-	before := takeFootprint(t, l.Cluster())
+	before := takeFootprint(t, l)
 	t.Cleanup(func() {
 		if err := s.cluster.Down(context.Background()); err != nil {
 			t.Error(err)
@@ -60,7 +60,7 @@ func TestCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("a crash is recovered from", func(t *testing.T) { s.crash(t) })
-	running := strings.Join(takeFootprint(t, l.Cluster()).beyond(before), "\n")
+	running := strings.Join(takeFootprint(t, l).beyond(before), "\n")
 	for _, kind := range []string{"process ", "cgroup ", "folder "} {
 		if !strings.Contains(running, kind) {
 			t.Fatalf("a running cluster has no %s: what is looked for after its end would not be found", kind)
@@ -81,7 +81,7 @@ func TestCluster(t *testing.T) {
 	if err := s.cluster.Down(ctx); err != nil {
 		t.Fatal(err)
 	}
-	for _, thing := range takeFootprint(t, l.Cluster()).beyond(before) {
+	for _, thing := range takeFootprint(t, l).beyond(before) {
 		t.Errorf("left behind: %s", thing)
 	}
 }

@@ -10,15 +10,19 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"understudy.dev/understudy/test/cluster/layout"
 )
 
 // footprint is all that a cluster could leave on the machine.
 type footprint map[string]bool
 
 // takeFootprint looks at the whole machine, but for what others change all the
-// time: only processes, mounts and namespaces that bear a mark of this cluster.
-func takeFootprint(t *testing.T, clusterFolder string) footprint {
+// time: only processes, mounts, namespaces and cgroups that bear a mark of this
+// cluster.
+func takeFootprint(t *testing.T, l layout.Layout) footprint {
 	t.Helper()
+	clusterFolder := l.Cluster()
 	found := footprint{}
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -38,7 +42,7 @@ func takeFootprint(t *testing.T, clusterFolder string) footprint {
 	}
 	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
 		// Other cgroups come and go while this looks; only ours can be a finding.
-		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), "understudy-") {
+		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), l.Group()) {
 			found["cgroup "+path] = true
 		}
 		return nil

@@ -83,6 +83,8 @@ func controlPlane(l layout.Layout) []Component {
 			"--service-account-private-key-file=" + pki("serviceaccount.key"),
 			"--cluster-signing-cert-file=" + pki("ca.crt"), "--cluster-signing-key-file=" + pki("ca.key"),
 			"--use-service-account-credentials=true",
+			// The default lies in /usr, and would be made there.
+			"--flex-volume-plugin-dir=/var/lib/kubelet/volumeplugins",
 			"--leader-elect=false",
 		},
 	}, {
