@@ -1,3 +1,5 @@
+//go:build unix
+
 package tunnel
 
 import (
@@ -14,6 +16,7 @@ func BenchmarkThroughput(b *testing.B) {
 		b.SetBytes(1 << 20)
 		b.ReportAllocs()
 		piece := make([]byte, 1<<20)
+		defer reportCost(b, 1<<20)()
 		for b.Loop() {
 			if _, err := conn.Write(piece); err != nil {
 				b.Fatal(err)
@@ -55,6 +58,7 @@ func BenchmarkThroughput(b *testing.B) {
 		defer conn.Reset()
 		b.SetBytes(1 << 20)
 		piece := make([]byte, 1<<20)
+		defer reportCost(b, 1<<20)()
 		for b.Loop() {
 			if _, err := io.ReadFull(conn, piece); err != nil {
 				b.Fatal(err)
@@ -67,6 +71,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	to := serveTCP(b, echoTCP)
 	run := func(b *testing.B, conn net.Conn) {
 		one := make([]byte, 1)
+		defer reportCost(b, 0)()
 		for b.Loop() {
 			if _, err := conn.Write(one); err != nil {
 				b.Fatal(err)
@@ -100,6 +105,7 @@ func BenchmarkConnect(b *testing.B) {
 	to := serveTCP(b, echoTCP)
 	s := newStand(b, overTCP(b))
 	client := s.connect(s.clientConfig())
+	defer reportCost(b, 0)()
 	for b.Loop() {
 		conn, err := client.DialTCP(b.Context(), to)
 		if err != nil {

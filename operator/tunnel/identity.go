@@ -77,20 +77,35 @@ func pinned(own tls.Certificate, fingerprint string) *tls.Config {
 // is said inside it, and a word could get stuck behind a write.
 type secured struct {
 	*tls.Conn
-	raw net.Conn
+	raw *gathering
 }
 
 func (s secured) Close() error { return s.raw.Close() }
 
+// Write sends p, whatever number of records it takes, as one piece.
+func (s secured) Write(p []byte) (int, error) {
+	if len(p) <= maxPlaintext {
+		return s.Conn.Write(p)
+	}
+	s.raw.hold()
+	n, err := s.Conn.Write(p)
+	if flushed := s.raw.flush(); err == nil && flushed != nil {
+		// Some of it may have left: as with any connection, it is of no use now.
+		return 0, flushed
+	}
+	return n, err
+}
+
 // secure makes raw a TLS connection, as the dialling end. It closes raw on an
 // error.
 func secure(ctx context.Context, raw net.Conn, config *tls.Config) (net.Conn, error) {
-	conn := tls.Client(raw, config)
+	below := &gathering{Conn: raw}
+	conn := tls.Client(below, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("proving both ends' keys: %w", refusal(err))
 	}
-	return secured{conn, raw}, nil
+	return secured{conn, below}, nil
 }
 
 // refusal makes the other end's TLS alert an ErrIdentity: with both ends of

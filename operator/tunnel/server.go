@@ -183,12 +183,13 @@ func (s *Server) handshake(ctx context.Context, raw net.Conn) error {
 
 // secure is the TLS handshake; a refused peer is given time to read why.
 func (s *Server) secure(ctx context.Context, raw net.Conn) (net.Conn, error) {
-	conn := tls.Server(raw, s.tls)
+	below := &gathering{Conn: raw}
+	conn := tls.Server(below, s.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		hangUp(raw)
 		return nil, fmt.Errorf("proving both ends' keys: %w", err)
 	}
-	return secured{conn, raw}, nil
+	return secured{conn, below}, nil
 }
 
 // hangUp closes raw so that what was written last is not lost to a reset: a
