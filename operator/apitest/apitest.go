@@ -1,5 +1,7 @@
 // Package apitest gives tests a real etcd and kube-apiserver, with Understudy's
-// CRD. There are no controllers and no kubelets: a test plays those it needs.
+// CRD. By default there are no controllers and no kubelets: a test plays those it
+// needs. Controllers gives a second server on which the real controllers of
+// kube-controller-manager run.
 package apitest
 
 import (
@@ -25,12 +27,7 @@ func Main(m *testing.M) int {
 		absent = missing
 		return m.Run()
 	}
-	environment := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join(root(), "charts", "understudy", "files", "sessions-crd.yaml")},
-		ErrorIfCRDPathMissing: true,
-	}
-	environment.ControlPlane.Etcd = &envtest.Etcd{Path: etcd}
-	environment.ControlPlane.GetAPIServer().Path = apiserver
+	environment := newEnvironment(etcd, apiserver)
 	started, err := environment.Start()
 	if err != nil {
 		absent = "the API server did not start: " + err.Error()
@@ -39,10 +36,21 @@ func Main(m *testing.M) int {
 	}
 	config = started
 	code := m.Run()
+	controllers.stop()
 	if err := environment.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 	}
 	return code
+}
+
+func newEnvironment(etcd, apiserver string) *envtest.Environment {
+	environment := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join(root(), "charts", "understudy", "files", "sessions-crd.yaml")},
+		ErrorIfCRDPathMissing: true,
+	}
+	environment.ControlPlane.Etcd = &envtest.Etcd{Path: etcd}
+	environment.ControlPlane.GetAPIServer().Path = apiserver
+	return environment
 }
 
 var (
@@ -66,21 +74,27 @@ func Config(t testing.TB) *rest.Config {
 // programs are named by the variables that envtest reads too, else they are
 // where the test cluster builds them.
 func programs() (etcd, apiserver, missing string) {
+	etcd, missing = program("TEST_ASSET_ETCD", "etcd")
+	if missing != "" {
+		return "", "", missing
+	}
+	apiserver, missing = program("TEST_ASSET_KUBE_APISERVER", "kube-apiserver")
+	return etcd, apiserver, missing
+}
+
+func program(variable, name string) (path, missing string) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
 	}
-	find := func(variable, name string) string {
-		path := os.Getenv(variable)
-		if path == "" {
-			path = filepath.Join(cache, "understudy", "bin", name)
-		}
-		if _, err := os.Stat(path); err != nil {
-			missing = "no " + name + " at " + path + ": build the test cluster's programs (make cluster-up), or name one in " + variable
-		}
-		return path
+	path = os.Getenv(variable)
+	if path == "" {
+		path = filepath.Join(cache, "understudy", "bin", name)
 	}
-	return find("TEST_ASSET_ETCD", "etcd"), find("TEST_ASSET_KUBE_APISERVER", "kube-apiserver"), missing
+	if _, err := os.Stat(path); err != nil {
+		return path, "no " + name + " at " + path + ": build the test cluster's programs (make cluster-up), or name one in " + variable
+	}
+	return path, ""
 }
 
 // root is the checkout, found from this file's own place in it.

@@ -70,6 +70,11 @@ func readScenario(t testing.TB, path string) scenario {
 			into(t, document, &deployment, true)
 			s.template = deployment.Spec.Template
 			s.source = FromTemplate(deployment.Namespace, s.template)
+		case "StatefulSet":
+			var set appsv1.StatefulSet
+			into(t, document, &set, true)
+			s.source = FromStatefulSet(&set)
+			s.template = s.source.template
 		case "Job":
 			var job batchv1.Job
 			into(t, document, &job, true)

@@ -49,8 +49,8 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 	o := Observed{
 		UID:       object.GetUID(),
 		Replicas:  w.Inspect(object).Replicas,
-		Owners:    ReplicaOwners(object.GetManagedFields()),
-		OwnNumber: OwnsReplicas(object.GetManagedFields()),
+		Owners:    ReplicaOwners(object.GetManagedFields(), w.Field()),
+		OwnNumber: OwnsReplicas(object.GetManagedFields(), w.Field()),
 		OwnEntry:  OwnsAnything(object.GetManagedFields()),
 	}
 	var value string

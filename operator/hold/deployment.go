@@ -6,7 +6,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -21,45 +20,33 @@ import (
 const NudgeAnnotation = "understudy.dev/nudge"
 
 // Deployment holds apps/v1 Deployments.
-type Deployment struct{}
+type Deployment struct{ replicas }
 
 var _ Workload = Deployment{}
 
+// Resource is the plural that targets name it by.
 func (Deployment) Resource() schema.GroupResource {
 	return schema.GroupResource{Group: "apps", Resource: "deployments"}
 }
 
+// Kind of its objects.
 func (Deployment) Kind() schema.GroupVersionKind {
 	return appsv1.SchemeGroupVersion.WithKind("Deployment")
 }
 
+// New makes an empty one.
 func (Deployment) New() client.Object { return &appsv1.Deployment{} }
 
+// Inspect reads its state.
 func (Deployment) Inspect(object client.Object) State {
 	d := object.(*appsv1.Deployment)
-	selector, err := metav1.LabelSelectorAsSelector(d.Spec.Selector)
-	if err != nil {
-		// The API server validates selectors; one that it should not have
-		// taken selects nothing.
-		selector = labels.Nothing()
-	}
 	return State{
 		Replicas:   wished(d.Spec.Replicas),
 		Running:    d.Status.Replicas,
-		Template:   &d.Spec.Template,
-		Selector:   selector,
+		Selector:   selectorOf(d.Spec.Selector),
 		Rollout:    deploymentRollout(d),
 		Controller: metav1.GetControllerOf(d),
 	}
-}
-
-// wished is the number that an unset spec.replicas stands for: 1, by the API's
-// own default for Deployments and ReplicaSets.
-func wished(replicas *int32) int32 {
-	if replicas == nil {
-		return 1
-	}
-	return *replicas
 }
 
 // deploymentRollout looks at which pods there are, not at whether they are
@@ -77,61 +64,54 @@ func deploymentRollout(d *appsv1.Deployment) string {
 	return ""
 }
 
+// SetReplicas changes the number.
 func (Deployment) SetReplicas(object client.Object, replicas int32) {
 	object.(*appsv1.Deployment).Spec.Replicas = &replicas
 }
 
+// Template of its pods.
+func (Deployment) Template(_ context.Context, _ client.Reader, object client.Object) (*corev1.PodTemplateSpec, error) {
+	return &object.(*appsv1.Deployment).Spec.Template, nil
+}
+
+// Pods are those of all its ReplicaSets.
 func (w Deployment) Pods(ctx context.Context, reader client.Reader, object client.Object) ([]corev1.Pod, error) {
+	return podsOfSets(ctx, reader, object, w.Inspect(object).Selector)
+}
+
+// podsOfSets are the pods of all ReplicaSets that an object controls.
+func podsOfSets(ctx context.Context, reader client.Reader, object client.Object, selector labels.Selector) ([]corev1.Pod, error) {
 	// ReplicaSets first: a pod whose ReplicaSet is already gone is an orphan
 	// that the next list no longer shows as controlled, and the other way round
 	// a pod of a ReplicaSet that is made in between would be missed.
-	selector := w.Inspect(object).Selector
 	sets, err := replicaSets(ctx, reader, object, selector)
 	if err != nil {
 		return nil, err
 	}
-	owned := map[types.UID]bool{}
+	var owners []types.UID
 	for i := range sets {
-		owned[sets[i].UID] = true
+		owners = append(owners, sets[i].UID)
 	}
-	var pods corev1.PodList
-	if err := reader.List(ctx, &pods, client.InNamespace(object.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return nil, fmt.Errorf("listing the pods of deployment %s/%s: %w", object.GetNamespace(), object.GetName(), err)
-	}
-	var ours []corev1.Pod
-	for _, pod := range pods.Items {
-		if c := metav1.GetControllerOf(&pod); c != nil && owned[c.UID] {
-			ours = append(ours, pod)
-		}
-	}
-	return ours, nil
+	return podsOf(ctx, reader, object.GetNamespace(), selector, owners...)
 }
 
+// Controls asks the pod's ReplicaSet.
 func (Deployment) Controls(ctx context.Context, reader client.Reader, namespace string, object types.UID, controller metav1.OwnerReference) (bool, error) {
 	if controller.Kind != "ReplicaSet" {
 		return false, nil
 	}
-	var set appsv1.ReplicaSet
-	err := reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: controller.Name}, &set)
-	if apierrors.IsNotFound(err) {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading replica set %s/%s: %w", namespace, controller.Name, err)
-	}
-	owner := metav1.GetControllerOf(&set)
-	return set.UID != controller.UID || owner == nil || owner.UID == object, nil
+	return through(ctx, reader, namespace, object, controller, &appsv1.ReplicaSet{})
 }
 
-// replicaSets are all ReplicaSets that the deployment controls, old ones too.
-func replicaSets(ctx context.Context, reader client.Reader, deployment client.Object, selector labels.Selector) ([]appsv1.ReplicaSet, error) {
+// replicaSets are all ReplicaSets that an object controls, old ones too.
+func replicaSets(ctx context.Context, reader client.Reader, owner client.Object, selector labels.Selector) ([]appsv1.ReplicaSet, error) {
 	var sets appsv1.ReplicaSetList
-	if err := reader.List(ctx, &sets, client.InNamespace(deployment.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return nil, fmt.Errorf("listing the replica sets of deployment %s/%s: %w", deployment.GetNamespace(), deployment.GetName(), err)
+	if err := reader.List(ctx, &sets, client.InNamespace(owner.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return nil, fmt.Errorf("listing the replica sets of %s/%s: %w", owner.GetNamespace(), owner.GetName(), err)
 	}
 	var ours []appsv1.ReplicaSet
 	for _, set := range sets.Items {
-		if metav1.IsControlledBy(&set, deployment) {
+		if metav1.IsControlledBy(&set, owner) {
 			ours = append(ours, set)
 		}
 	}
@@ -139,28 +119,49 @@ func replicaSets(ctx context.Context, reader client.Reader, deployment client.Ob
 }
 
 // Settle waits for the deployment controller to have seen the number, and for
-// the ReplicaSets to have it. A ReplicaSet may have been kept at zero by the
-// hold gate, whose view of Sessions lags by some milliseconds: a change of its
-// annotations makes the controller try again.
+// the ReplicaSets to have it.
 func (w Deployment) Settle(ctx context.Context, api API, object client.Object) (string, error) {
 	d := object.(*appsv1.Deployment)
-	sets, err := replicaSets(ctx, api, d, w.Inspect(d).Selector)
+	wait := setsWait{
+		owner: d, selector: w.Inspect(d).Selector, replicas: wished(d.Spec.Replicas),
+		// A paused deployment is scaled too; one that was made paused has nothing to
+		// be scaled.
+		mayHaveNone: d.Spec.Paused,
+		newest:      func(set *appsv1.ReplicaSet) bool { return isNewest(d, set) },
+	}
+	if d.Status.ObservedGeneration < d.Generation {
+		wait.first = "the deployment controller to see the restored number"
+	}
+	return wait.settle(ctx, api)
+}
+
+// setsWait waits for an object's ReplicaSets to be scaled. A ReplicaSet may have
+// been kept at zero by the hold gate, whose view of Sessions lags by some
+// milliseconds: a change of its annotations makes the controller try again.
+type setsWait struct {
+	owner    client.Object
+	selector labels.Selector
+	replicas int32
+	// first is what is waited for before the sets are looked at.
+	first string
+	// mayHaveNone says that there need not be a set.
+	mayHaveNone bool
+	newest      func(*appsv1.ReplicaSet) bool
+}
+
+func (w setsWait) settle(ctx context.Context, api API) (string, error) {
+	sets, err := replicaSets(ctx, api, w.owner, w.selector)
 	if err != nil {
 		return "", err
 	}
-	waiting := ""
-	if d.Status.ObservedGeneration < d.Generation {
-		waiting = "the deployment controller to see the restored number"
-	}
+	waiting := w.first
 	scaled := int32(0)
 	for i := range sets {
 		scaled += wished(sets[i].Spec.Replicas)
 	}
-	// A paused deployment is scaled too; one that was made paused has nothing to
-	// be scaled.
-	short := waiting == "" && (!d.Spec.Paused || len(sets) > 0) && scaled < wished(d.Spec.Replicas)
+	short := waiting == "" && (!w.mayHaveNone || len(sets) > 0) && scaled < w.replicas
 	if short {
-		waiting = fmt.Sprintf("the replica sets to be scaled: %d of %d", scaled, wished(d.Spec.Replicas))
+		waiting = fmt.Sprintf("the replica sets to be scaled: %d of %d", scaled, w.replicas)
 	}
 	for i := range sets {
 		set := &sets[i]
@@ -169,7 +170,7 @@ func (w Deployment) Settle(ctx context.Context, api API, object client.Object) (
 		before := set.DeepCopy()
 		delete(set.Annotations, v1alpha1.ClaimAnnotation)
 		switch {
-		case short && !claimed && wished(set.Spec.Replicas) == 0 && isNewest(d, set):
+		case short && !claimed && wished(set.Spec.Replicas) == 0 && w.newest(set):
 			// Each look adds one more change, so that each makes an event.
 			metav1.SetMetaDataAnnotation(&set.ObjectMeta, NudgeAnnotation, set.ResourceVersion)
 		case !short && nudged:

@@ -54,8 +54,8 @@ func (h Holder) Drop(ctx context.Context, object client.Object) error {
 
 // GiveBack gives the number's ownership back: see the function of that name.
 // It answers whether there was something to do.
-func (h Holder) GiveBack(ctx context.Context, object client.Object, owners []v1alpha1.FieldOwner, keepClaim bool) (bool, error) {
-	fields, changed, err := GiveBack(object.GetManagedFields(), owners, keepClaim)
+func (h Holder) GiveBack(ctx context.Context, w Workload, object client.Object, owners []v1alpha1.FieldOwner, keepClaim bool) (bool, error) {
+	fields, changed, err := GiveBack(object.GetManagedFields(), w.Field(), owners, keepClaim)
 	if err != nil || !changed {
 		return false, err
 	}

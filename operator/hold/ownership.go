@@ -11,18 +11,22 @@ import (
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
-// replicasPath is where every kind with a number of replicas has it, in the
-// notation of managedFields.
-var replicasPath = []string{"f:spec", "f:replicas"}
+// wasPausedAnnotation on an autoscaler is what it said of its pause before a
+// session did.
+const wasPausedAnnotation = "understudy.dev/was-paused"
 
-var claimPath = []string{"f:metadata", "f:annotations", "f:" + v1alpha1.ClaimAnnotation}
+// ownPaths are the annotations of ours that a held object bears.
+var ownPaths = [][]string{
+	{"f:metadata", "f:annotations", "f:" + v1alpha1.ClaimAnnotation},
+	{"f:metadata", "f:annotations", "f:" + wasPausedAnnotation},
+}
 
-// ReplicaOwners are the entries that own the number of replicas, without our
+// ReplicaOwners are the entries that own the field with the number of replicas, without our
 // own. None is normal: the number may be a default that nobody asked for.
-func ReplicaOwners(fields []metav1.ManagedFieldsEntry) []v1alpha1.FieldOwner {
+func ReplicaOwners(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
 	var owners []v1alpha1.FieldOwner
 	for _, entry := range fields {
-		if entry.Manager != FieldManager && owns(entry, replicasPath) {
+		if entry.Manager != FieldManager && owns(entry, number) {
 			owners = append(owners, ownerOf(entry))
 		}
 	}
@@ -30,9 +34,9 @@ func ReplicaOwners(fields []metav1.ManagedFieldsEntry) []v1alpha1.FieldOwner {
 }
 
 // OwnsReplicas says whether our own entry owns the number of replicas.
-func OwnsReplicas(fields []metav1.ManagedFieldsEntry) bool {
+func OwnsReplicas(fields []metav1.ManagedFieldsEntry, number []string) bool {
 	return slices.ContainsFunc(fields, func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager == FieldManager && owns(e, replicasPath)
+		return e.Manager == FieldManager && owns(e, number)
 	})
 }
 
@@ -82,7 +86,7 @@ func ownerOf(entry metav1.ManagedFieldsEntry) v1alpha1.FieldOwner {
 // else, and when nothing else is in it, it goes. An owner whose entry is gone
 // (it owned nothing but the number) gets it again, with the time that it had.
 // changed is false when there is nothing to do.
-func GiveBack(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner, keepClaim bool) (given []metav1.ManagedFieldsEntry, changed bool, err error) {
+func GiveBack(fields []metav1.ManagedFieldsEntry, number []string, owners []v1alpha1.FieldOwner, keepClaim bool) (given []metav1.ManagedFieldsEntry, changed bool, err error) {
 	left := slices.Clone(owners)
 	for _, entry := range fields {
 		before := entry.FieldsV1
@@ -91,9 +95,11 @@ func GiveBack(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner, 
 			return nil, false, err
 		}
 		if entry.Manager == FieldManager {
-			remove(tree, replicasPath)
+			remove(tree, number)
 			if !keepClaim {
-				remove(tree, claimPath)
+				for _, path := range ownPaths {
+					remove(tree, path)
+				}
 			}
 			if len(tree) == 0 {
 				changed = true
@@ -101,7 +107,7 @@ func GiveBack(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner, 
 			}
 		} else if i := slices.IndexFunc(left, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, ownerOf(entry)) }); i >= 0 {
 			left = slices.Delete(left, i, i+1)
-			insert(tree, replicasPath)
+			insert(tree, number)
 		}
 		if entry.FieldsV1, err = writeFields(tree); err != nil {
 			return nil, false, err
@@ -115,7 +121,7 @@ func GiveBack(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner, 
 	}
 	for _, owner := range left {
 		tree := map[string]any{}
-		insert(tree, replicasPath)
+		insert(tree, number)
 		raw, err := writeFields(tree)
 		if err != nil {
 			return nil, false, err

@@ -65,7 +65,7 @@ func TestOwnershipComesBack(t *testing.T) {
 			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 			before := d.DeepCopy()
 			number := *d.Spec.Replicas
-			owners := ReplicaOwners(d.ManagedFields)
+			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
 
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", number, before.CreationTimestamp.Time)
 			must(t, holder.Claim(t.Context(), d, claim))
@@ -75,7 +75,7 @@ func TestOwnershipComesBack(t *testing.T) {
 			}
 			giveBack(t, holder, d, owners, true)
 			held := d.DeepCopy()
-			if !SameOwners(owners, ReplicaOwners(held.ManagedFields)) || OwnsReplicas(held.ManagedFields) {
+			if !SameOwners(owners, ReplicaOwners(held.ManagedFields, Deployment{}.Field())) || OwnsReplicas(held.ManagedFields, Deployment{}.Field()) {
 				t.Errorf("while it is held the number is owned by %+v", held.ManagedFields)
 			}
 
@@ -85,7 +85,7 @@ func TestOwnershipComesBack(t *testing.T) {
 			if diff := cmp.Diff(normal(t, before), normal(t, d)); diff != "" {
 				t.Errorf("the object differs (-before +after):\n%s", diff)
 			}
-			if again, err := holder.GiveBack(t.Context(), d, nil, false); again || err != nil {
+			if again, err := holder.GiveBack(t.Context(), Deployment{}, d, nil, false); again || err != nil {
 				t.Errorf("there is still something to give back: %v, %v", again, err)
 			}
 		})
@@ -101,7 +101,7 @@ func TestTeamMeetsNoConflict(t *testing.T) {
 			holder := Holder{API: API{Reader: c, Writer: c}}
 			d := bare(namespace)
 			firstWriters["server-side apply"](t, c, d)
-			owners := ReplicaOwners(d.ManagedFields)
+			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", 3, d.CreationTimestamp.Time)
 			must(t, holder.Zero(t.Context(), Deployment{}, d, claim))
 			giveBack(t, holder, d, owners, true)
@@ -136,7 +136,7 @@ func TestOutdatedWritesConflict(t *testing.T) {
 		"claim":     func() error { return holder.Claim(t.Context(), old(), claim) },
 		"zero":      func() error { return holder.Zero(t.Context(), Deployment{}, old(), claim) },
 		"return":    func() error { return holder.Return(t.Context(), Deployment{}, old(), 9) },
-		"ownership": func() error { _, err := holder.GiveBack(t.Context(), old(), nil, false); return err },
+		"ownership": func() error { _, err := holder.GiveBack(t.Context(), Deployment{}, old(), nil, false); return err },
 	} {
 		err := write()
 		if name == "ownership" && err == nil {
@@ -206,7 +206,7 @@ func scale(t *testing.T, c client.Client, d *appsv1.Deployment, replicas int) {
 
 func giveBack(t *testing.T, holder Holder, d *appsv1.Deployment, owners []v1alpha1.FieldOwner, keepClaim bool) {
 	t.Helper()
-	_, err := holder.GiveBack(t.Context(), d, owners, keepClaim)
+	_, err := holder.GiveBack(t.Context(), Deployment{}, d, owners, keepClaim)
 	must(t, err)
 }
 

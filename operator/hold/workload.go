@@ -13,6 +13,9 @@ import (
 
 // Workload is one kind of object that can be held. An implementation is one
 // small file; everything that is the same for all kinds is in Holder.
+//
+// Every kind has one number: its replicas, or 1 and 0 for a kind that is not
+// scaled but suspended.
 type Workload interface {
 	// Resource is the group and plural that a Session's target names it by.
 	Resource() schema.GroupResource
@@ -24,6 +27,13 @@ type Workload interface {
 	Inspect(object client.Object) State
 	// SetReplicas changes the wished number on the object, in memory.
 	SetReplicas(object client.Object, replicas int32)
+	// Field is where the number is, in the notation of managedFields.
+	Field() []string
+	// Describe says a number for people: "3 replicas", "suspend: true".
+	Describe(replicas int32) string
+	// Template is what the object's pods are made from; nil when that cannot be
+	// told from the object, so that one of its pods has to serve.
+	Template(ctx context.Context, reader client.Reader, object client.Object) (*corev1.PodTemplateSpec, error)
 	// Pods are the pods that the object controls, directly or through others,
 	// found by the controllers' UIDs and not by labels alone.
 	Pods(ctx context.Context, reader client.Reader, object client.Object) ([]corev1.Pod, error)
@@ -49,30 +59,23 @@ type State struct {
 	// Replicas that are wished for; what the kind's default makes of an unset
 	// number.
 	Replicas int32
-	// Running is the number of pods that the object's own status speaks of.
+	// Running is the number of pods that the object's own status speaks of, or
+	// Unknown.
 	Running int32
-	// Template and Selector of its pods.
-	Template *corev1.PodTemplateSpec
+	// Selector of its pods. It may select more than those.
 	Selector labels.Selector
 	// Rollout says what a rollout in progress is waiting for; empty when there
 	// is none.
 	Rollout string
+	// Refusal is why the object cannot be held as it is now, and what to do
+	// about it; empty when it can.
+	Refusal string
+	// Restarts says what a hold would make the object lose, which its owner has
+	// to have agreed to; empty for nothing.
+	Restarts string
 	// Controller is what the object is itself controlled by, nil for none.
 	Controller *metav1.OwnerReference
 }
 
-// Kinds are the workloads that can be held.
-type Kinds []Workload
-
-// AllKinds are the kinds that this version knows.
-func AllKinds() Kinds { return Kinds{Deployment{}} }
-
-// For finds the kind that a target names, by exactly its group and resource.
-func (k Kinds) For(resource schema.GroupResource) (Workload, bool) {
-	for _, w := range k {
-		if w.Resource() == resource {
-			return w, true
-		}
-	}
-	return nil, false
-}
+// Unknown is a number that an object's status does not have.
+const Unknown int32 = -1

@@ -7,9 +7,11 @@
 //
 //   - understudy.dev sessions: get, list, watch; update, patch (the finalizer); delete
 //     (sessions that ended by themselves, after a while); sessions/status: update.
-//   - apps deployments: get, list, watch (metadata); patch and update (claim,
-//     replicas, managed fields). apps replicasets: get, list (whose pods are
-//     they); patch (copies of the claim).
+//   - apps deployments, statefulsets, replicasets, batch jobs, cronjobs, and where
+//     the chart says so argoproj.io rollouts and custom resources: get, list (whose
+//     pods are they; left-over claims), watch (metadata); patch and update (claim,
+//     number, managed fields). A policy limits it to that. apps daemonsets: get,
+//     watch. The definitions of those custom resources: get.
 //   - pods: get, list, watch; create and delete (stand-ins: a policy limits it to
 //     pods with our label). nodes: get (is the node of a vanished pod Ready).
 //   - secrets: create, delete (the agents' keys); never read.

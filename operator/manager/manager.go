@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -124,7 +125,7 @@ const serverEvery = time.Second
 func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme,
+		v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme,
 		networkingv1.AddToScheme, policyv1.AddToScheme, admissionv1.AddToScheme, metav1.AddMetaToScheme,
 	} {
 		if err := add(scheme); err != nil {
@@ -170,7 +171,7 @@ func New(config *rest.Config, options Options, logger logr.Logger) (manager.Mana
 		return nil, fmt.Errorf("making a watching client: %w", err)
 	}
 	reconciler := &session.Reconciler{
-		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder(Name), Kinds: hold.AllKinds(),
+		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder(Name), Kinds: hold.AllKinds(options.CustomWorkloads...),
 		Agent:           session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery)},
 		AgentsNamespace: options.AgentsNamespace,
 		PolicyName:      options.PolicyPrefix + "-sessions",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"understudy.dev/understudy/operator/session"
 )
@@ -45,6 +46,9 @@ type Options struct {
 	// and unique. One that outlives the process lets a restarted container go on
 	// with its own lease at once.
 	LeaderIdentity string
+	// CustomWorkloads are the custom resources that may be held, by their scale
+	// subresource.
+	CustomWorkloads []schema.GroupResource
 	// Kubeconfig for an operator outside of the cluster; empty is inside.
 	Kubeconfig string
 }
@@ -74,7 +78,8 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	text(&o.PolicyPrefix, "policy-prefix", "understudy", "beginning of the names of the admission policies")
 	text(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file, for running outside of the cluster")
 	text(&o.LeaderIdentity, "leader-identity", "", "who this operator is in leader election: the pod's name, so that a restarted container leads again at once (default: unique)")
-	var keepEnded string
+	var keepEnded, custom string
+	text(&custom, "custom-workloads", "", "custom resources that may be held, as PLURAL.GROUP, separated by commas")
 	text(&keepEnded, "keep-ended", session.DefaultKeepFinal.String(), "how long a session that ended by itself is kept to be read")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", getenv("UNDERSTUDY_LEADER_ELECT") != "false", "let one of several operators work at a time")
 	if err := flags.Parse(args); err != nil {
@@ -88,6 +93,11 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 			o.Namespace = strings.TrimSpace(string(data))
 		}
 	}
+	for word := range strings.SplitSeq(custom, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			o.CustomWorkloads = append(o.CustomWorkloads, schema.ParseGroupResource(word))
+		}
+	}
 	var err error
 	if o.KeepEnded, err = time.ParseDuration(keepEnded); err != nil || o.KeepEnded <= 0 {
 		err = fmt.Errorf("--keep-ended is %q: a duration as in 10m", keepEnded)
@@ -97,6 +107,11 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 
 func (o *Options) validate() error {
 	var wrong []error
+	for _, resource := range o.CustomWorkloads {
+		if resource.Resource == "" || resource.Group == "" {
+			wrong = append(wrong, fmt.Errorf("--custom-workloads has %q: name each as PLURAL.GROUP, as in workers.example.com", resource))
+		}
+	}
 	if o.AgentImage == "" {
 		wrong = append(wrong, errors.New("--agent-image is required"))
 	}

@@ -179,7 +179,7 @@ func TestRefused(t *testing.T) {
 	}{
 		"no such target": {reason: v1alpha1.ReasonTargetNotFound, spec: func(_ *world, s *v1alpha1.SessionSpec) { s.Target.Name = "other" }},
 		"made anew":      {reason: v1alpha1.ReasonTargetReplaced, spec: func(_ *world, s *v1alpha1.SessionSpec) { s.Target.UID = "other" }},
-		"kind":           {reason: v1alpha1.ReasonTargetUnsupported, spec: func(_ *world, s *v1alpha1.SessionSpec) { s.Target.Resource = "daemonsets" }},
+		"kind":           {reason: v1alpha1.ReasonTargetUnsupported, spec: func(_ *world, s *v1alpha1.SessionSpec) { s.Target.Resource = "podtemplates" }},
 		"group":          {reason: v1alpha1.ReasonTargetUnsupported, spec: func(_ *world, s *v1alpha1.SessionSpec) { s.Target.Group = "apps.example.com" }},
 		"container":      {reason: v1alpha1.ReasonContainerNotFound, spec: func(_ *world, s *v1alpha1.SessionSpec) { s.Target.Container = "other" }},
 		"controlled": {reason: v1alpha1.ReasonTargetControlled, message: "Rollout shop", before: func(w *world) {
@@ -382,11 +382,11 @@ func (w *world) claim(name string, workload types.UID, replicas int32) {
 func (w *world) zero(name string) {
 	w.t.Helper()
 	d := w.deployment(name)
-	owners := hold.ReplicaOwners(d.ManagedFields)
+	owners := hold.ReplicaOwners(d.ManagedFields, hold.Deployment{}.Field())
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"replicas":0}}`))
 	w.must(w.Patch(w.ctx, d, patch, client.FieldOwner(hold.FieldManager)))
 	holder := hold.Holder{API: hold.API{Reader: w.WithWatch, Writer: w.WithWatch}}
-	_, err := holder.GiveBack(w.ctx, d, owners, true)
+	_, err := holder.GiveBack(w.ctx, hold.Deployment{}, d, owners, true)
 	w.must(err)
 	w.until("it is at zero", func() bool { w.play(); return w.running(name) == 0 })
 }

@@ -41,17 +41,17 @@ func (v *visit) zero(ctx context.Context) error {
 		// Else only the claim had to be brought up to date.
 		if held && (found != 0 || stripped) {
 			v.Metrics.reasserted()
-			what := fmt.Sprintf("%s had set %d replicas", orUnknown(by), found)
+			what := orUnknown(by) + " had set " + v.kind.Describe(found)
 			if found == 0 && stripped {
 				what = "the claim had been taken off"
 			}
-			v.eventOnBoth(corev1.EventTypeWarning, "HoldReasserted", "Hold", "Brought to zero again: "+what+".")
+			v.eventOnBoth(corev1.EventTypeWarning, "HoldReasserted", "Hold", "Brought to "+v.kind.Describe(0)+" again: "+what+".")
 		}
 	}
 	if !held {
-		v.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("The workload is kept at zero; %d replicas will be put back.", v.status().Record.Replicas))
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("The workload is kept at %s; %s will be put back.", v.kind.Describe(0), v.kind.Describe(v.status().Record.Replicas)))
 		v.set(v1alpha1.ConditionClaimed, metav1.ConditionTrue, v1alpha1.ReasonDone, "The workload bears this session's claim.")
-		v.eventOnBoth(corev1.EventTypeNormal, "Held", "Hold", fmt.Sprintf("Brought to zero replicas; %d will be put back.", v.status().Record.Replicas))
+		v.eventOnBoth(corev1.EventTypeNormal, "Held", "Hold", fmt.Sprintf("Brought to %s; %s will be put back.", v.kind.Describe(0), v.kind.Describe(v.status().Record.Replicas)))
 		v.Metrics.held()
 		// The gate that keeps others' pods from starting goes by this.
 		if err := v.save(ctx); err != nil {
@@ -71,7 +71,7 @@ func (v *visit) giveBack(ctx context.Context, keepClaim bool) error {
 		return nil
 	}
 	object := v.object
-	changed, err := v.holder().GiveBack(ctx, object, owners, keepClaim)
+	changed, err := v.holder().GiveBack(ctx, v.kind, object, owners, keepClaim)
 	if err != nil {
 		return err
 	}

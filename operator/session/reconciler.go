@@ -74,6 +74,10 @@ type Reconciler struct {
 	Metrics *Metrics
 	// Now is the operator's own clock; nil is time.Now.
 	Now func() time.Time
+
+	// targets watches the workloads of sessions that are not in the cache; made
+	// by AddTo.
+	targets *targetWatches
 }
 
 // step is one part of the work. proceed is false when it waits for something,
@@ -124,6 +128,7 @@ var finalReasons = map[string]bool{
 	v1alpha1.ReasonTargetControlled:      true,
 	v1alpha1.ReasonTargetUnsupported:     true,
 	v1alpha1.ReasonContainerNotFound:     true,
+	v1alpha1.ReasonHoldRefused:           true,
 	v1alpha1.ReasonHeldByAnother:         true,
 	v1alpha1.ReasonRecordUnreadable:      true,
 	v1alpha1.ReasonPolicyMissing:         true,
@@ -195,6 +200,7 @@ func (v *visit) walk(ctx context.Context, steps []step) error {
 
 func (r *Reconciler) forget(key client.ObjectKey) {
 	r.Pods.Stop(key)
+	r.targets.Stop(key)
 	r.Hearing.Forget(key)
 	r.Metrics.forget(key)
 }

@@ -40,7 +40,7 @@ func record(ctx context.Context, v *visit) (bool, error) {
 		}
 		v.noteChange(old, remembered)
 	}
-	v.set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("%d replicas are to be put back.", v.status().Record.Replicas))
+	v.set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone, "To be put back: "+v.kind.Describe(v.status().Record.Replicas)+".")
 	return true, v.save(ctx)
 }
 
@@ -62,8 +62,8 @@ func (v *visit) noteChange(old, now *v1alpha1.Record) {
 		// A new object of the same name: whatever was held is gone with the old.
 		v.status().HeldAt = nil
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonPending, "The workload was deleted and made anew.")
-		v.eventOnBoth(corev1.EventTypeNormal, "WorkloadRecreated", "Hold", fmt.Sprintf("%s was made anew with %d replicas and is brought to zero again.", v.targetName(), now.Replicas))
+		v.eventOnBoth(corev1.EventTypeNormal, "WorkloadRecreated", "Hold", fmt.Sprintf("%s was made anew with %s and is brought to %s again.", v.targetName(), v.kind.Describe(now.Replicas), v.kind.Describe(0)))
 	case now.ChangedBy != "":
-		v.eventOnBoth(corev1.EventTypeNormal, "ReplicasRecorded", "Record", fmt.Sprintf("%s asked for %d replicas; they will be put back at the end.", now.ChangedBy, now.Replicas))
+		v.eventOnBoth(corev1.EventTypeNormal, "ReplicasRecorded", "Record", fmt.Sprintf("%s asked for %s; that will be put back at the end.", now.ChangedBy, v.kind.Describe(now.Replicas)))
 	}
 }

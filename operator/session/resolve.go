@@ -2,10 +2,10 @@ package session
 
 import (
 	"context"
-	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -35,7 +35,17 @@ func resolve(ctx context.Context, v *visit) (bool, error) {
 	if c := state.Controller; c != nil {
 		return false, final(v1alpha1.ReasonTargetControlled, "%s is controlled by %s %s, which would undo what is done to it: name that as the target", v.targetName(), c.Kind, c.Name)
 	}
-	if !hasContainer(state.Template, target.Container) {
+	if v.scalesDown() && state.Refusal != "" {
+		return false, final(v1alpha1.ReasonHoldRefused, "%s cannot be held: %s", v.targetName(), state.Refusal)
+	}
+	if v.scalesDown() && state.Restarts != "" && !v.session.Spec.RestartOK {
+		return false, final(v1alpha1.ReasonHoldRefused, "%s is not held without its owner's word: %s (--restart-ok allows it)", v.targetName(), state.Restarts)
+	}
+	spec, err := v.spec(ctx)
+	if err != nil {
+		return false, err
+	}
+	if spec != nil && !hasContainer(spec, target.Container) {
 		return false, final(v1alpha1.ReasonContainerNotFound, "the pods of %s have no container %s", v.targetName(), target.Container)
 	}
 	return true, nil
@@ -44,15 +54,21 @@ func resolve(ctx context.Context, v *visit) (bool, error) {
 // look reads the workload as it is now into the visit.
 func (v *visit) look(ctx context.Context) error {
 	target := v.session.Spec.Target
-	kind, ok := v.kinds().For(groupResource(target))
-	if !ok {
-		return final(v1alpha1.ReasonTargetUnsupported, "%s cannot be taken over", groupResource(target))
+	kind, err := v.learn(ctx, groupResource(target))
+	if err != nil {
+		return err
 	}
 	object, err := v.holder().Read(ctx, kind, client.ObjectKey{Namespace: v.session.Namespace, Name: target.Name})
+	if meta.IsNoMatchError(err) {
+		return final(v1alpha1.ReasonTargetUnsupported, "the cluster has no %s", groupResource(target))
+	}
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
 	v.kind = kind
+	if !cached(kind) {
+		v.targets.Ensure(v.key(), kind.Kind(), client.ObjectKey{Namespace: v.session.Namespace, Name: target.Name})
+	}
 	if apierrors.IsNotFound(err) {
 		v.object, v.seen = nil, hold.Observed{}
 		return nil
@@ -61,16 +77,21 @@ func (v *visit) look(ctx context.Context) error {
 	return nil
 }
 
+// learn finds the kind that a target names, with what the cluster knows of it.
+func (r *Reconciler) learn(ctx context.Context, resource schema.GroupResource) (hold.Workload, error) {
+	kind, ok := r.kinds().For(resource)
+	if !ok {
+		return nil, final(v1alpha1.ReasonTargetUnsupported, "%s cannot be taken over; custom resources can that the chart was told of (workloads.custom)", resource)
+	}
+	kind, err := hold.Learn(ctx, r.Live, kind)
+	if message, no := hold.IsNotScalable(err); no {
+		return nil, final(v1alpha1.ReasonTargetUnsupported, "%s", message)
+	}
+	return kind, err
+}
+
 // see takes an object that was just read or written as the present state.
 func (v *visit) see(object client.Object) {
 	v.object = object
 	v.seen = hold.Observe(v.kind, object, v.session.UID)
-}
-
-func hasContainer(template *corev1.PodTemplateSpec, name string) bool {
-	named := func(c corev1.Container) bool { return c.Name == name }
-	return slices.ContainsFunc(template.Spec.Containers, named) ||
-		slices.ContainsFunc(template.Spec.InitContainers, func(c corev1.Container) bool {
-			return named(c) && c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-		})
 }

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -74,9 +73,9 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 		v.again(settleEvery)
 		return false, nil
 	}
-	message := fmt.Sprintf("The workload has its %d replicas back.", v.seen.Replicas)
+	message := "The workload is back at " + v.kind.Describe(v.seen.Replicas) + "."
 	if waiting != "" {
-		message += " It was not seen to act on them: still waiting for " + waiting + "."
+		message += " It was not seen to act on that: still waiting for " + waiting + "."
 	}
 	return true, v.restored(ctx, v1alpha1.ReasonRestored, message)
 }
@@ -91,11 +90,11 @@ func (v *visit) putBack(ctx context.Context) error {
 		began := v.now()
 		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas); err == nil {
 			v.Metrics.restored(v.now().Sub(began))
-			v.eventOnBoth(corev1.EventTypeNormal, "Restored", "Restore", fmt.Sprintf("Put %d replicas back.", v.status().Record.Replicas))
+			v.eventOnBoth(corev1.EventTypeNormal, "Restored", "Restore", "Put back: "+v.kind.Describe(v.status().Record.Replicas)+".")
 		}
 	case hold.ReturnClaim:
 		if err = v.holder().Drop(ctx, object); err == nil && v.status().HeldAt != nil {
-			v.eventOnBoth(corev1.EventTypeNormal, "Released", "Restore", fmt.Sprintf("Left the %d replicas that somebody else set.", v.seen.Replicas))
+			v.eventOnBoth(corev1.EventTypeNormal, "Released", "Restore", "Left as somebody else has set it: "+v.kind.Describe(v.seen.Replicas)+".")
 		}
 	case hold.ReturnNothing:
 	}

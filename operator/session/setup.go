@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -36,7 +35,8 @@ const (
 // AddTo adds the controllers of sessions and of left-over claims to a manager,
 // with everything that wakes them.
 func (r *Reconciler) AddTo(mgr manager.Manager) error {
-	for _, runnable := range []manager.Runnable{r.Hearing, r.Pods, &CopySweep{Live: r.Live, Writer: r.Writer}} {
+	r.targets = &targetWatches{client: r.Pods.Client, wake: r.Pods.wake}
+	for _, runnable := range []manager.Runnable{r.Hearing, r.Pods, r.targets, &Sweep{Reconciler: r}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
 		}
@@ -52,7 +52,9 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 		WatchesRawSource(source.Channel(r.Pods.Wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Session]{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: limiter()})
 	for _, kind := range r.kinds() {
-		sessions = sessions.WatchesMetadata(kind.New(), r.wakeSessionsOf(mgr.GetCache(), kind))
+		if cached(kind) {
+			sessions = sessions.WatchesMetadata(kind.New(), r.wakeSessionsOf(mgr.GetCache(), kind))
+		}
 	}
 	if err := sessions.Complete(r); err != nil {
 		return fmt.Errorf("adding the controller of sessions: %w", err)
@@ -68,14 +70,19 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 		}
 	}
 	for _, kind := range r.kinds() {
-		sweeper := &Sweeper{Reconciler: r, Kind: kind}
-		claimed := predicate.NewPredicateFuncs(bearsOurs)
-		err := builder.ControllerManagedBy(mgr).Named("sweep-"+strings.ToLower(kind.Kind().Kind)).
-			For(kind.New(), builder.OnlyMetadata, builder.WithPredicates(claimed)).
+		if !hold.Holds(kind) {
+			continue
+		}
+		// Those of the other kinds are found by the sweep, at the start and from
+		// time to time.
+		sweeping := builder.ControllerManagedBy(mgr).Named("sweep-"+kind.Resource().String()).
 			Watches(&v1alpha1.Session{}, whenGone(kind)).
-			WithOptions(controller.Options{RateLimiter: limiter()}).
-			Complete(sweeper)
-		if err != nil {
+			WithOptions(controller.Options{RateLimiter: limiter()})
+		if cached(kind) {
+			claimed := predicate.NewPredicateFuncs(bearsOurs)
+			sweeping = sweeping.WatchesMetadata(kind.New(), &handler.EnqueueRequestForObject{}, builder.WithPredicates(claimed))
+		}
+		if err := sweeping.Complete(&Sweeper{Reconciler: r, Kind: kind}); err != nil {
 			return fmt.Errorf("adding the sweeper of %s: %w", kind.Resource(), err)
 		}
 	}

@@ -167,7 +167,10 @@ func (v *visit) tryStandIn(ctx context.Context, number int32) (incarnation, erro
 		deliveries = deliveries[1:]
 	case DeliveryAuto:
 	}
-	source := clone.FromTemplate(v.session.Namespace, *v.kind.Inspect(v.object).Template)
+	source, err := v.source(ctx)
+	if err != nil {
+		return incarnation{}, err
+	}
 	var refusal error
 	for _, delivery := range deliveries {
 		opts.Delivery = delivery

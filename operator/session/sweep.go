@@ -2,12 +2,13 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,9 +37,21 @@ const tidyTries = 50
 
 // Reconcile implements reconcile.Reconciler.
 func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	object, err := s.holder().Read(ctx, s.Kind, request.NamespacedName)
+	kind, err := s.learn(ctx, s.Kind.Resource())
+	var no *finalError
+	if errors.As(err, &no) {
+		// The kind is not there (any more), and with it went its objects.
+		return reconcile.Result{}, nil
+	}
 	if err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return reconcile.Result{}, err
+	}
+	object, err := s.holder().Read(ctx, kind, request.NamespacedName)
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	if !bearsOurs(object) {
 		return reconcile.Result{}, nil
@@ -55,7 +68,7 @@ func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		// Its session knows better than a damaged annotation, or none.
 		return reconcile.Result{RequeueAfter: sweepAgain}, err
 	}
-	err = s.sweepOne(ctx, s.Kind, object)
+	err = s.sweepOne(ctx, kind, object)
 	if apierrors.IsConflict(err) {
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
 	}
@@ -102,7 +115,7 @@ func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object cl
 			return err
 		}
 		r.Metrics.swept()
-		r.tell(kind, object, corev1.EventTypeWarning, "Restored", fmt.Sprintf("Put %d replicas back: session %s of %s is gone.", seen.Claim.Replicas, seen.Claim.Name, seen.Claim.Owner))
+		r.tell(kind, object, corev1.EventTypeWarning, "Restored", fmt.Sprintf("Put back: %s; session %s of %s is gone.", kind.Describe(seen.Claim.Replicas), seen.Claim.Name, seen.Claim.Owner))
 	case action == hold.ReturnClaim:
 		if err := holder.Drop(ctx, object); err != nil {
 			return err
@@ -117,7 +130,7 @@ func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object cl
 func (r *Reconciler) tidy(ctx context.Context, kind hold.Workload, object client.Object, owners []v1alpha1.FieldOwner) error {
 	holder, key := r.holder(), client.ObjectKeyFromObject(object)
 	for range tidyTries {
-		_, err := holder.GiveBack(ctx, object, owners, false)
+		_, err := holder.GiveBack(ctx, kind, object, owners, false)
 		waiting := ""
 		if err == nil {
 			waiting, err = kind.Settle(ctx, holder.API, object)
@@ -149,67 +162,100 @@ func (r *Reconciler) tell(kind hold.Workload, object client.Object, eventType, r
 	r.Events.Eventf(ref, nil, eventType, reason, "Sweep", "%s", note)
 }
 
-// CopySweep takes the copies of claims off ReplicaSets, rarely: a restore
-// cleans its own, but a controller that works on an old view may copy once
-// more. It lists metadata alone, a page at a time.
-type CopySweep struct {
-	Live   client.Reader
-	Writer client.Writer
+// Sweep goes through the cluster's objects of every kind that is not in the
+// cache, at the start and then rarely: it finds the workloads whose claim belongs
+// to no session any more, and the copies of claims on ReplicaSets that a restore
+// has missed because a controller worked on an old view. It lists metadata alone,
+// a page at a time.
+type Sweep struct {
+	*Reconciler
 	// Every is the time between two sweeps; 0 is 30 minutes.
 	Every time.Duration
 }
 
+// sweepFailed is how soon a sweep is tried again that did not come through.
+const sweepFailed = 30 * time.Second
+
 // NeedLeaderElection is asked by the manager.
-func (s *CopySweep) NeedLeaderElection() bool { return true }
+func (s *Sweep) NeedLeaderElection() bool { return true }
 
 // Start sweeps until ctx ends.
-func (s *CopySweep) Start(ctx context.Context) error {
+func (s *Sweep) Start(ctx context.Context) error {
 	every := s.Every
 	if every == 0 {
 		every = 30 * time.Minute
 	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
 	for {
+		wait := every
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			log.FromContext(ctx).Error(err, "sweeping the replica sets' copies of claims")
+			log.FromContext(ctx).Error(err, "sweeping the workloads")
+			wait = min(wait, sweepFailed)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-time.After(wait):
 		}
 	}
 }
 
-// Sweep goes once through the cluster's ReplicaSets.
-func (s *CopySweep) Sweep(ctx context.Context) error {
+// Sweep goes once through all of them. What fails does not keep it from the
+// rest.
+func (s *Sweep) Sweep(ctx context.Context) error {
+	var failures []error
+	for _, kind := range s.kinds() {
+		if hold.Holds(kind) && !cached(kind) {
+			failures = append(failures, s.sweepKind(ctx, kind))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+func (s *Sweep) sweepKind(ctx context.Context, kind hold.Workload) error {
+	kind, err := s.learn(ctx, kind.Resource())
+	var no *finalError
+	if errors.As(err, &no) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	list := &metav1.PartialObjectMetadataList{}
-	list.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("ReplicaSetList"))
+	list.SetGroupVersionKind(kind.Kind().GroupVersion().WithKind(kind.Kind().Kind + "List"))
+	sweeper := &Sweeper{Reconciler: s.Reconciler, Kind: kind}
+	var failures []error
 	for {
 		if err := s.Live.List(ctx, list, client.Limit(500), client.Continue(list.Continue)); err != nil {
-			return fmt.Errorf("listing replica sets: %w", err)
+			if meta.IsNoMatchError(err) {
+				return nil
+			}
+			return fmt.Errorf("listing %s: %w", kind.Resource(), err)
 		}
 		for i := range list.Items {
-			if err := s.clean(ctx, &list.Items[i]); err != nil {
-				return err
+			object := &list.Items[i]
+			switch {
+			case kind.Resource() == hold.ReplicaSet{}.Resource() && metav1.GetControllerOf(object) != nil:
+				failures = append(failures, s.clean(ctx, object))
+			case bearsOurs(object):
+				_, err := sweeper.Reconcile(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(object)})
+				failures = append(failures, err)
 			}
 		}
 		if list.Continue == "" {
-			return nil
+			return errors.Join(failures...)
 		}
 	}
 }
 
-func (s *CopySweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) error {
+// clean takes the copy of a claim off a ReplicaSet that something controls.
+func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) error {
 	value, claimed := set.Annotations[v1alpha1.ClaimAnnotation]
 	_, nudged := set.Annotations[hold.NudgeAnnotation]
 	if !claimed && !nudged {
 		return nil
 	}
 	if claim, err := hold.ParseClaim(value); err == nil {
-		r := Reconciler{Live: s.Live}
-		if alive, err := r.livingIn(ctx, set.Namespace, claim.Name, claim.Session); err != nil || alive != nil {
+		if alive, err := s.livingIn(ctx, set.Namespace, claim.Name, claim.Session); err != nil || alive != nil {
 			return err
 		}
 	}

@@ -25,7 +25,7 @@ func TestCopySweep(t *testing.T) {
 		metav1.SetMetaDataAnnotation(&set.ObjectMeta, v1alpha1.ClaimAnnotation, claim.String())
 		metav1.SetMetaDataAnnotation(&set.ObjectMeta, "team", "shop")
 		w.must(w.Update(w.ctx, set))
-		w.must((&CopySweep{Live: w.WithWatch, Writer: w.WithWatch}).Sweep(w.ctx))
+		w.must((&Sweep{Reconciler: w.operator(w.WithWatch)}).Sweep(w.ctx))
 		w.must(w.Get(w.ctx, client.ObjectKeyFromObject(set), set))
 		if set.Annotations["team"] != "shop" {
 			t.Error("it took the team's annotation too")

@@ -8,12 +8,13 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	managerconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
-	"understudy.dev/understudy/operator/apitest"
 	"understudy.dev/understudy/operator/hold"
 )
 
@@ -68,13 +69,11 @@ func (w *world) start() {
 	w.t.Helper()
 	scheme := runtime.NewScheme()
 	w.must(errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)))
-	config := apitest.Config(w.t)
-	config.QPS = -1
-	mgr, err := manager.New(config, manager.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}})
+	mgr, err := manager.New(w.config, manager.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Controller: managerconfig.Controller{SkipNameValidation: ptr.To(true)}})
 	w.must(err)
 	r := &Reconciler{
 		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder("understudy-operator"),
-		Kinds: hold.AllKinds(), PolicyName: testPolicy, PolicyLag: -time.Hour, Agent: Agent{Image: "registry.example/agent:1"},
+		Kinds: hold.AllKinds(w.custom...), PolicyName: testPolicy, PolicyLag: -time.Hour, Agent: Agent{Image: "registry.example/agent:1"},
 		Hearing: &Hearing{Live: mgr.GetAPIReader()}, Pods: NewPodWatches(w.WithWatch),
 	}
 	w.must(r.AddTo(mgr))

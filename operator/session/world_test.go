@@ -16,7 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -41,6 +43,7 @@ type world struct {
 	t   *testing.T
 	ctx context.Context
 	client.WithWatch
+	config    *rest.Config
 	namespace string
 	// clock is the operator's own; it moves when the test says so.
 	clock time.Time
@@ -51,6 +54,8 @@ type world struct {
 	// gate keeps ReplicaSets at zero while a session is held, as the chart's
 	// mutating policy does.
 	gate bool
+	// custom resources that the operator is told of.
+	custom []schema.GroupResource
 	// node that the pods run on.
 	node string
 	// ran are the old pods that the kubelet started.
@@ -59,17 +64,21 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return worldAt(t, apitest.Config(t))
+}
+
+func worldAt(t *testing.T, config *rest.Config) *world {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme), metav1.AddMetaToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
-	config := apitest.Config(t)
 	config.QPS = -1
 	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, ctx: t.Context(), WithWatch: c, clock: time.Now(), deaf: map[string]bool{}, ran: map[string]bool{}, node: testNode}
+	w := &world{t: t, config: config, ctx: t.Context(), WithWatch: c, clock: time.Now(), deaf: map[string]bool{}, ran: map[string]bool{}, node: testNode}
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "session-"}}
 	w.must(w.Create(w.ctx, namespace))
 	w.namespace = namespace.Name
@@ -309,7 +318,7 @@ func (w *world) playKubelet() {
 		case pod.Spec.NodeName == "":
 			w.must(w.SubResource("binding").Create(w.ctx, pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: w.node}}))
 		case w.deaf[pod.Name], standIn && w.noStart:
-		case pod.DeletionTimestamp.IsZero() && pod.Status.Phase != corev1.PodRunning:
+		case pod.DeletionTimestamp.IsZero() && (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == ""):
 			w.setPod(pod, corev1.PodRunning, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}})
 			w.ran[pod.Name] = true
 		case !pod.DeletionTimestamp.IsZero() && pod.Status.Phase != corev1.PodSucceeded:
@@ -325,8 +334,13 @@ func (w *world) setPod(pod *corev1.Pod, phase corev1.PodPhase, state corev1.Cont
 	pod.Status.Phase = phase
 	pod.Status.ContainerStatuses = nil
 	for _, c := range pod.Spec.Containers {
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, State: state})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: c.Name, State: state, Ready: state.Running != nil})
 	}
+	ready := corev1.ConditionFalse
+	if state.Running != nil {
+		ready = corev1.ConditionTrue
+	}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
 	if err := w.Status().Update(w.ctx, pod); client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 		w.t.Fatal(err)
 	}

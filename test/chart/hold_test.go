@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -157,6 +158,47 @@ func TestHoldGate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the controller of a held workload makes itself is refused: the pods of a
+// StatefulSet, the jobs of a CronJob.
+func TestHeldWorkloadsGetNoPods(t *testing.T) {
+	s := installed(t)
+	ns := s.namespace(t, nil)
+	s.create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "default"}})
+	made := s.own(t, ns, "s", "jane")
+	of := func(owner types.UID) *corev1.Pod {
+		p := pod(ns, "worker-0", nil)
+		if owner != "" {
+			yes := true
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "worker", UID: owner, Controller: &yes}}
+		}
+		return p
+	}
+	try := func(object client.Object) error { return s.as(t, "").Create(t.Context(), object, client.DryRunAll) }
+	check(t, try(of(made.Spec.Target.UID)), "")
+	hold := func(status metav1.ConditionStatus) {
+		t.Helper()
+		made.Status.Record = &v1alpha1.Record{UID: otherUID, Replicas: 3}
+		made.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionHeld, status)}
+		if err := s.operator(t).Status().Update(t.Context(), made); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "admission has seen it", func(context.Context) (bool, error) {
+			err := try(of(made.Spec.Target.UID))
+			return (err != nil) == (status == metav1.ConditionTrue), nil
+		})
+	}
+	hold(metav1.ConditionTrue)
+	const refused = `its workload is held by session "s" of "jane"`
+	check(t, try(of(made.Spec.Target.UID)), refused)
+	check(t, try(of(otherUID)), refused)
+	check(t, try(job(ns, "report", made.Spec.Target.UID)), refused)
+	check(t, try(of("5ad")), "")
+	check(t, try(of("")), "")
+	check(t, try(pod(ns, "s-standin-1", made)), "")
+	check(t, try(job(ns, "report", "")), "")
+	hold(metav1.ConditionFalse)
 }
 
 func TestHoldGateOpensWhenTheSessionIsGone(t *testing.T) {

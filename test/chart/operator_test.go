@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -197,11 +198,15 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "worker", Image: "worker"}}},
 			},
 		},
-	}, replicaSet(ns, "worker-5d4f7", "worker", "", 3), replicaSet(ns, "worker-6d4f7", "worker", "", 0))
+	}, replicaSet(ns, "worker-5d4f7", "worker", "5ad", 3), replicaSet(ns, "worker-6d4f7", "worker", "", 0),
+		statefulSet(ns, "store", 3), job(ns, "report", ""))
 
 	const (
 		deployment = "deployment"
 		set        = "set"
+		bare       = "bare"
+		stateful   = "stateful"
+		batch      = "batch"
 		metadata   = "no metadata of a workload but its own annotations"
 		spec       = "nothing of a workload's spec but its replicas"
 	)
@@ -229,12 +234,25 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 		{name: "a set's copy of the claim", object: set, patch: `{"metadata":{"annotations":{"understudy.dev/claim":null,"understudy.dev/nudge":"1"}}}`},
 		{name: "a set's other annotation", object: set, patch: `{"metadata":{"annotations":{"team":"b"}}}`, want: metadata},
 		{name: "a set's number", object: set, patch: `{"spec":{"replicas":9}}`, want: "may not scale replica sets"},
+		{name: "a bare set's number", object: bare, patch: `{"spec":{"replicas":9}}`},
+		{name: "a stateful set's number", object: stateful, patch: `{"metadata":{"annotations":{"understudy.dev/claim":"{}"}},"spec":{"replicas":0}}`},
+		{name: "a stateful set's retention", object: stateful, patch: `{"spec":{"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Delete"}}}`, want: spec},
+		{name: "a stateful set's ordinals", object: stateful, patch: `{"spec":{"ordinals":{"start":7}}}`, want: spec},
+		{name: "a job's suspension", object: batch, patch: `{"metadata":{"annotations":{"understudy.dev/claim":"{}"}},"spec":{"suspend":true}}`},
+		{name: "a job's parallelism", object: batch, patch: `{"spec":{"parallelism":7}}`, want: spec},
 		{name: "a set's pods", object: set, patch: `{"spec":{"template":{"spec":{"serviceAccountName":"admin"}}}}`, want: spec},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var object client.Object = &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker"}}
-			if test.object == set {
+			switch test.object {
+			case set:
 				object = &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker-5d4f7"}}
+			case bare:
+				object = &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker-6d4f7"}}
+			case stateful:
+				object = &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "store"}}
+			case batch:
+				object = &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "report"}}
 			}
 			patch := client.RawPatch(types.MergePatchType, []byte(test.patch))
 			check(t, s.operator(t).Patch(t.Context(), object, patch, client.DryRunAll), test.want)

@@ -12,6 +12,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -31,7 +32,7 @@ import (
 // forbidden, by RBAC or by the policies.
 func TestTheOperatorsRightsSuffice(t *testing.T) {
 	s := installed(t)
-	defer s.controllers(t, "deployment-controller,replicaset-controller,garbage-collector-controller")()
+	defer s.controllers(t, "deployment-controller,replicaset-controller,statefulset-controller,job-controller,cronjob-controller,garbage-collector-controller")()
 	said, stop := s.runOperator(t)
 	defer func() {
 		stop()
@@ -124,6 +125,8 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 	}
 	s.nothingLeft(t, ns)
 
+	s.otherKinds(t, ns)
+
 	// A session whose owner is silent is ended by the operator itself.
 	silent := session(ns, "silent", "jane")
 	silent.Spec.Target.UID = worker.UID
@@ -139,6 +142,68 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 		t.Errorf("the silent session ended for the reason %s", got)
 	}
 	eventually(t, "the workers run again", available)
+	s.nothingLeft(t, ns)
+}
+
+// otherKinds holds one workload of each kind that has rights of its own, and puts
+// it back.
+func (s *server) otherKinds(t *testing.T, ns string) {
+	t.Helper()
+	admin := s.as(t, "")
+	store := statefulSet(ns, "store", 2)
+	set := replicaSet(ns, "bare", "bare", "", 2)
+	cron := &batchv1.CronJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "reports"},
+		Spec:       batchv1.CronJobSpec{Schedule: "0 0 1 1 *", JobTemplate: batchv1.JobTemplateSpec{Spec: job(ns, "", "").Spec}},
+	}
+	daemon := &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "logs"},
+		Spec:       appsv1.DaemonSetSpec{Selector: store.Spec.Selector, Template: store.Spec.Template},
+	}
+	s.create(t, store, set, cron, daemon, job(ns, "report", ""))
+	report := &batchv1.Job{}
+	if err := admin.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "report"}, report); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stateful set was seen by its controller", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(store), store)
+		return store.Status.CurrentRevision != "" && store.Status.Replicas == 2, err
+	})
+	var asked []*v1alpha1.Session
+	for _, target := range []v1alpha1.Target{
+		{Group: "apps", Resource: "statefulsets", Name: "store", UID: store.UID},
+		{Group: "apps", Resource: "replicasets", Name: "bare", UID: set.UID},
+		{Group: "batch", Resource: "cronjobs", Name: "reports", UID: cron.UID},
+		{Group: "batch", Resource: "jobs", Name: "report", UID: report.UID},
+		{Group: "apps", Resource: "daemonsets", Name: "logs", UID: daemon.UID},
+	} {
+		a := session(ns, target.Name, "jane")
+		a.Spec.LeaseDurationSeconds, a.Spec.RestartOK = 3600, true
+		target.Container = "worker"
+		a.Spec.Target = target
+		if target.Resource == "daemonsets" {
+			a.Spec.Takeover = v1alpha1.TakeoverCopy
+		}
+		check(t, s.as(t, "jane").Create(t.Context(), a), "")
+		asked = append(asked, a)
+	}
+	for _, a := range asked {
+		eventually(t, "the session of "+a.Name+" is ready", func(ctx context.Context) (bool, error) {
+			err := admin.Get(ctx, client.ObjectKeyFromObject(a), a)
+			return meta.IsStatusConditionTrue(a.Status.Conditions, v1alpha1.ConditionReady), err
+		})
+		check(t, s.as(t, "jane").Delete(t.Context(), a), "")
+	}
+	for _, a := range asked {
+		eventually(t, "the session of "+a.Name+" is gone", func(ctx context.Context) (bool, error) {
+			err := admin.Get(ctx, client.ObjectKeyFromObject(a), &v1alpha1.Session{})
+			return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+		})
+	}
+	eventually(t, "the pods of the stateful set are back, past the gate", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(store), store)
+		return *store.Spec.Replicas == 2 && store.Status.Replicas == 2, err
+	})
 	s.nothingLeft(t, ns)
 }
 

@@ -40,6 +40,14 @@ func TestWhoMayCreateASession(t *testing.T) {
 		want   string
 	}{
 		{name: "with the chart's user role", user: "jane"},
+		{
+			name: "of a stateful set, with the chart's user role", user: "jane",
+			change: func(s *v1alpha1.Session) { s.Spec.Target.Resource = "statefulsets" },
+		},
+		{
+			name: "of an Argo rollout, with the chart's user role", user: "jane",
+			change: func(s *v1alpha1.Session) { s.Spec.Target.Group, s.Spec.Target.Resource = "argoproj.io", "rollouts" },
+		},
 		{name: "with the right on this one deployment", user: "joan"},
 		{
 			name: "with the right on another deployment", user: "joan",
@@ -48,8 +56,8 @@ func TestWhoMayCreateASession(t *testing.T) {
 		},
 		{
 			name: "with the right on another resource", user: "jane",
-			change: func(s *v1alpha1.Session) { s.Spec.Target.Resource = "statefulsets" },
-			want:   missing + `statefulsets.apps "worker"`,
+			change: func(s *v1alpha1.Session) { s.Spec.Target.Resource = "controllerrevisions" },
+			want:   missing + `controllerrevisions.apps "worker"`,
 		},
 		{
 			name: "with the right in another group", user: "jane",
@@ -58,8 +66,8 @@ func TestWhoMayCreateASession(t *testing.T) {
 		},
 		{
 			name: "in the core group", user: "jane",
-			change: func(s *v1alpha1.Session) { s.Spec.Target.Group, s.Spec.Target.Resource = "", "pods" },
-			want:   missing + `pods "worker"`,
+			change: func(s *v1alpha1.Session) { s.Spec.Target.Group, s.Spec.Target.Resource = "", "podtemplates" },
+			want:   missing + `podtemplates "worker"`,
 		},
 		{
 			name: "of a subresource, whatever rights there are", user: "root",

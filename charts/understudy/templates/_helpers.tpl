@@ -97,3 +97,50 @@ A label selector as one CEL expression over `variables.namespaceLabels`.
 {{- end -}}
 {{ $terms | join " && " }}
 {{- end }}
+
+{{/*
+The right to take over each kind of workload that this installation knows.
+*/}}
+{{- define "understudy.takeoverRules" -}}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, replicasets, daemonsets]
+  verbs: [takeover]
+- apiGroups: [batch]
+  resources: [jobs, cronjobs]
+  verbs: [takeover]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [takeover]
+{{- if .Values.workloads.argoRollouts }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [takeover]
+{{- end }}
+{{- range .Values.workloads.custom }}
+- apiGroups: [{{ .group }}]
+  resources: [{{ .resource }}]
+  verbs: [takeover]
+{{- end }}
+{{- end }}
+
+{{/*
+The right to look at them.
+*/}}
+{{- define "understudy.lookRules" -}}
+- apiGroups: [apps]
+  resources: [deployments, statefulsets, replicasets, daemonsets]
+  verbs: [get, list, watch]
+- apiGroups: [batch]
+  resources: [jobs, cronjobs]
+  verbs: [get, list, watch]
+{{- if .Values.workloads.argoRollouts }}
+- apiGroups: [argoproj.io]
+  resources: [rollouts]
+  verbs: [get, list, watch]
+{{- end }}
+{{- range .Values.workloads.custom }}
+- apiGroups: [{{ .group }}]
+  resources: [{{ .resource }}]
+  verbs: [get, list, watch]
+{{- end }}
+{{- end }}

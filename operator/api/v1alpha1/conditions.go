@@ -44,6 +44,9 @@ const (
 	ReasonTargetControlled = "TargetControlled"
 	// ReasonTargetUnsupported: this kind cannot be held (final).
 	ReasonTargetUnsupported = "TargetUnsupported"
+	// ReasonHoldRefused: this object cannot be held as it is now, or not without
+	// its owner's word; the message has why and what to do (final).
+	ReasonHoldRefused = "HoldRefused"
 	// ReasonContainerNotFound: the pods have no such container (final).
 	ReasonContainerNotFound = "ContainerNotFound"
 	// ReasonHeldByAnother: another session has claimed the workload; the

@@ -120,6 +120,11 @@ type SessionSpec struct {
 	// +optional
 	ReleaseConnections *bool `json:"releaseConnections,omitempty"`
 
+	// RestartOK lets a target be held whose pods lose what they have done so far:
+	// a Job, which is suspended.
+	// +optional
+	RestartOK bool `json:"restartOK,omitempty"`
+
 	// ExcludeContainers are the containers of the target that the stand-in
 	// goes without; "*" is every one but the target container.
 	// +kubebuilder:validation:MaxItems=64
@@ -255,7 +260,8 @@ type SessionStatus struct {
 type Record struct {
 	// UID of the workload that was recorded.
 	UID types.UID `json:"uid"`
-	// Replicas to put back. Somebody's new number during the session takes
+	// Replicas to put back; 1 or 0 of a kind that is suspended instead of being
+	// scaled. Somebody's new number during the session takes
 	// the place of the first one.
 	// +kubebuilder:validation:Minimum=0
 	Replicas int32 `json:"replicas"`
