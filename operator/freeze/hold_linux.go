@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"understudy.dev/understudy/operator/freeze/cgroup"
+	"understudy.dev/understudy/operator/freeze/connection"
 	"understudy.dev/understudy/operator/freeze/guard"
 	"understudy.dev/understudy/operator/freeze/record"
 )
@@ -249,6 +250,30 @@ func (h *Hold) tell(ctx context.Context, frozen []record.Frozen) error {
 		err = h.makeGuard(ctx)
 	}
 	return err
+}
+
+// ReleaseConnections ends the established TCP connections of what is frozen, so
+// that whoever is at the other end, a broker, sees a reset at once. It returns how
+// many. Where some could not be ended the others are.
+func (h *Hold) ReleaseConnections(ctx context.Context) (int, error) {
+	h.doing.Lock()
+	defer h.doing.Unlock()
+	if err := h.Err(); err != nil {
+		return 0, err
+	}
+	total := 0
+	var errs []error
+	for c, group := range h.groups {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		ended, err := connection.Destroy(group.PIDs, connection.Either)
+		total += ended
+		if err != nil && !errors.Is(err, cgroup.ErrGone) {
+			errs = append(errs, fmt.Errorf("of %v: %w", c, err))
+		}
+	}
+	return total, errors.Join(errs...)
 }
 
 // Renew lets the lease run from now again, for as long as is given.
