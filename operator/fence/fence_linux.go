@@ -44,7 +44,7 @@ type Options struct {
 func New(netns *os.File, session string, o Options) (*Fence, error) {
 	if o.Nodes == nil {
 		var err error
-		if o.Nodes, err = NodeAddresses(); err != nil {
+		if o.Nodes, err = NodeAddresses(netns); err != nil {
 			return nil, err
 		}
 	}
@@ -146,30 +146,27 @@ func Sessions(netns *os.File) (names []string, err error) {
 // Check says whether this kernel can do what a fence needs, by doing all of it in
 // an empty network namespace. byCgroup is whether it tells a pod's containers apart.
 func Check() (byCgroup bool, err error) {
-	done := make(chan error, 1)
-	go func() {
-		done <- inEmptyNamespace(func() error {
-			p := plan{
-				session: "check", stolen: []Port{{Number: 1}, {Number: 2, Loopback: true}}, probed: []uint16{3}, meshed: true,
-				nodes:  []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
-				raised: &Scope{SparedUsers: []uint32{1}, SparedPorts: []uint16{4}},
-			}
-			for _, addr := range []netip.Addr{loopback4.Addr(), loopback6.Addr()} {
-				p.steal = append(p.steal, netip.AddrPortFrom(addr, 5))
-			}
-			p.answer = p.steal
-			if err := p.apply(); err != nil {
-				return err
-			}
-			group := Cgroup{ID: 1, Level: 1}
-			p.raised = &Scope{Pod: group, Spared: []Cgroup{group}}
-			err := p.apply()
-			byCgroup = err == nil
-			if errors.Is(err, errUnsupported) || errors.Is(err, unix.EINVAL) {
-				err = nil
-			}
+	err = inEmptyNamespace(func() error {
+		p := plan{
+			session: "check", stolen: []Port{{Number: 1}, {Number: 2, Loopback: true}}, probed: []uint16{3}, meshed: true,
+			nodes:  []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
+			raised: &Scope{SparedUsers: []uint32{1}, SparedPorts: []uint16{4}},
+		}
+		for _, addr := range []netip.Addr{loopback4.Addr(), loopback6.Addr()} {
+			p.steal = append(p.steal, netip.AddrPortFrom(addr, 5))
+		}
+		p.answer = p.steal
+		if err := p.apply(); err != nil {
 			return err
-		})
-	}()
-	return byCgroup, <-done
+		}
+		group := Cgroup{ID: 1, Level: 1}
+		p.raised = &Scope{Pod: group, Spared: []Cgroup{group}}
+		err := p.apply()
+		byCgroup = err == nil
+		if errors.Is(err, errUnsupported) || errors.Is(err, unix.EINVAL) {
+			err = nil
+		}
+		return err
+	})
+	return byCgroup, err
 }

@@ -16,17 +16,40 @@ const nodeCgroupNamespace = "/proc/1/ns/cgroup"
 // within runs f on a thread that is in the network namespace, and in the node's
 // cgroup namespace if that can be entered.
 func within(netns *os.File, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine, and nobody else
-		// gets it in the wrong namespaces.
-		runtime.LockOSThread()
+	return onThread(func() error {
 		if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("entering the pod's network namespace: %w", err)
-			return
+			return fmt.Errorf("entering the pod's network namespace: %w", err)
 		}
 		if err := enterNodeCgroups(); err != nil {
-			done <- fmt.Errorf("entering the node's cgroup namespace: %w", err)
+			return fmt.Errorf("entering the node's cgroup namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// inEmptyNamespace is within a network namespace that is gone afterwards.
+func inEmptyNamespace(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("making a network namespace: %w", err)
+		}
+		if err := enterNodeCgroups(); err != nil {
+			return fmt.Errorf("entering the node's cgroup namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onThread runs f on a thread that nobody else gets and that ends with it. It is
+// never the first one, which would not end and whose namespaces others take for
+// those of the process.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(f) // this one is taken meanwhile
+			runtime.UnlockOSThread()
 			return
 		}
 		done <- f()
@@ -48,18 +71,4 @@ func enterNodeCgroups() error {
 	}
 	defer ns.Close()
 	return unix.Setns(int(ns.Fd()), unix.CLONE_NEWCGROUP)
-}
-
-// inEmptyNamespace runs f in a network namespace that is gone afterwards.
-func inEmptyNamespace(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("making a network namespace: %w", err)
-			return
-		}
-		done <- f()
-	}()
-	return <-done
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -41,6 +42,8 @@ const patience = 10 * time.Second
 //	listen NETWORK ADDRESS       greets each connection or datagram with its name and both addresses, then echoes
 //	dial NETWORK ADDRESS [FROM]  says how that went, and the greeting
 //	keep NETWORK ADDRESS         the same and keeps the connection
+//	get URL                      as a kubelet's probe that was passed on
+//	start NAMESPACE              a process in that network namespace
 //	say                          on the connection kept: is there an echo?
 func act(name string) {
 	var kept net.Conn
@@ -51,6 +54,10 @@ func act(name string) {
 		switch words[0] {
 		case "listen":
 			answer = outcome("", listen(name, words[1], words[2]))
+		case "get":
+			answer = outcome("", get(words[1]))
+		case "start":
+			answer = outcome("", startPause(words[1]))
 		case "dial", "keep":
 			conn, greeting, err := dial(words[1], words[2], strings.Join(words[3:], ""))
 			answer = outcome(greeting, err)
@@ -85,6 +92,20 @@ func outcome(text string, err error) string {
 		return "timeout"
 	}
 	return err.Error()
+}
+
+func get(url string) error {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("User-Agent", "kube-probe/1.37")
+	client := http.Client{Timeout: patience}
+	response, err := client.Do(request)
+	if err == nil {
+		response.Body.Close()
+	}
+	return err
 }
 
 func listen(name, network, address string) error {
