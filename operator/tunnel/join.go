@@ -17,6 +17,8 @@ import (
 // join carries bytes, ends and resets between a stream and a connection in the
 // pod until both directions have ended. It closes both.
 func join(stream *mux.Stream, conn net.Conn) {
+	// Both directions may be waiting for the pod's side, which does nothing.
+	stream.OnDead(func() { reset(conn) })
 	up := make(chan struct{})
 	go func() {
 		defer close(up)

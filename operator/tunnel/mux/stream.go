@@ -31,6 +31,7 @@ type Stream struct {
 	readable sync.Cond
 	writable sync.Cond
 	err      error
+	onDead   func()
 
 	// Receiving.
 	in      ring
@@ -75,6 +76,18 @@ func (s *Stream) Err() error {
 
 // Dead is closed when the stream is reset or lost; not when it ends well.
 func (s *Stream) Dead() <-chan struct{} { return s.dead }
+
+// OnDead calls f when the stream is reset or lost, at once where it already
+// is; not when it ends well. f must not wait, nor use the stream. Once a stream.
+func (s *Stream) OnDead(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		f()
+		return
+	}
+	s.onDead = f
+}
 
 // Reply answers the opener; only then can either end send. Once a stream.
 func (s *Stream) Reply(reply []byte) error {
@@ -156,6 +169,9 @@ func (s *Stream) dieLocked(err error) {
 	s.freeLocked()
 	s.readable.Broadcast()
 	s.writable.Broadcast()
+	if s.onDead != nil {
+		s.onDead()
+	}
 }
 
 // Reset ends both directions at once: the other end gets a ResetError of that
