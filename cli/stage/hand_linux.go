@@ -184,7 +184,7 @@ func (h *hand) obey(o order) {
 	case o.Plan != nil:
 		file, err = h.build(o.Plan, &answer)
 	case o.Run != nil:
-		err = h.run(*o.Run)
+		err = h.run(o.Run.command())
 	case o.Kill != 0:
 		err = h.kill(o.Kill)
 	case o.End:
@@ -221,6 +221,7 @@ func (h *hand) build(p *plan, answer *report) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.Root.Dir, p.Root.Personal = string(p.Dir), convert[string](p.Personal)
 	ready := &ready{Kind: device.Kind, Ethernet: device.Ethernet, MAC: device.MAC}
 	err = network.Up(device, p.Addresses, func(notice string) { ready.Notices = append(ready.Notices, notice) })
 	if err == nil {

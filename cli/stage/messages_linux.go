@@ -42,7 +42,7 @@ type handMessage struct {
 type order struct {
 	ID       uint64         `json:"id"`
 	Plan     *plan          `json:"plan,omitempty"`
-	Run      *Command       `json:"run,omitempty"`
+	Run      *exact         `json:"run,omitempty"`
 	Kill     syscall.Signal `json:"kill,omitempty"`
 	End      bool           `json:"end,omitempty"`
 	Redirect *redirection   `json:"redirect,omitempty"`
@@ -55,11 +55,38 @@ type order struct {
 	Dial      *dial         `json:"dial,omitempty"`
 }
 
+// exact is a Command as bytes: what a user's variables, arguments and folders
+// are called need not be UTF-8, and JSON's text has nothing else.
+type exact struct {
+	Args [][]byte `json:"args"`
+	Env  [][]byte `json:"env"`
+	Dir  []byte   `json:"dir"`
+}
+
+func exactly(c Command) *exact {
+	return &exact{Args: convert[[]byte](c.Args), Env: convert[[]byte](c.Env), Dir: []byte(c.Dir)}
+}
+
+func (e *exact) command() Command {
+	return Command{Args: convert[string](e.Args), Env: convert[string](e.Env), Dir: string(e.Dir)}
+}
+
+func convert[To, From string | []byte](list []From) []To {
+	converted := make([]To, len(list))
+	for i, entry := range list {
+		converted[i] = To(entry)
+	}
+	return converted
+}
+
 type plan struct {
 	Device    Device       `json:"device"`
 	Hostname  string       `json:"hostname"`
 	Addresses []netip.Addr `json:"addresses"`
 	Root      root.Plan    `json:"root"`
+	// Root.Dir and Root.Personal, exactly.
+	Dir      []byte   `json:"dir"`
+	Personal [][]byte `json:"personal"`
 }
 
 type redirection struct {

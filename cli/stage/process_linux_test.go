@@ -43,6 +43,23 @@ func TestAScriptWithoutAnInterpreterIsRun(t *testing.T) {
 	}
 }
 
+// Names, arguments and variables are bytes.
+func TestWhatIsNotUTF8StaysAsItIs(t *testing.T) {
+	eachPlayer(t, func(t *testing.T, p player) {
+		directory := shared(t) + "/caf\xe9"
+		if err := os.Mkdir(directory, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		c := command(t, p, script{}, "sh", "-c", `printf '%s %s ' "$1" "$LATIN" | od -An -tx1; pwd | od -c | grep -c 351`, "sh", "\xe4\xff")
+		c.Dir = directory
+		c.Env = append(c.Env, "LATIN=\xe4")
+		out, err := c.CombinedOutput()
+		if err != nil || string(out) != " e4 ff 20 e4 20\n1\n" {
+			t.Errorf("the command says %q, %v", out, err)
+		}
+	})
+}
+
 func TestTheCommandKeepsWhatTheUserHas(t *testing.T) {
 	eachPlayer(t, func(t *testing.T, p player) {
 		directory := shared(t)

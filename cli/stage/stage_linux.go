@@ -118,9 +118,9 @@ func makePlan(ctx context.Context, remote Remote, options Options) (*plan, error
 	p := &plan{
 		Device: options.Device, Hostname: welcome.Hostname, Addresses: stageAddresses(welcome.Addresses),
 		Root: root.Plan{
-			Files: welcome.Files, Mounts: make([]root.Mount, len(welcome.Mounts)), Dir: options.Dir,
-			Personal: personalDirectories(options.Dir),
+			Files: welcome.Files, Mounts: make([]root.Mount, len(welcome.Mounts)),
 		},
+		Dir: []byte(options.Dir), Personal: convert[[]byte](personalDirectories(options.Dir)),
 	}
 	reads, ctx := errgroup.WithContext(ctx)
 	for i, mount := range welcome.Mounts {
@@ -165,7 +165,7 @@ func personalDirectories(dir string) []string {
 // command or directory, fs.ErrPermission where it may not be executed, or
 // another.
 func (s *Stage) Run(ctx context.Context, command Command) error {
-	if _, _, err := s.hand.ask(ctx, order{Run: &command}); err != nil {
+	if _, _, err := s.hand.ask(ctx, order{Run: exactly(command)}); err != nil {
 		return s.loss(err)
 	}
 	return nil

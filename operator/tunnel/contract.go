@@ -13,7 +13,7 @@ type Welcome struct {
 	// Addresses of the pod, in the order of its status; without loopback.
 	Addresses []netip.Addr `json:"addresses"`
 	// Environment of the replaced container, as "KEY=value", with the
-	// cluster's own variables and nothing of the agent's.
+	// cluster's own variables and nothing of the agent's. Any bytes.
 	Environment []string `json:"environment"`
 	// WorkingDir of the replaced container.
 	WorkingDir string `json:"workingDir"`

@@ -119,7 +119,8 @@
 //
 // Messages and records are: type, uint32 length, JSON, and limited by type:
 //
-//	1 welcome  16 MiB  Welcome; the first on a control stream, once
+//	1 welcome  16 MiB  Welcome; the first on a control stream, once; variables
+//	                   that are not UTF-8 are "environmentBytes", in base64
 //	2 event    1 MiB   Event; whenever something has changed
 //	3 file     16 KiB  {"path","mode","size"}, followed by size bytes (2 MiB)
 //	4 end      16 KiB  {"version","status","message"}; the last of a tree

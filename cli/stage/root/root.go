@@ -28,9 +28,9 @@ type Plan struct {
 	Mounts []Mount
 	// Personal directories: in them a missing mount point is made for real,
 	// because what is written beside it must not be lost. Absolute.
-	Personal []string
+	Personal []string `json:"-"`
 	// Dir is where the command will start, to be told when it is hidden.
-	Dir string
+	Dir string `json:"-"`
 }
 
 // Mount is one volume and its content.
