@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	// silence of a connection before its first byte, after which it is reset: it
-	// waits for the other side to begin, which a probe never does. A TCP probe
-	// closes at once.
-	silence = 3 * time.Second
+	// defaultSilence is how long a connection may say nothing before it is reset: it
+	// waits for the other side to begin, which a probe never does. A TCP probe closes
+	// at once.
+	defaultSilence = 3 * time.Second
 	// patience with a whole question. The kubelet's own begins at a second.
 	patience = 5 * time.Second
 	// atOnce is how many connections are answered at the same time; more are reset.
@@ -35,10 +35,11 @@ const (
 
 // Answers are those to a set of probes. Its methods may be called at the same time.
 type Answers struct {
-	server *http.Server
-	queue  *queue
-	tls    *tls.Config
-	served sync.WaitGroup
+	server  *http.Server
+	queue   *queue
+	tls     *tls.Config
+	served  sync.WaitGroup
+	silence time.Duration
 
 	mu     sync.Mutex
 	probes []Probe
@@ -55,9 +56,10 @@ func New(probes []Probe) (*Answers, error) {
 		queue: &queue{conns: make(chan net.Conn), done: make(chan struct{})},
 		// The kubelet does not verify, and speaks HTTP/1.1 where nothing else is
 		// agreed upon.
-		tls:    &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12},
-		probes: slices.Clone(probes),
-		open:   map[*question]bool{},
+		tls:     &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12},
+		silence: defaultSilence,
+		probes:  slices.Clone(probes),
+		open:    map[*question]bool{},
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -133,7 +135,7 @@ func (a *Answers) forget(q *question) {
 
 // hear finds out from the first byte what a connection speaks.
 func (a *Answers) hear(q *question) {
-	_ = q.SetReadDeadline(time.Now().Add(silence))
+	_ = q.SetReadDeadline(time.Now().Add(a.silence))
 	first, err := q.reader.Peek(1)
 	if err == io.EOF {
 		// Connected and closed: a TCP probe, which has had its answer.
