@@ -144,7 +144,7 @@ func Begin(ctx context.Context, o Options) (*Hold, error) {
 	return h, nil
 }
 
-// makeGuard starts a guard, writes it into the record and arms it. Called with
+// makeGuard starts a guard, arms it, and writes it into the record. Called with
 // doing held, or before anybody else knows of h.
 func (h *Hold) makeGuard(ctx context.Context) error {
 	g, err := guard.Start(h.o.Node, h.o.Session, h.o.GuardCommand)
@@ -153,16 +153,22 @@ func (h *Hold) makeGuard(ctx context.Context) error {
 	}
 	r := h.record
 	r.Guard = g.Process
-	if err := h.o.Directory.Claim(r); err != nil {
-		g.Dismiss(ctx)
-		return err
+	claim := func() error { return h.o.Directory.Claim(r) }
+	arm := func() error { return g.Arm(ctx, h.o.Directory, r, h.deadline()) }
+	// The first one must not be able to undo what is another's. Of the next ones
+	// each should be able to undo as soon as anybody knows of it.
+	steps := []func() error{claim, arm}
+	if h.guard != nil {
+		steps = []func() error{arm, claim}
 	}
-	if err := g.Arm(ctx, h.o.Directory, r, h.deadline()); err != nil {
-		g.Dismiss(ctx)
-		if len(r.Frozen) == 0 {
-			err = errors.Join(err, h.o.Directory.Remove(r.Session))
+	for i, step := range steps {
+		if err := step(); err != nil {
+			g.Dismiss(ctx)
+			if h.guard == nil && i > 0 {
+				err = errors.Join(err, h.o.Directory.Remove(r.Session))
+			}
+			return err
 		}
-		return err
 	}
 	h.record = r
 	h.mu.Lock()
@@ -208,6 +214,9 @@ func (h *Hold) Freeze(ctx context.Context, containers ...cgroup.Container) (err 
 	}
 	// How to undo it, before it is done.
 	if err := h.tell(ctx, after); err != nil {
+		if h.record.Guard.Lives() {
+			err = errors.Join(err, h.tell(context.WithoutCancel(ctx), before))
+		}
 		return err
 	}
 	for _, group := range fresh {
@@ -240,10 +249,12 @@ func (h *Hold) Freeze(ctx context.Context, containers ...cgroup.Container) (err 
 // tell writes what is to be frozen into the record and arms the guard with it.
 // Called with doing held.
 func (h *Hold) tell(ctx context.Context, frozen []record.Frozen) error {
-	h.record.Frozen = frozen
-	if err := h.o.Directory.Claim(h.record); err != nil {
-		return err
+	r := h.record
+	r.Frozen = frozen
+	if err := h.o.Directory.Claim(r); err != nil {
+		return err // what another session has is not ours to thaw
 	}
+	h.record = r
 	err := h.guard.Arm(ctx, h.o.Directory, h.record, h.deadline())
 	if errors.Is(err, guard.ErrEnded) {
 		h.guard.Dismiss(ctx) // what it leaves of itself
