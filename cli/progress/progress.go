@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"k8s.io/utils/clock"
@@ -220,6 +221,7 @@ func (p *Printer) line(text string) {
 }
 
 func (p *Printer) raw(text string) {
+	text = harmless(text)
 	if p.opts.Live {
 		fmt.Fprintf(p.w, "\r%s\r\n", text)
 		return
@@ -240,7 +242,7 @@ func (p *Printer) redraw() {
 	}
 	text := fmt.Sprintf("%8s  %s", seconds(p.opts.Clock.Since(p.start)), p.current.text())
 	text = strings.ReplaceAll(text, "\n", " ")
-	fmt.Fprintf(p.w, "\r\x1b[K%s", cut(text, width-1))
+	fmt.Fprintf(p.w, "\r\x1b[K%s", cut(harmless(text), width-1))
 	p.drawn = true
 }
 
@@ -249,6 +251,22 @@ func (p *Printer) wipe() {
 		fmt.Fprint(p.w, "\r\x1b[K")
 		p.drawn = false
 	}
+}
+
+// harmless takes out what a terminal would obey: much of the text comes from
+// other people, as the name of whoever holds a target, or from a registry.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t':
+			return ' '
+		case r == '\r':
+			return -1
+		case !unicode.IsPrint(r):
+			return utf8.RuneError
+		}
+		return r
+	}, text)
 }
 
 // cut shortens text to n columns, counting a rune as one.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -16,36 +17,74 @@ import (
 
 // screen is a writer that can be read while it is written.
 type screen struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu      sync.Mutex
+	buf     bytes.Buffer
+	written chan struct{} // closed by the next Write
 }
+
+func newScreen() *screen { return &screen{written: make(chan struct{})} }
 
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	close(s.written)
+	s.written = make(chan struct{})
 	return s.buf.Write(p)
 }
 
-func (s *screen) String() string {
+// look is what there is, and a channel that is closed when there is more.
+func (s *screen) look() (string, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.buf.String()
+	return s.buf.String(), s.written
+}
+
+func (s *screen) String() string {
+	text, _ := s.look()
+	return text
 }
 
 // eventually waits for what another goroutine writes.
 func eventually(t *testing.T, s *screen, want string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
-	for !strings.Contains(s.String(), want) {
-		if time.Now().After(deadline) {
-			t.Fatalf("never printed %q; there is:\n%s", want, s)
+	deadline := time.After(10 * time.Second)
+	for {
+		text, more := s.look()
+		if strings.Contains(text, want) {
+			return
 		}
-		time.Sleep(time.Millisecond)
+		select {
+		case <-more:
+		case <-deadline:
+			t.Fatalf("never printed %q; there is:\n%s", want, text)
+		}
+	}
+}
+
+// TestOthersWords: what comes from other people's machines cannot redraw the
+// screen or speak to the terminal.
+func TestOthersWords(t *testing.T) {
+	out := newScreen()
+	p := New(out, Options{Clock: clocktesting.NewFakeClock(time.Unix(0, 0)), Live: true})
+	p.Notice("held by \x1b]0;owned\x07ada\x9b2J\r\nand\tthe rest")
+	s := p.Step("starting")
+	s.Wait("a\x1b[2Jb")
+	s.Done("done\x00")
+	p.Error(failure.New("hint\x1b[1m", "what\u202e\x7f"))
+	for _, line := range strings.Split(out.String(), "\r\n") {
+		if text := strings.NewReplacer("\r\x1b[K", "", "\r", "").Replace(line); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("it reaches the terminal: %q", text)
+		}
+	}
+	for _, want := range []string{"held by \ufffd]0;owned\ufffdada\ufffd2J", "and the rest"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("there is no %q in %q", want, out)
+		}
 	}
 }
 
 func TestPlain(t *testing.T) {
-	out := &screen{}
+	out := newScreen()
 	clk := clocktesting.NewFakeClock(time.Unix(0, 0))
 	p := New(out, Options{Clock: clk})
 
@@ -89,7 +128,7 @@ error: plain
 }
 
 func TestLive(t *testing.T) {
-	out := &screen{}
+	out := newScreen()
 	clk := clocktesting.NewFakeClock(time.Unix(0, 0))
 	p := New(out, Options{Clock: clk, Live: true, Verbose: true, Width: func() int { return 40 }})
 
