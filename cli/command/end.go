@@ -21,7 +21,11 @@ func (p *performance) end(ctx context.Context, status *stage.Status, cause error
 		// The reason comes first: undoing may take a while.
 		p.out.Error(cause)
 	}
-	step := p.out.Step("putting " + p.target.String() + " back")
+	doing := "ending the session"
+	if p.scalesDown() {
+		doing = "putting " + p.target.String() + " back"
+	}
+	step := p.out.Step(doing)
 	state, err := p.client.End(ctx, p.follow, step.Wait)
 	if err != nil {
 		step.Done("")

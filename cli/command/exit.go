@@ -84,7 +84,7 @@ func startFailure(name string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return &failure.Failure{
 			What: name + " cannot be started", Err: err, Code: failure.CodeNotFound,
-			Hint: "it was there a moment ago: do the target's mounted files hide it?",
+			Hint: "it was found before: is the interpreter there that its first line (#!) names, or do the target's mounted files hide it?",
 		}
 	case errors.Is(err, fs.ErrPermission):
 		return notExecutable(name, err)

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"understudy.dev/understudy/cli/failure"
@@ -18,7 +20,6 @@ import (
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/stage"
 	"understudy.dev/understudy/cli/target"
-	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/tunnel"
 )
@@ -88,9 +89,11 @@ func (p *performance) run(ctx context.Context) error {
 	defer group.Wait()
 	defer stop()
 	group.Go(func() { p.follow.Run(live) })
-	group.Go(func() { p.renew.Run(live) })
+	renewing, silence := context.WithCancel(live)
+	group.Go(func() { p.renew.Run(renewing) })
 
 	status, err := p.play(ctx)
+	silence() // what is undone now is so by the session's end
 	return p.end(hurry, status, err)
 }
 
@@ -161,7 +164,7 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		ExcludeContainers:     c.ExcludeContainers,
 		ExcludeInitContainers: c.ExcludeInitContainers,
 	}
-	if c.Takeover == config.TakeoverScaleDown {
+	if p.scalesDown() {
 		spec.Takeover = v1alpha1.TakeoverScaleDown
 	}
 	p.made.Store(true)
@@ -200,15 +203,29 @@ func holder(owner v1alpha1.Owner) string {
 	return owner.Username + "@" + owner.Hostname
 }
 
-// renewals is told when the API server goes and when it is back.
+// renewals is told when the lease can no longer be renewed and when it can
+// again.
 func (p *performance) renewals(ok bool, err error) {
 	p.follow.Refresh()
-	if ok {
-		p.out.Notice("the API server is back after %s", p.away.end())
+	var status apierrors.APIStatus
+	switch {
+	case ok:
+		if lasted := p.away.end(); lasted != "" {
+			p.out.Notice("the lease is renewed again, after %s", lasted)
+		}
 		return
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+		// So it is when the session ends, of which the session itself tells.
+		p.out.Detail("%v", err)
+		return
+	case strings.Contains(err.Error(), noCredentials):
+		p.out.Notice("your credentials have expired and none were given (%v): sign in again in another terminal, before the lease of %s has run out", err, p.opts.Config.Lease)
+	case errors.As(err, &status):
+		p.out.Notice("the API server does not renew the lease (%v); trying again", err)
+	default:
+		p.out.Notice("the API server cannot be reached (%v); trying again", err)
 	}
 	p.away.begin()
-	p.out.Notice("the API server cannot be reached (%v); trying again", err)
 }
 
 var errNoOperator = &failure.Failure{

@@ -11,6 +11,8 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/tunnel"
 )
 
@@ -28,15 +30,12 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 	ask, kill := session.Cutoff(p.opts.Config.Lease)
 	watchers.Go(func() {
 		if state, err := p.follow.Wait(ctx, func(s session.State) bool { return s.Ended() != nil }); err == nil {
-			cancel(state.Ended())
+			cancel(p.ended(ctx, state))
 		}
 	})
 	watchers.Go(func() {
 		if p.renew.Exhausted(ctx, ask) == nil {
-			cancel(&failure.Failure{
-				What: fmt.Sprintf("this machine has not reached the API server for %.0f s, and the lease is %s: the local process is ended before the cluster's own comes back", ask.Seconds(), p.opts.Config.Lease),
-				Hint: "the cluster undoes everything by itself when the lease has run out; a longer --lease bridges longer gaps",
-			})
+			cancel(cutOff(p.renew.Silence(), p.opts.Config.Lease))
 		}
 	})
 
@@ -95,12 +94,61 @@ func (p *performance) start(ctx context.Context, r rehearsed) error {
 	if len(left) > 0 {
 		p.out.Detail("not taken over from the container: %s", strings.Join(left, ", "))
 	}
-	p.out.Notice("ready after %.1f s: %s runs in the place of %s", p.out.Elapsed().Seconds(), p.opts.Args[0], p.target)
+	place := "in the place of"
+	if !p.scalesDown() {
+		place = "beside"
+	}
+	p.out.Notice("ready after %.1f s: %s runs %s %s", p.out.Elapsed().Seconds(), p.opts.Args[0], place, p.target)
 	p.playing.Store(true)
 	if err := r.stage.Run(ctx, stage.Command{Args: p.opts.Args, Env: env}); err != nil {
 		return startFailure(p.opts.Args[0], err)
 	}
 	return nil
+}
+
+// scalesDown says whether the target rests while the command runs.
+func (p *performance) scalesDown() bool { return p.opts.Config.Takeover == config.TakeoverScaleDown }
+
+// cutOff is why the command is ended when this machine was silent for so long:
+// most of the lease, or more than it where the machine slept.
+func cutOff(silence, lease time.Duration) error {
+	silence = silence.Round(time.Second)
+	if silence < lease {
+		return failure.New("the cluster undoes everything by itself when the lease has run out; a longer --lease bridges longer gaps",
+			"this machine has not reached the API server for %s, and the lease is %s: the local process is ended before the cluster's own comes back", silence, lease)
+	}
+	return failure.New("start again; a longer --lease bridges longer absences",
+		"this machine was away for %s, longer than the lease of %s: to the cluster the session is over, and the local process is ended", silence, lease)
+}
+
+// holderFor is how long the API server has to say who holds a target.
+const holderFor = 2 * time.Second
+
+// ended is why the session has ended by another will than the user's. One that
+// lost to a session of the user's own is told what to do about that.
+func (p *performance) ended(ctx context.Context, state session.State) error {
+	err := state.Ended()
+	if !state.HeldByAnother() {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, holderFor)
+	defer cancel()
+	other, looked := p.client.Holder(ctx, state.Session)
+	if looked != nil || other == nil || other.Spec.Owner.Username != p.username {
+		return err
+	}
+	return &failure.Failure{Err: err, Hint: ownSession(other, state.Session.Spec.Owner.Hostname)}
+}
+
+// ownSession is the hint about a session of the same user that holds the target.
+func ownSession(other *v1alpha1.Session, here string) string {
+	where := "on this machine"
+	if other.Spec.Owner.Hostname != here {
+		where = "on " + other.Spec.Owner.Hostname
+	}
+	lease := time.Duration(other.Spec.LeaseDurationSeconds) * time.Second
+	return fmt.Sprintf("that is you, %s: end the command there; if it was cut off, its session ends by itself %s after it was heard of last, or now with:\n"+
+		"kubectl delete sessions.understudy.dev %s -n %s", where, lease, other.Name, other.Namespace)
 }
 
 // changes brings what changes in the pod onto the stage.

@@ -59,7 +59,10 @@ func (r rehearsed) close() {
 func (p *performance) pickedUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, pickUpFor, errNoOperator)
 	defer cancel()
-	_, err := p.follow.Wait(ctx, func(s session.State) bool { return s.PickedUp() })
+	state, err := p.follow.Wait(ctx, func(s session.State) bool { return s.PickedUp() })
+	if errors.Is(err, errNoOperator) && state.Unreachable != nil {
+		return fmt.Errorf("waiting for the operator: %w", state.Unreachable)
+	}
 	return err
 }
 

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/rest"
 
 	"understudy.dev/understudy/cli/failure"
@@ -158,7 +159,7 @@ func (w *world) count() int {
 func TestLife(t *testing.T) {
 	w := newWorld(t, nil)
 	made, f := w.made()
-	if state, _ := f.State(); state.PickedUp() || state.Ended() != nil || state.Restored() {
+	if state, _ := f.State(); state.PickedUp() || state.Ended() != nil || state.Outcome() != "" {
 		t.Errorf("of a new session more is known than there is: %+v", state)
 	}
 	w.finalizers(made.Name, v1alpha1.Finalizer)
@@ -320,6 +321,22 @@ func TestEndAtOnce(t *testing.T) {
 	w.finalizers(made.Name)
 }
 
+// TestHolder: who lost a target to another session finds that one.
+func TestHolder(t *testing.T) {
+	w := newWorld(t, nil)
+	first, _ := w.made()
+	second, f := w.made()
+	if other, err := w.Holder(t.Context(), second); err != nil || other != nil {
+		t.Errorf("a holder before anybody holds: %v, %v", other, err)
+	}
+	w.says(first.Name, v1alpha1.ConditionClaimed, metav1.ConditionTrue, v1alpha1.ReasonDone, "Claimed.")
+	w.says(second.Name, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonHeldByAnother, "Held.")
+	state := w.wait(f, "the loss", State.HeldByAnother)
+	if other, err := w.Holder(t.Context(), state.Session); err != nil || other == nil || other.UID != first.UID {
+		t.Errorf("the holder is %v, %v", other, err)
+	}
+}
+
 // TestRenew: renewals begin when the operator has made the Lease, go on
 // through failures, and silence is counted from the last that was sent.
 func TestRenew(t *testing.T) {
@@ -369,19 +386,25 @@ func TestRenew(t *testing.T) {
 // renewed waits for the Lease to change, and gives its new version.
 func renewed(t *testing.T, w *world, version string) string {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
-		lease, err := w.Kube.CoordinationV1().Leases(w.Namespace).Get(t.Context(), "worker-x", metav1.GetOptions{})
-		if err == nil && lease.ResourceVersion != version {
-			if *lease.Spec.HolderIdentity != "ada@laptop" || lease.Spec.RenewTime == nil {
-				t.Errorf("renewed as %+v", lease.Spec)
-			}
-			return lease.ResourceVersion
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("not renewed: %+v, %v", lease, err)
-		}
-		time.Sleep(20 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	// From the version that is known on, so that nothing is missed.
+	changes, err := w.Kube.CoordinationV1().Leases(w.Namespace).Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", "worker-x").String(), ResourceVersion: version,
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer changes.Stop()
+	event, open := <-changes.ResultChan()
+	lease, ours := event.Object.(*coordinationv1.Lease)
+	if !open || !ours {
+		t.Fatalf("not renewed: %+v", event)
+	}
+	if lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity != "ada@laptop" || lease.Spec.RenewTime == nil {
+		t.Errorf("renewed as %+v", lease.Spec)
+	}
+	return lease.ResourceVersion
 }
 
 // TestPreflight: who is asked, and what somebody without rights is told.

@@ -24,7 +24,7 @@ var final = map[string]string{
 	v1alpha1.ReasonPolicyMissing:         "the operator refuses to act without the policies that check who may do what; where they are missing an administrator repairs it with helm upgrade; a session that is older than they are is to be started again",
 	v1alpha1.ReasonStandInRefused:        "the stand-in is a pod like the target's own, in the same namespace: what refuses it says so above",
 	v1alpha1.ReasonSetupDeadlineExceeded: "what it waited for is above; where that needs more time, give it with --setup-timeout",
-	v1alpha1.ReasonLeaseExpired:          "this machine did not reach the API server for as long as the lease; give it more time with --lease",
+	v1alpha1.ReasonLeaseExpired:          "this machine did not reach the API server for as long as the lease: start again, with a longer --lease where that happens often",
 	v1alpha1.ReasonMaxDurationReached:    "start again",
 }
 
@@ -73,9 +73,12 @@ func (s State) Outcome() string {
 	return s.Message(v1alpha1.ConditionRestored)
 }
 
-// Restored says whether nothing of the session is left to be undone: it is
-// gone, or the operator has said so.
-func (s State) Restored() bool { return s.Gone || s.Is(v1alpha1.ConditionRestored) }
+// HeldByAnother says whether the session has ended because another one holds
+// the target.
+func (s State) HeldByAnother() bool {
+	ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionFalse && ready.Reason == v1alpha1.ReasonHeldByAnother
+}
 
 // sentence makes the operator's sentence a part of one of ours: no full stop,
 // and no capital but of a word that is all capitals or a name.
@@ -106,7 +109,10 @@ func (s State) Steps(target string) []Step {
 	if s.Session.Spec.Takeover == v1alpha1.TakeoverScaleDown {
 		replicas := ""
 		if record := s.Session.Status.Record; record != nil {
-			replicas = fmt.Sprintf(" (%d replicas to put back)", record.Replicas)
+			replicas = " (1 replica to put back)"
+			if record.Replicas != 1 {
+				replicas = fmt.Sprintf(" (%d replicas to put back)", record.Replicas)
+			}
 		}
 		steps = []Step{
 			{v1alpha1.ConditionClaimed, "claiming " + target, "claimed " + target + replicas},

@@ -80,6 +80,11 @@ func TestSteps(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	one := seen(v1alpha1.TakeoverScaleDown)
+	one.Session.Status.Record.Replicas = 1
+	if got := one.Steps("deployment/worker")[0].Done; got != "claimed deployment/worker (1 replica to put back)" {
+		t.Errorf("of one replica: %s", got)
+	}
 	if n := len(seen(v1alpha1.TakeoverCopy).Steps("deployment/worker")); n != 2 {
 		t.Errorf("a copy has %d steps", n)
 	}
