@@ -73,7 +73,7 @@ type Config struct {
 	AcceptInvalidCertificates bool `key:"accept_invalid_certificates"`
 	// Operator says whether an operator may be used; nil where nobody said.
 	Operator *bool `key:"operator"`
-	// Key is the session's name in templates.
+	// Key is the session's name in templates; empty where nobody gave it one.
 	Key string `key:"key"`
 
 	// Takeover is how the target is kept from consuming.

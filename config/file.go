@@ -68,9 +68,7 @@ func (f *file) parse(text []byte, key string, variables source.Variables) *sourc
 			if key != "" {
 				continue
 			}
-			key = variables.Key
 		}
-		f.says["key"] = said{node: &source.Node{Value: key}, place: f.name}
 		return root
 	}
 }
@@ -102,7 +100,7 @@ func (f *file) set(key string, value any, line int) {
 // read sorts one key of the file. What is null was not said.
 func (f *file) read(key string, member source.Member) {
 	value := member.Value
-	if value.Value == nil {
+	if value.Value == nil || key == "$schema" {
 		return
 	}
 	row := decision.Key(key)

@@ -320,3 +320,17 @@ func (l *loading) spell(key, as string) string {
 	}
 	return strings.TrimSuffix(key, ".enabled")
 }
+
+// FileOf is the file that flags, environment and working directory name; empty
+// where there is none.
+func FileOf(flags *pflag.FlagSet) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	name, _ := (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).fileName()
+	if name == "none" {
+		return ""
+	}
+	return name
+}

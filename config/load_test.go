@@ -94,7 +94,6 @@ feature:
 	}
 	want := usual()
 	want.File = ".understudy/understudy.yaml"
-	want.Key = got.Key
 	want.Target, want.Namespace, want.Context, want.Kubeconfig = "deployment/from-flag", "from-old-env", "from-file", "/home/ada/file"
 	want.Takeover = TakeoverScaleDown
 	want.Listen = Listen{Ports: []int32{8080, 9090}}
@@ -103,9 +102,6 @@ feature:
 	want.Outgoing.UDP = false
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if len(got.Key) != 8 {
-		t.Errorf("the key is %q", got.Key)
 	}
 }
 
@@ -185,7 +181,7 @@ func TestForms(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		c.Key, c.File, c.Takeover = "", "", TakeoverNone
+		c.File, c.Takeover = "", TakeoverNone
 		return c
 	}
 	for want, forms := range map[string][]string{
@@ -380,5 +376,35 @@ func TestShow(t *testing.T) {
 				t.Errorf("%s\n(-first +second):\n%s", shown, diff)
 			}
 		}
+	}
+}
+
+// TestKey: what {{ key }} stands for.
+func TestKey(t *testing.T) {
+	target := func(s setup) string {
+		t.Helper()
+		c, err := s.read(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Target
+	}
+	const says = `{"key": "{{ get_env(name="WHO", default="nobody") }}", "target": "deployment/{{ key }}", "takeover": "copy"}`
+	const silent = `{"target": "deployment/{{ key }}", "takeover": "copy"}`
+	for name, tc := range map[string]struct {
+		setup setup
+		want  string
+	}{
+		"the file's":       {setup{map[string]string{".understudy/understudy.json": says}, map[string]string{"WHO": "ada"}, nil}, "deployment/ada"},
+		"the variable's":   {setup{map[string]string{".understudy/understudy.json": says}, map[string]string{"MIRRORD_KEY": "bob"}, nil}, "deployment/bob"},
+		"the flag's":       {setup{map[string]string{".understudy/understudy.json": says}, map[string]string{"MIRRORD_KEY": "bob"}, []string{"--key", "eve"}}, "deployment/eve"},
+		"the silent one's": {setup{map[string]string{".understudy/understudy.json": silent}, nil, []string{"--key", "eve"}}, "deployment/eve"},
+	} {
+		if got := target(tc.setup); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+	if got := target(setup{files: map[string]string{".understudy/understudy.json": silent}}); len(got) != len("deployment/")+8 {
+		t.Errorf("made up: %s", got)
 	}
 }

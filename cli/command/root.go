@@ -97,7 +97,7 @@ ends, the workload is as it was.`,
 	})
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
-	cmd.AddCommand(NewCmdExec(f, nil), NewCmdVersion(f), NewCmdReference())
+	cmd.AddCommand(NewCmdExec(f, nil), NewCmdConfig(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
 	for _, sub := range cmd.Commands() {
@@ -158,8 +158,8 @@ func withUsageErrors(cmd *cobra.Command) {
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
-		if err == nil {
-			return nil
+		if err == nil || failure.Hint(err) != "" {
+			return err
 		}
 		return &failure.Failure{What: fmt.Sprintf("%s: %s", cmd.CommandPath(), strings.TrimSpace(err.Error())), Hint: "see: " + cmd.CommandPath() + " --help"}
 	}

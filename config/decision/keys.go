@@ -12,6 +12,7 @@ const (
 // Keys are the keys of a file.
 var Keys = []Row{
 	// Understudy's own.
+	{Name: "$schema", Verdict: Supported, Own: true, Text: "the schema, for editors: docs/understudy.schema.json, or what `understudy config schema` prints"},
 	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` or `none`. `freeze` and `none` do not work yet"},
 	{Name: "share_traffic", Verdict: Supported, Own: true, Text: "let the stand-in of a copy take its share of the Services' traffic beside the target"},
 	{Name: "listen", Verdict: Supported, Own: true, Text: "ports that may be opened in the cluster though the container does not declare them; `all` for every one"},

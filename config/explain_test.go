@@ -1,0 +1,40 @@
+package config
+
+import "testing"
+
+func TestExplain(t *testing.T) {
+	c := usual()
+	c.Target, c.Takeover = "deployment/worker", TakeoverScaleDown
+	facts := Facts{Target: "deployment/worker", Namespace: "shop", Container: "app", Replicas: 3}
+	const plain = "A stand-in is made in namespace shop, a copy of the pod of deployment/worker, in which understudy takes the place of its container app. " +
+		"Then three pods of deployment/worker will be scaled to zero, and when none runs any more your process starts: every message of its queue comes to you. " +
+		"Your process gets the environment of the container over your own, but for what makes no sense here (PATH, HOME and the like). " +
+		"It reads the config maps, secrets, tokens and projected volumes that are mounted into the container at their own paths; all other files are this machine's. " +
+		"Its connections go out from the pod's network. Names are looked up as in the pod. " +
+		"Connections that come in to ports that the container declares, its probes use or a Service targets reach it where it listens. " +
+		"When your process ends, however it ends, deployment/worker has three replicas again. " +
+		"When this machine is not heard of for 1m0s, the cluster undoes everything by itself."
+	if got := c.Explain(facts); got != plain {
+		t.Errorf("got  %s\nwant %s", got, plain)
+	}
+	c.Takeover = TakeoverCopy
+	c.ExcludeContainers = []string{"proxy", "logs"}
+	c.Env = Env{Include: []string{"DB_*"}, Mapping: map[string]string{"_URL$": "x"}, File: "dev.env", Override: map[string]string{"B": "", "A": ""}, Unset: []string{"C"}}
+	c.Files = Files{Mode: FilesLocal}
+	c.Outgoing = Outgoing{TCP: true, IgnoreLocalhost: true, Filter: Filter{Local: []string{"db:5432"}}}
+	c.Names = Names{Enabled: true, Filter: Filter{Remote: []string{"db"}}}
+	c.Hostname = false
+	c.Incoming = Incoming{Mode: IncomingSteal, IgnorePorts: []uint16{9}, PortMapping: []PortPair{{3000, 80}}, ListenPorts: []PortPair{{80, 8080}}}
+	const rich = "A stand-in is made in the kubeconfig's namespace, a copy of the pod of deployment/worker (without proxy and logs), in which understudy takes the place of its container. " +
+		"All pods of deployment/worker go on running: they and your process share the messages of its queue. " +
+		"Your process gets, over your own environment, of the container's only DB_*, with other values for names like _URL$, with the variables of the file dev.env, with A and B as the configuration says, without C. " +
+		"All its files are this machine's. " +
+		"Its connections go out from the pod's network, but those to db:5432 from this machine. UDP goes out from this machine. 127.0.0.1 is this machine's. " +
+		"Of names db are looked up as in the pod, all others on this machine. Its hostname is this machine's. " +
+		"Connections that come to the stand-in itself to ports that the container declares, its probes use or a Service targets, except 9, reach it where it listens; no Service leads there. " +
+		"It listens on 3000 for those to 80. Its port 80 is at 127.0.0.1:8080 of this machine. " +
+		"When your process ends, the stand-in goes. When this machine is not heard of for 1m0s, the cluster undoes everything by itself."
+	if got := c.Explain(Facts{}); got != rich {
+		t.Errorf("got  %s\nwant %s", got, rich)
+	}
+}

@@ -1,0 +1,297 @@
+// Package migrate rewrites a configuration file into understudy's own form, by
+// the table of decisions: what has no meaning goes, old forms become new ones,
+// and what a person has to decide is left and told. Templates are not filled
+// in, comments and the order stay where the format has them.
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/config/decision"
+	"understudy.dev/understudy/config/source"
+)
+
+// Result is a file in the new form.
+type Result struct {
+	// Text of the file; the same as before where there are no Changes.
+	Text []byte
+	// Changes are what was changed and why, one sentence each.
+	Changes []string
+	// Left is what a person has to decide, one sentence each.
+	Left []string
+}
+
+// File rewrites a file's text. The error is a *source.Error.
+func File(name string, text []byte) (*Result, error) {
+	format := source.FormatOf(name)
+	hidden := hide(string(text), format)
+	root, err := source.Parse(name, format, []byte(hidden.text))
+	if err != nil {
+		var placed *source.Error
+		if errors.As(err, &placed) && len(hidden.templates) > 0 {
+			placed.Advice = "the file is rewritten without filling its templates in, and without them it is no " + strings.ToUpper(string(format)) + ": rewrite it by hand, as `understudy config verify` says"
+		}
+		return nil, err
+	}
+	doc, err := newDocument(format, []byte(hidden.text))
+	if err != nil {
+		return nil, &source.Error{File: name, What: err.Error()}
+	}
+	m := &migration{doc: doc, root: root}
+	m.walk("", root)
+	m.target()
+	m.sections("", root)
+	if len(m.result.Changes) == 0 {
+		m.result.Text = text
+		return &m.result, nil
+	}
+	out, err := doc.bytes()
+	if err != nil {
+		return nil, &source.Error{File: name, What: err.Error()}
+	}
+	m.result.Text = []byte(hidden.show(string(out)))
+	if format == source.TOML && strings.Contains(string(text), "#") {
+		m.result.Changes = append(m.result.Changes, "comments are lost: a TOML file is written anew")
+	}
+	return &m.result, nil
+}
+
+// document is a file that can be changed. Paths name keys from the top.
+type document interface {
+	// set gives a key a value, which is a string, a list of strings or an
+	// object of strings; a new key goes to the end of its section.
+	set(path []string, value any)
+	// rename gives a key another name and value, where it stands.
+	rename(path []string, name string, value any)
+	remove(path []string)
+	// empty says whether an object has no keys.
+	empty(path []string) bool
+	bytes() ([]byte, error)
+}
+
+// migration is one file on its way.
+type migration struct {
+	doc    document
+	root   *source.Node
+	result Result
+}
+
+func (m *migration) changed(format string, args ...any) {
+	m.result.Changes = append(m.result.Changes, fmt.Sprintf(format, args...))
+}
+
+func (m *migration) left(format string, args ...any) {
+	m.result.Left = append(m.result.Left, fmt.Sprintf(format, args...))
+}
+
+// walk looks at each key below a section.
+func (m *migration) walk(section string, node *source.Node) {
+	members, _ := node.Value.([]source.Member)
+	for _, member := range members {
+		key := strings.TrimPrefix(section+"."+member.Key, ".")
+		row := decision.Key(key)
+		switch {
+		case key == "target" || key == "$schema":
+		case row == nil && !decision.Section(key):
+			near := decision.Near(key)
+			if near != "" {
+				near = "; did you mean " + near + "?"
+			}
+			m.left("there is no key %s%s", key, near)
+		case row != nil && row.Verdict == decision.Refused:
+			if member.Value.Value != nil && !row.Quiet(fmt.Sprint(member.Value.Value)) {
+				m.left("%s is not taken: %s; %s", key, row.Text, row.Do)
+			}
+		case row != nil && row.Verdict == decision.Meaningless:
+			m.doc.remove(strings.Split(key, "."))
+			m.changed("%s is gone: %s", key, row.Text)
+		case key == "pause" || key == "agent.pause":
+			m.pause(key, member.Value)
+		case key == "agent.startup_timeout":
+			m.startupTimeout(member.Value)
+		case slices.Contains(joined, key):
+			m.list(key, member.Value)
+		default:
+			m.walk(key, member.Value)
+		}
+	}
+}
+
+// pause becomes the takeover that it was.
+func (m *migration) pause(key string, value *source.Node) {
+	path := strings.Split(key, ".")
+	on, ok := value.Value.(bool)
+	switch {
+	case !ok:
+	case !on:
+		m.doc.remove(path)
+		m.changed("%s is gone: false is what holds anyway", key)
+	case m.root.Member("takeover") != nil || m.copies():
+		m.left("%s and a copy exclude each other: take one of both out", key)
+	default:
+		const why = `%s is takeover: freeze now, which says it outright. Where the target has more than one pod, pause held all of them at zero instead: then write takeover: scale-down`
+		if key == "pause" {
+			m.doc.rename(path, "takeover", string(config.TakeoverFreeze))
+		} else {
+			m.doc.remove(path)
+			m.doc.set([]string{"takeover"}, string(config.TakeoverFreeze))
+		}
+		m.changed(why, key)
+	}
+}
+
+// copies says whether the file asks for a stand-in.
+func (m *migration) copies() bool {
+	feature := m.root.Member("feature")
+	if feature == nil {
+		return false
+	}
+	section := feature.Member("copy_target")
+	if section == nil || section.Value == nil || section.Value == false {
+		return false
+	}
+	enabled := section.Member("enabled")
+	return enabled == nil || enabled.Value != false
+}
+
+func (m *migration) startupTimeout(value *source.Node) {
+	seconds, ok := value.Value.(int64)
+	if !ok || m.root.Member("setup_timeout") != nil {
+		return
+	}
+	m.doc.remove([]string{"agent", "startup_timeout"})
+	m.doc.set([]string{"setup_timeout"}, fmt.Sprintf("%ds", seconds))
+	m.changed("agent.startup_timeout is setup_timeout now: it is the time for everything, not for an agent")
+}
+
+// joined are the keys whose value may be several strings joined with ";".
+var joined = []string{"feature.env.include", "feature.env.exclude", "feature.env.unset"}
+
+func (m *migration) list(key string, value *source.Node) {
+	text, ok := value.Value.(string)
+	if !ok || !strings.Contains(text, ";") {
+		return
+	}
+	var list []string
+	for part := range strings.SplitSeq(text, ";") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	m.doc.set(strings.Split(key, "."), list)
+	m.changed("%s is a list now: it was one string joined with semicolons", key)
+}
+
+// kinds are the keys by which a target's object names one kind, and what a path
+// calls it.
+var kinds = map[string]string{
+	"deployment": "deployment", "pod": "pod", "rollout": "rollout", "job": "job", "cron_job": "cronjob",
+	"stateful_set": "statefulset", "replica_set": "replicaset", "service": "service",
+}
+
+// target becomes a path, beside its namespace where it has one.
+func (m *migration) target() {
+	node := m.root.Member("target")
+	if node == nil {
+		return
+	}
+	if path, ok := node.Value.(string); ok {
+		if long := longKind(path); long != path {
+			m.doc.set([]string{"target"}, long)
+			m.changed("target is spelt out: %s", long)
+		}
+		return
+	}
+	members, _ := node.Value.([]source.Member)
+	path, kind, container := "", "", ""
+	same := true
+	var read func(section string, members []source.Member)
+	read = func(section string, members []source.Member) {
+		for _, member := range members {
+			key := section + "." + member.Key
+			text, isText := member.Value.Value.(string)
+			below, isObject := member.Value.Value.([]source.Member)
+			row := decision.Key(key)
+			switch {
+			case member.Value.Value == nil:
+			case key == "target.path" && isText:
+				path = text
+			case key == "target.path" && isObject:
+				same = false
+				read(key, below)
+			case kinds[member.Key] != "" && isText:
+				same = false
+				kind = kinds[member.Key] + "/" + text
+			case member.Key == "container" && isText:
+				same = false
+				container = text
+			case row == nil:
+				m.left("there is no key %s", key)
+			case row.Verdict == decision.Refused:
+				m.left("%s is not taken: %s; %s", key, row.Text, row.Do)
+			}
+		}
+	}
+	left := len(m.result.Left)
+	read("target", members)
+	if len(m.result.Left) > left {
+		return // a person must decide first
+	}
+	path = longKind(pick(kind, path))
+	if container != "" && path != "" && !strings.Contains(path, "/container/") {
+		path += "/container/" + container
+	}
+	if was := node.Member("path"); same && (was == nil || was.Value == path || was.Value == nil) {
+		return
+	}
+	namespace, _ := textOf(node.Member("namespace"))
+	if namespace == "" {
+		m.doc.set([]string{"target"}, path)
+	} else {
+		m.doc.set([]string{"target"}, pairs{{"path", path}, {"namespace", namespace}})
+	}
+	m.changed("target is written as a path: %s", path)
+}
+
+// pairs are the keys and values of an object, in order.
+type pairs [][2]string
+
+func pick(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func textOf(node *source.Node) (string, bool) {
+	if node == nil {
+		return "", false
+	}
+	text, ok := node.Value.(string)
+	return text, ok
+}
+
+var shortKind = regexp.MustCompile(`^deploy/`)
+
+func longKind(path string) string { return shortKind.ReplaceAllString(path, "deployment/") }
+
+// sections that have become empty go.
+func (m *migration) sections(section string, node *source.Node) {
+	members, _ := node.Value.([]source.Member)
+	for _, member := range members {
+		key := strings.TrimPrefix(section+"."+member.Key, ".")
+		below, isObject := member.Value.Value.([]source.Member)
+		if !isObject || len(below) == 0 || !decision.Section(key) || key == "target" {
+			continue
+		}
+		m.sections(key, member.Value)
+		if m.doc.empty(strings.Split(key, ".")) && key != "feature.copy_target" {
+			m.doc.remove(strings.Split(key, "."))
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package migrate
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/config/source"
+)
+
+func TestFile(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file, in, out string
+		changes       []string
+		left          []string
+	}{
+		"JSON keeps comments, order and templates": {"a.json", `{
+  // who
+  "target": {
+    "path": {"deployment": "{{ get_env(name='WHO', default='w') }}", "container": "c"},
+    "namespace": "shop" // where
+  },
+  "agent": {
+    "log_level": "info",
+    "startup_timeout": 300
+  },
+  // what
+  "pause": true,
+  "telemetry": false,
+  "feature": {
+    "env": {"include": "A;B_*"}, // mine
+    "magic": {"aws": false}
+  }
+}
+`, `{
+  // who
+  "target": {"path": "deployment/{{ get_env(name='WHO', default='w') }}/container/c", "namespace": "shop"},
+  // what
+  "takeover": "freeze",
+  "feature": {
+    "env": {"include": ["A", "B_*"]}
+  },
+  "setup_timeout": "300s"
+}
+`, []string{"agent.log_level is gone", "agent.startup_timeout is setup_timeout now", "pause is takeover: freeze now", "telemetry is gone", "feature.env.include is a list now", "feature.magic is gone", "target is written as a path"}, nil},
+		"YAML keeps comments": {"a.yaml", `# the team's file
+target: deploy/worker # the one
+agent:
+  namespace: agents
+pause: false
+feature:
+  # no secrets
+  env:
+    exclude: SECRET;TOKEN
+`, `# the team's file
+target: deployment/worker # the one
+feature:
+  # no secrets
+  env:
+    exclude:
+      - SECRET
+      - TOKEN
+`, []string{"agent.namespace is gone", "pause is gone", "feature.env.exclude is a list now", "target is spelt out"}, nil},
+		"TOML":                   {"a.toml", "# lost\npause = true\n[agent]\nttl = 3\n", "takeover = 'freeze'\n", []string{"pause is takeover", "agent.ttl is gone", "comments are lost"}, nil},
+		"agent.pause":            {"a.json", `{"agent": {"pause": true}, "target": "pod/x"}`, `{"target": "pod/x", "takeover": "freeze"}`, []string{"agent.pause is takeover"}, nil},
+		"a file in the new form": {"a.json", `{"takeover": "copy",  "target":"pod/x" , }`, `{"takeover": "copy",  "target":"pod/x" , }`, nil, nil},
+		"what a person decides": {"a.json", `{"pause": true, "feature": {"copy_target": true, "split_queues": {"a": {}}}, "nope": 1, "target": {"labels": {"a": "b"}}}`,
+			`{"pause": true, "feature": {"copy_target": true, "split_queues": {"a": {}}}, "nope": 1, "target": {"labels": {"a": "b"}}}`, nil,
+			[]string{"pause and a copy exclude each other", "feature.split_queues is not taken", "there is no key nope", "target.labels is not taken"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := File(tc.file, []byte(tc.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.out, string(got.Text)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for what, pair := range map[string][2][]string{"changes": {tc.changes, got.Changes}, "left": {tc.left, got.Left}} {
+				if len(pair[0]) != len(pair[1]) {
+					t.Errorf("%s: %q", what, pair[1])
+					continue
+				}
+				for i := range pair[0] {
+					if !strings.HasPrefix(pair[1][i], pair[0][i]) {
+						t.Errorf("%s: %q, want %q", what, pair[1][i], pair[0][i])
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestTemplatesThatAreNoText(t *testing.T) {
+	_, err := File("a.json", []byte(`{"lease": {{ get_env(name="L", default="30") }}}`))
+	var placed *source.Error
+	if !errors.As(err, &placed) || !strings.Contains(placed.Advice, "rewrite it by hand") {
+		t.Errorf("got %v", err)
+	}
+	text := "{\n{% if key %}\n \"telemetry\": true,\n{% endif %}\n \"lease\": 30\n}\n"
+	got, err := File("a.json", []byte(text))
+	if err != nil || !strings.Contains(string(got.Text), `"lease": 30`) || strings.Contains(string(got.Text), "understudy-template") {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestLegacy: other people's files mean the same afterwards, and a second time
+// nothing changes.
+func TestLegacy(t *testing.T) {
+	files, err := filepath.Glob("../testdata/legacy/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("USER", "ada")
+	seen := 0
+	for _, file := range files {
+		if filepath.Ext(file) == ".tsv" {
+			continue
+		}
+		seen++
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, err := File(file, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := File(file, first.Text)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, first.Text)
+			}
+			if len(second.Changes) > 0 {
+				t.Errorf("a second time: %q", second.Changes)
+			}
+			before, wrongBefore := resolved(t, filepath.Base(file), text)
+			after, wrongAfter := resolved(t, filepath.Base(file), first.Text)
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("it means something else (-before +after):\n%s\n%s", diff, first.Text)
+			}
+			if wrongBefore != wrongAfter {
+				t.Errorf("problems: %d before, %d after", wrongBefore, wrongAfter)
+			}
+		})
+	}
+	if seen != 80 {
+		t.Errorf("there were %d files", seen)
+	}
+}
+
+// resolved is what a text means, without what must be different.
+func resolved(t *testing.T, name string, text []byte) (*config.Config, int) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	config.FileFlags(flags)
+	if err := flags.Parse([]string{"-f", name, "--key", "k"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(flags)
+	var problems config.Problems
+	_ = errors.As(err, &problems)
+	c.Notices, c.Paused = nil, false
+	c.Target = strings.Replace(c.Target, "deploy/", "deployment/", 1)
+	return c, len(problems)
+}

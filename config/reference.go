@@ -1,0 +1,189 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"understudy.dev/understudy/config/decision"
+)
+
+// Reference is the page of the documentation that has every key, variable and
+// flag, as Markdown.
+func Reference() []byte {
+	var page bytes.Buffer
+	say := func(format string, args ...any) { fmt.Fprintf(&page, format, args...) }
+	say("%s", referenceHead)
+	usual := reflect.ValueOf(defaults())
+	for _, row := range decision.Keys {
+		if row.Verdict != decision.Supported {
+			continue
+		}
+		kind, value := "section", ""
+		if i := slices.IndexFunc(settings, func(s setting) bool { return s.key == row.Name }); i >= 0 {
+			kind = kindOf(settings[i].kind)
+			value = shownDefault(usual.FieldByIndex(settings[i].index))
+		} else if row.Name == "$schema" {
+			kind = "string"
+		}
+		say("| `%s` | %s | %s | %s |\n", row.Name, kind, value, cell(upper(row.Text)))
+	}
+	say("\n%s", referenceFlags)
+	for _, row := range decision.Flags {
+		if row.Verdict != decision.Supported {
+			continue
+		}
+		flag := "`--" + row.Name + "`"
+		if row.Short != "" {
+			flag = "`-" + row.Short + "`, " + flag
+		}
+		say("| %s | `%s` | %s |\n", flag, variableOf(row.Name), says(row))
+	}
+	say("\n%s", referenceDecisions)
+	for _, row := range decision.Keys {
+		if !row.Own {
+			say("| `%s` | %s | %s |\n", row.Name, row.Verdict, verdict(row))
+		}
+	}
+	say("\n## mirrord's variables\n\n| variable | here | |\n|---|---|---|\n")
+	for _, row := range decision.Variables {
+		say("| `%s` | %s | %s |\n", row.Name, row.Verdict, verdict(row))
+	}
+	say("\n## mirrord's flags\n\n| flag of exec | here | |\n|---|---|---|\n")
+	for _, row := range decision.Flags {
+		if row.Own {
+			continue
+		}
+		flag := "`--" + row.Name + "`"
+		if row.Short != "" {
+			flag = "`-" + row.Short + "`, " + flag
+		}
+		say("| %s | %s | %s |\n", flag, row.Verdict, verdict(row))
+	}
+	return page.Bytes()
+}
+
+func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
+
+// says is the key that a flag says, as a file would.
+func says(row decision.Row) string {
+	var keys []string
+	for _, key := range row.To {
+		key = "`" + key + "`"
+		if row.Value != "" {
+			key += " is " + row.Value
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return cell(upper(row.Text))
+	}
+	return strings.Join(keys, ", ")
+}
+
+func verdict(row decision.Row) string {
+	text := upper(row.Text)
+	switch row.Verdict {
+	case decision.Mapped:
+		to := "`" + strings.Join(row.To, "`, `") + "`"
+		if row.Value != "" {
+			to += " is " + row.Value
+		}
+		if text == "" {
+			return to
+		}
+		return to + ": " + cell(row.Text)
+	case decision.Refused:
+		text += ". " + upper(row.Do)
+	}
+	return cell(text)
+}
+
+func kindOf(kind reflect.Type) string {
+	if enum, ok := reflect.Zero(kind).Interface().(enumerated); ok {
+		return "`" + strings.Join(enum.Values(), "`, `") + "`"
+	}
+	switch kind {
+	case reflect.TypeFor[string]():
+		return "string"
+	case reflect.TypeFor[bool](), reflect.TypeFor[*bool]():
+		return "boolean"
+	case reflect.TypeFor[time.Duration]():
+		return "time"
+	case reflect.TypeFor[[]string]():
+		return "string or list"
+	case reflect.TypeFor[map[string]string]():
+		return "object of strings"
+	case reflect.TypeFor[[]PortPair]():
+		return "list of pairs"
+	}
+	return "list of ports"
+}
+
+func shownDefault(value reflect.Value) string {
+	if value.IsZero() && value.Kind() != reflect.Bool {
+		return ""
+	}
+	return fmt.Sprintf("`%v`", shown(value.Interface()))
+}
+
+const referenceHead = `# Configuration
+
+Made by ` + "`make generate`" + ` from the table of decisions (config/decision) and the types (config).
+
+What a session should do is said by flags, by variables of the environment and by a file, in this order of precedence. The file is the one that
+` + "`-f`" + ` names, else ` + "`UNDERSTUDY_CONFIG_FILE`" + `, else ` + "`MIRRORD_CONFIG_FILE`" + `, else ` + "`.understudy/understudy.*`" + ` or ` + "`.mirrord/mirrord.*`" + ` (json, jsonc, yaml, yml or
+toml) of the working directory and, in a git repository, of those above it: the nearest counts. ` + "`-f none`" + ` takes none. It is said which one was taken.
+
+` + "```yaml" + `
+# .understudy/understudy.yaml
+target: deployment/worker
+takeover: scale-down
+feature:
+  env:
+    override:
+      LOG_LEVEL: debug
+  network:
+    outgoing:
+      filter:
+        local: ["localhost:5432"]
+` + "```" + `
+
+` + "`understudy config verify`" + ` says in a paragraph what that means, ` + "`config show`" + ` what holds, ` + "`config migrate`" + ` rewrites an old file. An unknown key, a value of
+another kind and everything that does not go together is an error, all at once, each with its line. JSON may have comments and trailing commas.
+[understudy.schema.json](understudy.schema.json) is the JSON Schema, for editors: ` + "`understudy config schema`" + ` prints it.
+
+## Templates
+
+A file is a template first, in the syntax that Jinja and Tera share: ` + "`{{ get_env(name=\"USER\", default=\"nobody\") }}`" + `, ` + "`{{ key }}`" + ` (the session's name: ` + "`--key`" + `, the
+file's ` + "`key`" + `, or made up), ` + "`{{ git_branch }}`" + `, ` + "`{% if key == \"x\" %}…{% else %}…{% endif %}`" + `, and filters: Jinja's, and Tera's ` + "`default(value=…)`" + `,
+` + "`replace(from=…, to=…)`" + `, ` + "`slugify`" + `, ` + "`split(pat=…)`" + `, ` + "`trim_start_matches(pat=…)`" + `, ` + "`trim_end_matches(pat=…)`" + `, ` + "`json_encode`" + `. A variable that does not exist is an error.
+
+## Keys
+
+A section that is written as one value: ` + "`feature.env`, `feature.network`, `feature.network.outgoing`, `feature.network.dns`, `feature.copy_target`" + ` take a
+boolean, ` + "`feature.fs` and `feature.network.incoming`" + ` a boolean or their mode, ` + "`target`" + ` its path. A list of strings may be one string, joined with ` + "`;`" + `.
+A time is ` + "`90s`, `5m`" + ` or a number of seconds.
+
+| key | kind | default | |
+|---|---|---|---|
+`
+
+const referenceFlags = `## Flags and variables
+
+A flag of exec, the variable that stands for it, and what it says.
+
+| flag | variable | key |
+|---|---|---|
+`
+
+const referenceDecisions = `## What becomes of mirrord's keys
+
+Every key that mirrord 3.101 or 3.250 knows, and some that were older. One that has no meaning here, or is refused, stands for all below it.
+
+| key | here | |
+|---|---|---|
+`
