@@ -87,6 +87,9 @@ type Config struct {
 	// ShareTraffic lets the stand-in of a copy take its share of the Services'
 	// traffic.
 	ShareTraffic bool `key:"share_traffic"`
+	// RestartOK lets a target be held whose pods lose what they have done so far:
+	// a Job.
+	RestartOK bool `key:"restart_ok"`
 	// Listen are the ports that may be opened in the cluster beside those that
 	// the container declares, its probes use or a Service targets.
 	Listen Listen `key:"listen"`

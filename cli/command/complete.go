@@ -4,11 +4,13 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 )
 
@@ -27,7 +29,7 @@ func completeExec(cmd *cobra.Command) {
 			return list(ctx, c)
 		}
 	}
-	completeFlag(cmd, "target", loaded(deployments))
+	completeFlag(cmd, "target", loaded(targets))
 	completeFlag(cmd, "target-namespace", loaded(namespaces))
 	completeFlag(cmd, "context", loaded(contexts))
 }
@@ -52,19 +54,33 @@ func completeFlag(cmd *cobra.Command, flag string, list lister) {
 	}
 }
 
-func deployments(ctx context.Context, c *config.Config) ([]string, error) {
+// targets are the objects of every kind that can be taken over.
+func targets(ctx context.Context, c *config.Config) ([]string, error) {
 	client, _, err := connect(c)
 	if err != nil {
 		return nil, err
 	}
-	list, err := client.Kube.AppsV1().Deployments(client.Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
-	}
+	var mu sync.Mutex
 	var names []string
-	for i := range list.Items {
-		names = append(names, "deployment/"+list.Items[i].Name)
+	var group sync.WaitGroup
+	for word, resource := range target.Words() {
+		group.Go(func() {
+			list, err := client.Objects.Resource(resource).Namespace(client.Namespace).List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return // not there, or not for this user
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range list.Items {
+				// What something controls is not what is taken over, but pods stand for
+				// what controls them.
+				if word == "pod" || metav1.GetControllerOf(&list.Items[i]) == nil {
+					names = append(names, word+"/"+list.Items[i].GetName())
+				}
+			}
+		})
 	}
+	group.Wait()
 	return names, nil
 }
 

@@ -129,7 +129,7 @@ func askTarget(ctx context.Context, c *config.Config, ref target.Ref) (config.Fa
 			answers <- answer{err: err}
 			return
 		}
-		found, err := target.Resolve(ctx, client.Kube, client.Namespace, ref)
+		found, err := target.Resolve(ctx, client.Targets(), client.Namespace, ref)
 		if err != nil {
 			answers <- answer{err: err}
 			return

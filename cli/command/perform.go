@@ -160,6 +160,7 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		ShareTraffic:         c.ShareTraffic,
 		ListenPorts:          c.Listen.Ports,
 		ListenAll:            c.Listen.All,
+		RestartOK:            c.RestartOK,
 
 		ExcludeContainers:     c.ExcludeContainers,
 		ExcludeInitContainers: c.ExcludeInitContainers,

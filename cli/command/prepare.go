@@ -9,6 +9,7 @@ import (
 
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/config"
 )
 
 const (
@@ -66,7 +67,12 @@ func (p *performance) prepare(ctx context.Context) error {
 		return unanswered(p.config, got.err, nothingChanged)
 	}
 	p.target, p.username = got.target, got.username
-	step.Done(fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target.Replicas)))
+	if p.opts.Config.Takeover == config.TakeoverScaleDown {
+		if err := p.target.CanBeHeld(); err != nil {
+			return err
+		}
+	}
+	step.Done(fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target)))
 	for _, notice := range p.target.Notices {
 		p.out.Notice("%s", notice)
 	}
@@ -89,7 +95,7 @@ func ask(ctx context.Context, client *session.Client, ref target.Ref) answers {
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
-		if a.target, found = target.Resolve(ctx, client.Kube, client.Namespace, ref); found == nil {
+		if a.target, found = target.Resolve(ctx, client.Targets(), client.Namespace, ref); found == nil {
 			mayTakeOver = client.MayTakeOver(ctx, a.target)
 		}
 		return nil
@@ -107,9 +113,15 @@ func ask(ctx context.Context, client *session.Client, ref target.Ref) answers {
 	return a
 }
 
-func replicas(n int32) string {
-	if n == 1 {
+// replicas says how many there are, or that there are none to count.
+func replicas(t *target.Target) string {
+	switch {
+	case t.Group == "batch" && t.Replicas == 0:
+		return "suspended"
+	case t.Group == "batch":
+		return "not suspended"
+	case t.Replicas == 1:
 		return "1 replica"
 	}
-	return fmt.Sprintf("%d replicas", n)
+	return fmt.Sprintf("%d replicas", t.Replicas)
 }

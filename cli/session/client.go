@@ -5,10 +5,12 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/gentype"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
@@ -16,6 +18,8 @@ import (
 type Client struct {
 	// Kube is for the resources of Kubernetes itself.
 	Kube kubernetes.Interface
+	// Objects is for those of any kind.
+	Objects dynamic.Interface
 	// Namespace of the target and of the session.
 	Namespace string
 
@@ -39,6 +43,10 @@ func NewClient(config *rest.Config, namespace string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
+	objects, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("making a client: %w", err)
+	}
 	config.NextProtos = []string{"http/1.1"}
 	steady, err := kubernetes.NewForConfig(config)
 	if err != nil {
@@ -57,10 +65,15 @@ func NewClient(config *rest.Config, namespace string) (*Client, error) {
 		return nil, fmt.Errorf("making a client: %w", err)
 	}
 	return &Client{
-		Kube: kube, Namespace: namespace, steady: steady,
+		Kube: kube, Objects: objects, Namespace: namespace, steady: steady,
 		sessions: gentype.NewClientWithList[*v1alpha1.Session, *v1alpha1.SessionList](
 			v1alpha1.Resource.Resource, restClient, runtime.NewParameterCodec(scheme), namespace,
 			func() *v1alpha1.Session { return &v1alpha1.Session{} },
 			func() *v1alpha1.SessionList { return &v1alpha1.SessionList{} }),
 	}, nil
+}
+
+// Targets looks targets up.
+func (c *Client) Targets() target.Reader {
+	return target.Reader{Objects: c.Objects, Discovery: c.Kube.Discovery()}
 }

@@ -107,17 +107,21 @@ func (s State) Steps(target string) []Step {
 		{v1alpha1.ConditionReady, "getting ready", "ready"},
 	}
 	if s.Session.Spec.Takeover == v1alpha1.TakeoverScaleDown {
-		replicas := ""
+		replicas, doing, done := "", "scaling "+target+" to 0", target+" is held at 0"
 		if record := s.Session.Status.Record; record != nil {
 			replicas = " (1 replica to put back)"
 			if record.Replicas != 1 {
 				replicas = fmt.Sprintf(" (%d replicas to put back)", record.Replicas)
 			}
 		}
+		// Jobs and CronJobs have no number.
+		if s.Session.Spec.Target.Group == "batch" {
+			replicas, doing, done = "", "suspending "+target, target+" is suspended"
+		}
 		steps = []Step{
 			{v1alpha1.ConditionClaimed, "claiming " + target, "claimed " + target + replicas},
 			steps[0],
-			{v1alpha1.ConditionHeld, "scaling " + target + " to 0", target + " is held at 0"},
+			{v1alpha1.ConditionHeld, doing, done},
 			{v1alpha1.ConditionReady, "getting ready", "no pod of " + target + " runs any more"},
 		}
 	}

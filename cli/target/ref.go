@@ -10,13 +10,15 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"understudy.dev/understudy/cli/failure"
 )
 
 // Ref is a target as a person names it.
 type Ref struct {
-	// Resource is "deployments" or "pods".
-	Resource string
+	// Group and Resource of the object: "apps", "deployments".
+	Group, Resource string
 	// Name of the object.
 	Name string
 	// Container, or empty for the one that is meant by default.
@@ -24,43 +26,44 @@ type Ref struct {
 }
 
 // String is the shortest form of the reference, as in "deployment/worker".
-func (r Ref) String() string { return strings.TrimSuffix(r.Resource, "s") + "/" + r.Name }
-
-// resources are the names of what can be named; a value of "" is a kind that
-// is known and cannot be taken over.
-var resources = map[string]string{
-	"deployment": "deployments", "deployments": "deployments", "deploy": "deployments",
-	"pod": "pods", "pods": "pods", "po": "pods",
-	"statefulset": "", "statefulsets": "", "sts": "",
-	"replicaset": "", "replicasets": "", "rs": "",
-	"daemonset": "", "daemonsets": "", "ds": "",
-	"job": "", "jobs": "", "cronjob": "", "cronjobs": "", "cj": "",
-	"rollout": "", "rollouts": "", "service": "", "services": "", "svc": "",
+func (r Ref) String() string {
+	resource := schema.GroupResource{Group: r.Group, Resource: r.Resource}
+	if k, ok := known(resource); ok {
+		return k.word() + "/" + r.Name
+	}
+	return resource.String() + "/" + r.Name
 }
 
-const shapes = "name it as deployment/NAME, deployment/NAME/container/CONTAINER or pod/NAME"
+const shapes = "name it as deployment/NAME, deployment/NAME/container/CONTAINER or pod/NAME; " +
+	"or a statefulset, replicaset, rollout, cronjob, job, daemonset, or a custom resource as PLURAL.GROUP/NAME"
 
-// Parse reads deployment/NAME[/container/CONTAINER], with deploy for
-// deployment, or the same of a pod. The error is a *failure.Failure.
+// elsewhere are kinds that people may name and that run nothing themselves.
+var elsewhere = []string{"service", "services", "svc", "ingress", "ingresses", "ing", "node", "nodes"}
+
+// Parse reads KIND/NAME[/container/CONTAINER]. The error is a *failure.Failure.
 func Parse(text string) (Ref, error) {
 	parts := strings.Split(text, "/")
 	if text == "" {
 		return Ref{}, failure.New("say with --target (-t) which workload is meant; "+shapes, "no target is named")
 	}
-	resource, known := resources[strings.ToLower(parts[0])]
+	word := strings.ToLower(parts[0])
+	k, ok := called(word)
+	resource := k.GroupResource()
+	if plural, group, dotted := strings.Cut(word, "."); !ok && dotted && plural != "" && group != "" && len(parts) > 1 {
+		resource, ok = schema.GroupResource{Group: group, Resource: plural}, true
+	}
 	switch {
-	case !known && len(parts) == 1:
+	case !ok && len(parts) == 1:
 		return Ref{}, failure.New(fmt.Sprintf("did you mean deployment/%s?", text), "target %q does not say what it is", text)
-	case !known:
+	case slices.Contains(elsewhere, word):
+		return Ref{}, failure.New("name what runs the pods: "+shapes, "target %q: a %s runs nothing that could be taken over", text, word)
+	case !ok:
 		return Ref{}, failure.New(shapes, "target %q: there is no kind %q to take over", text, parts[0])
-	case resource == "":
-		return Ref{}, failure.New("a Deployment works, or a pod that belongs to one: "+shapes,
-			"target %q: taking over a %s does not work yet", text, strings.ToLower(parts[0]))
 	}
 	if slices.Contains(parts[1:], "") || (len(parts) != 2 && len(parts) != 4) || (len(parts) == 4 && parts[2] != "container") {
 		return Ref{}, failure.New(shapes, "target %q cannot be read", text)
 	}
-	ref := Ref{Resource: resource, Name: parts[1]}
+	ref := Ref{Group: resource.Group, Resource: resource.Resource, Name: parts[1]}
 	if len(parts) == 4 {
 		ref.Container = parts[3]
 	}

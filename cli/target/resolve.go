@@ -2,16 +2,19 @@ package target
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -24,8 +27,11 @@ type Target struct {
 	Namespace string
 	// Kind, in lower case, for people: "deployment".
 	Kind string
-	// Replicas that it is asked to have now.
+	// Replicas that it is asked to have now; 1 and 0 for one that is suspended
+	// instead of being scaled.
 	Replicas int32
+	// NotHeld says why it cannot be held, but copied; empty when it can be held.
+	NotHeld string
 	// Notices are what the user should know about the choices that were made.
 	Notices []string
 }
@@ -33,121 +39,270 @@ type Target struct {
 // String is the target as a person would name it.
 func (t *Target) String() string { return t.Kind + "/" + t.Name }
 
-// Resolve finds the object that ref stands for: a Deployment itself, or the
-// Deployment that a pod belongs to. Errors that the user can act on are
-// *failure.Failure.
-func Resolve(ctx context.Context, client kubernetes.Interface, namespace string, ref Ref) (*Target, error) {
-	r := resolver{client: client, namespace: namespace}
-	var deployment *appsv1.Deployment
-	var notices []string
-	var err error
-	switch ref.Resource {
-	case "deployments":
-		deployment, err = r.deployment(ctx, ref.Name)
-	case "pods":
-		if deployment, err = r.ofPod(ctx, ref.Name); err == nil {
-			notices = append(notices, fmt.Sprintf("pod %s belongs to deployment/%s, which is taken over as a whole", ref.Name, deployment.Name))
-		}
-	default:
-		err = failure.New(shapes, "%s cannot be taken over", ref)
+// CanBeHeld fails for a target of which there can only be a copy. The error is
+// a *failure.Failure.
+func (t *Target) CanBeHeld() error {
+	if t.NotHeld == "" {
+		return nil
 	}
+	return failure.New("take a copy beside it: --copy-target without --scale-down", "%s cannot be held: %s", t, t.NotHeld)
+}
+
+// Reader is what a target is looked up with.
+type Reader struct {
+	Objects   dynamic.Interface
+	Discovery discovery.DiscoveryInterface
+}
+
+// Resolve finds the object that ref stands for: the object itself, or what
+// controls it in the end. Errors that the user can act on are *failure.Failure.
+func Resolve(ctx context.Context, reader Reader, namespace string, ref Ref) (*Target, error) {
+	r := resolver{Reader: reader, namespace: namespace}
+	k, err := r.kindOf(schema.GroupResource{Group: ref.Group, Resource: ref.Resource})
 	if err != nil {
 		return nil, err
 	}
-	if owner := metav1.GetControllerOf(deployment); owner != nil {
-		return nil, failure.New(fmt.Sprintf("%s %s would undo whatever is done to the deployment; a workload of that kind cannot be taken over yet", owner.Kind, owner.Name),
-			"deployment/%s is itself controlled by %s %s", deployment.Name, owner.Kind, owner.Name)
-	}
-	name, notice, err := container(ref.Container, deployment.Spec.Template.Spec, deployment.Spec.Template.Annotations)
+	object, err := r.get(ctx, k, ref.Name)
 	if err != nil {
-		return nil, &failure.Failure{What: fmt.Sprintf("deployment/%s in namespace %s", deployment.Name, namespace), Err: err}
+		return nil, err
+	}
+	asked := object
+	k, object, err = r.top(ctx, k, object)
+	if err != nil {
+		return nil, err
+	}
+	if k.Resource == "deployments" {
+		if k, object, err = r.rolloutOf(ctx, k, object); err != nil {
+			return nil, err
+		}
+	}
+	t := &Target{
+		Target:    v1alpha1.Target{Group: k.Group, Resource: k.Resource, Name: object.GetName(), UID: object.GetUID()},
+		Namespace: namespace, Kind: k.word(), Replicas: number(k, object), NotHeld: k.whole,
+	}
+	if asked != object {
+		t.Notices = append(t.Notices, fmt.Sprintf("%s %s belongs to %s, which is taken over as a whole", strings.SplitN(ref.String(), "/", 2)[0], ref.Name, t))
+	}
+	spec, annotations, err := r.pods(ctx, k, object, asked)
+	if err != nil {
+		return nil, err
+	}
+	name, notice, err := container(ref.Container, spec, annotations)
+	if err != nil {
+		return nil, &failure.Failure{What: fmt.Sprintf("%s in namespace %s", t, namespace), Err: err}
 	}
 	if notice != "" {
-		notices = append(notices, notice)
+		t.Notices = append(t.Notices, notice)
 	}
-	replicas := int32(1) // what the API server takes an absent number for
-	if deployment.Spec.Replicas != nil {
-		replicas = *deployment.Spec.Replicas
-	}
-	return &Target{
-		Target: v1alpha1.Target{
-			Group: appsv1.GroupName, Resource: "deployments",
-			Name: deployment.Name, UID: deployment.UID, Container: name,
-		},
-		Namespace: namespace, Kind: "deployment", Replicas: replicas, Notices: notices,
-	}, nil
+	t.Container = name
+	return t, nil
 }
 
 type resolver struct {
-	client    kubernetes.Interface
+	Reader
 	namespace string
 }
 
-func (r resolver) deployment(ctx context.Context, name string) (*appsv1.Deployment, error) {
-	deployment, err := r.client.AppsV1().Deployments(r.namespace).Get(ctx, name, metav1.GetOptions{})
-	if err == nil {
-		return deployment, nil
+// kindOf finds a kind by its resource; for one that is not known by name, the
+// API server's own version of it.
+func (r resolver) kindOf(resource schema.GroupResource) (kind, error) {
+	if k, ok := known(resource); ok {
+		return k, nil
 	}
-	return nil, r.explain(err, "deployment", name, func() []string {
-		return namesOf(r.client.AppsV1().Deployments(r.namespace).List(ctx, metav1.ListOptions{}))
-	})
-}
-
-// namesOf are the names in a list as it came from the API server; none where it
-// may not be had, since they are only for a suggestion.
-func namesOf(list runtime.Object, err error) []string {
+	groups, err := r.Discovery.ServerGroups()
 	if err != nil {
-		return nil
+		return kind{}, fmt.Errorf("asking the API server for its resources: %w", err)
 	}
-	var names []string
-	_ = meta.EachListItem(list, func(item runtime.Object) error {
-		if object, err := meta.Accessor(item); err == nil {
-			names = append(names, object.GetName())
+	for _, group := range groups.Groups {
+		if group.Name == resource.Group {
+			return r.scalable(group.PreferredVersion.GroupVersion, func(a metav1.APIResource) bool { return a.Name == resource.Resource }, resource.String())
 		}
-		return nil
+	}
+	return kind{}, failure.New(shapes, "the cluster has no resource %s", resource)
+}
+
+// scalable finds a resource of a group and version that has a scale
+// subresource. The error is a *failure.Failure when there is none.
+func (r resolver) scalable(groupVersion string, is func(metav1.APIResource) bool, name string) (kind, error) {
+	parsed, err := schema.ParseGroupVersion(groupVersion)
+	if err != nil {
+		return kind{}, fmt.Errorf("reading the group %q: %w", groupVersion, err)
+	}
+	list, err := r.Discovery.ServerResourcesForGroupVersion(groupVersion)
+	if err != nil {
+		return kind{}, failure.New(shapes, "the cluster has no resource %s", name)
+	}
+	i := slices.IndexFunc(list.APIResources, is)
+	if i < 0 {
+		return kind{}, failure.New(shapes, "the cluster has no resource %s", name)
+	}
+	resource := list.APIResources[i]
+	if !slices.ContainsFunc(list.APIResources, func(a metav1.APIResource) bool { return a.Name == resource.Name+"/scale" }) {
+		return kind{}, failure.New("what is taken over is one of Kubernetes' own workloads, or has a scale subresource",
+			"%s has no number of replicas that Kubernetes knows of", name)
+	}
+	return kind{GroupVersionResource: parsed.WithResource(resource.Name), number: replicasField, template: templateField}, nil
+}
+
+func (r resolver) get(ctx context.Context, k kind, name string) (*unstructured.Unstructured, error) {
+	objects := r.Objects.Resource(k.GroupVersionResource).Namespace(r.namespace)
+	object, err := objects.Get(ctx, name, metav1.GetOptions{})
+	if err == nil {
+		return object, nil
+	}
+	return nil, r.explain(err, k, name, func() []string {
+		list, err := objects.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return nil // only for a suggestion
+		}
+		var names []string
+		for i := range list.Items {
+			names = append(names, list.Items[i].GetName())
+		}
+		return names
 	})
-	return names
 }
 
-// ofPod goes from a pod up to the Deployment that it belongs to.
-func (r resolver) ofPod(ctx context.Context, name string) (*appsv1.Deployment, error) {
-	pod, err := r.client.CoreV1().Pods(r.namespace).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, r.explain(err, "pod", name, func() []string {
-			return namesOf(r.client.CoreV1().Pods(r.namespace).List(ctx, metav1.ListOptions{}))
-		})
+// top climbs from controller to controller, up to the object that nothing
+// controls.
+func (r resolver) top(ctx context.Context, k kind, object *unstructured.Unstructured) (kind, *unstructured.Unstructured, error) {
+	for {
+		owner := metav1.GetControllerOf(object)
+		if owner == nil {
+			return k, object, nil
+		}
+		this := k.word() + "/" + object.GetName()
+		if owner.Kind == "Session" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/") {
+			return k, nil, failure.New("name the workload that it stands in for", "%s is the stand-in of session %s", this, owner.Name)
+		}
+		above, err := r.kindOfOwner(*owner)
+		if err != nil {
+			var no *failure.Failure
+			if errors.As(err, &no) {
+				err = failure.New(fmt.Sprintf("%s %s would undo whatever is done to it, and is of a kind that cannot be taken over", owner.Kind, owner.Name),
+					"%s is itself controlled by %s %s", this, owner.Kind, owner.Name)
+			}
+			return k, nil, err
+		}
+		if k, object, err = r.above(ctx, above, owner.Name); err != nil {
+			return k, nil, err
+		}
 	}
-	owner := metav1.GetControllerOf(pod)
-	switch {
-	case owner == nil:
-		return nil, failure.New("a pod that belongs to a Deployment works", "pod/%s belongs to nothing that could be held: taking over a bare pod does not work yet", name)
-	case owner.Kind == "Session" && strings.HasPrefix(owner.APIVersion, v1alpha1.GroupVersion.Group+"/"):
-		return nil, failure.New("name the workload that it stands in for", "pod/%s is the stand-in of session %s", name, owner.Name)
-	case owner.Kind != "ReplicaSet":
-		return nil, unsupported(name, owner.Kind, owner.Name)
-	}
-	set, err := r.client.AppsV1().ReplicaSets(r.namespace).Get(ctx, owner.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, r.explain(err, "replicaset", owner.Name, nil)
-	}
-	top := metav1.GetControllerOf(set)
-	switch {
-	case top == nil:
-		return nil, unsupported(name, "ReplicaSet", set.Name)
-	case top.Kind != "Deployment":
-		return nil, unsupported(name, top.Kind, top.Name)
-	}
-	return r.deployment(ctx, top.Name)
 }
 
-func unsupported(pod, kind, name string) error {
-	return failure.New("a Deployment works, or a pod that belongs to one",
-		"pod/%s belongs to %s %s: taking over a %s does not work yet", pod, kind, name, kind)
+func (r resolver) above(ctx context.Context, k kind, name string) (kind, *unstructured.Unstructured, error) {
+	object, err := r.get(ctx, k, name)
+	return k, object, err
+}
+
+func (r resolver) kindOfOwner(owner metav1.OwnerReference) (kind, error) {
+	group, _ := schema.ParseGroupVersion(owner.APIVersion)
+	for _, k := range kinds {
+		if k.Group == group.Group && k.name == owner.Kind {
+			return k, nil
+		}
+	}
+	return r.scalable(owner.APIVersion, func(a metav1.APIResource) bool {
+		return a.Kind == owner.Kind && !strings.Contains(a.Name, "/")
+	}, owner.Kind)
+}
+
+// rolloutOf goes from a Deployment at zero to the Argo Rollout that has taken
+// its template over, if there is one. Who may not list Rollouts has none.
+func (r resolver) rolloutOf(ctx context.Context, k kind, deployment *unstructured.Unstructured) (kind, *unstructured.Unstructured, error) {
+	if number(k, deployment) != 0 {
+		return k, deployment, nil
+	}
+	rollouts, _ := called("rollout")
+	list, err := r.Objects.Resource(rollouts.GroupVersionResource).Namespace(r.namespace).List(ctx, metav1.ListOptions{})
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+		return k, deployment, nil
+	case err != nil:
+		return k, nil, fmt.Errorf("looking for a rollout of deployment %s: %w", deployment.GetName(), err)
+	}
+	for i := range list.Items {
+		of, _, _ := unstructured.NestedString(list.Items[i].Object, "spec", "workloadRef", "kind")
+		name, _, _ := unstructured.NestedString(list.Items[i].Object, "spec", "workloadRef", "name")
+		if of == "Deployment" && name == deployment.GetName() {
+			return rollouts, &list.Items[i], nil
+		}
+	}
+	return k, deployment, nil
+}
+
+// number is what a hold would bring to zero: an unset one is what the API
+// server takes it for.
+func number(k kind, object *unstructured.Unstructured) int32 {
+	if slices.Equal(k.number, suspendField) {
+		if suspended, _, _ := unstructured.NestedBool(object.Object, k.number...); suspended {
+			return 0
+		}
+		return 1
+	}
+	if n, found, err := unstructured.NestedInt64(object.Object, k.number...); found && err == nil && len(k.number) > 0 {
+		return int32(n) //nolint:gosec // a number of replicas
+	}
+	return 1
+}
+
+// pods tells what the target's pods are: by its template, by that of the
+// workload that it refers to, or by a pod of its own.
+func (r resolver) pods(ctx context.Context, k kind, object, asked *unstructured.Unstructured) (corev1.PodSpec, map[string]string, error) {
+	if name, _, _ := unstructured.NestedString(object.Object, "spec", "workloadRef", "name"); name != "" && k.name == "Rollout" {
+		of, _, _ := unstructured.NestedString(object.Object, "spec", "workloadRef", "kind")
+		if workload, ok := called(strings.ToLower(of)); ok {
+			var err error
+			if object, err = r.get(ctx, workload, name); err != nil {
+				return corev1.PodSpec{}, nil, err
+			}
+			k = workload
+		}
+	}
+	if len(k.template) > 0 {
+		template := &corev1.PodTemplateSpec{}
+		content, found, err := unstructured.NestedMap(object.Object, k.template...)
+		if found && err == nil && runtime.DefaultUnstructuredConverter.FromUnstructured(content, template) == nil && len(template.Spec.Containers) > 0 {
+			return template.Spec, template.Annotations, nil
+		}
+	}
+	pod := &corev1.Pod{}
+	for _, candidate := range []*unstructured.Unstructured{asked, object} {
+		if candidate.GetKind() == "Pod" && runtime.DefaultUnstructuredConverter.FromUnstructured(candidate.Object, pod) == nil {
+			return pod.Spec, pod.Annotations, nil
+		}
+	}
+	return r.onePod(ctx, k, object.GetName())
+}
+
+// onePod reads a pod of a custom resource, by the selector that its scale has.
+func (r resolver) onePod(ctx context.Context, k kind, name string) (corev1.PodSpec, map[string]string, error) {
+	none := failure.New("scale it up, or name one of its pods: pod/NAME", "%s/%s has no pod from which its containers could be told", k.word(), name)
+	scale, err := r.Objects.Resource(k.GroupVersionResource).Namespace(r.namespace).Get(ctx, name, metav1.GetOptions{}, "scale")
+	if err != nil {
+		return corev1.PodSpec{}, nil, r.explain(err, k, name, nil)
+	}
+	selector, _, _ := unstructured.NestedString(scale.Object, "status", "selector")
+	if selector == "" {
+		return corev1.PodSpec{}, nil, none
+	}
+	pods, _ := called("pod")
+	list, err := r.Objects.Resource(pods.GroupVersionResource).Namespace(r.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return corev1.PodSpec{}, nil, r.explain(err, pods, name, nil)
+	}
+	for i := range list.Items {
+		pod := &corev1.Pod{}
+		if _, standIn := list.Items[i].GetLabels()[v1alpha1.SessionLabel]; !standIn && runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, pod) == nil {
+			return pod.Spec, pod.Annotations, nil
+		}
+	}
+	return corev1.PodSpec{}, nil, none
 }
 
 // explain says in a user's words why an object could not be read. The names
 // that there are may be nil.
-func (r resolver) explain(err error, kind, name string, names func() []string) error {
+func (r resolver) explain(err error, k kind, name string, names func() []string) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		hint := "choose another namespace with -n"
@@ -160,14 +315,14 @@ func (r resolver) explain(err error, kind, name string, names func() []string) e
 				hint = fmt.Sprintf("there %s %s; %s", areIs(found), list(found, "and"), hint)
 			}
 		}
-		return failure.New(hint, "there is no %s %q in namespace %s", kind, name, r.namespace)
+		return failure.New(hint, "there is no %s %q in namespace %s", k.word(), name, r.namespace)
 	case apierrors.IsForbidden(err):
 		return &failure.Failure{
-			What: fmt.Sprintf("you may not read %ss in namespace %s", kind, r.namespace),
+			What: fmt.Sprintf("you may not read %s in namespace %s", k.Resource, r.namespace),
 			Hint: UserRole(r.namespace), Err: err,
 		}
 	}
-	return fmt.Errorf("reading %s %s/%s: %w", kind, r.namespace, name, err)
+	return fmt.Errorf("reading %s %s/%s: %w", k.word(), r.namespace, name, err)
 }
 
 // UserRole is the hint that says how somebody gets the rights that a session

@@ -2,17 +2,23 @@ package target
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/json"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
 
 	"understudy.dev/understudy/cli/failure"
@@ -21,11 +27,19 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]Ref{
-		"deployment/worker":               {"deployments", "worker", ""},
-		"deploy/worker":                   {"deployments", "worker", ""},
-		"Deployment/worker/container/app": {"deployments", "worker", "app"},
-		"pod/worker-1":                    {"pods", "worker-1", ""},
-		"pod/worker-1/container/app":      {"pods", "worker-1", "app"},
+		"deployment/worker":               {"apps", "deployments", "worker", ""},
+		"deploy/worker":                   {"apps", "deployments", "worker", ""},
+		"Deployment/worker/container/app": {"apps", "deployments", "worker", "app"},
+		"pod/worker-1":                    {"", "pods", "worker-1", ""},
+		"po/worker-1/container/app":       {"", "pods", "worker-1", "app"},
+		"statefulset/db":                  {"apps", "statefulsets", "db", ""},
+		"sts/db":                          {"apps", "statefulsets", "db", ""},
+		"rs/old":                          {"apps", "replicasets", "old", ""},
+		"ds/logs":                         {"apps", "daemonsets", "logs", ""},
+		"job/report":                      {"batch", "jobs", "report", ""},
+		"cronjobs/reports":                {"batch", "cronjobs", "reports", ""},
+		"rollout/canary":                  {"argoproj.io", "rollouts", "canary", ""},
+		"workers.example.com/orders":      {"example.com", "workers", "orders", ""},
 	} {
 		got, err := Parse(text)
 		if err != nil || got != want {
@@ -39,7 +53,8 @@ func TestParse(t *testing.T) {
 		"deployment/a/b":            `target "deployment/a/b" cannot be read; hint: ` + shapes,
 		"deployment/a/container/":   `target "deployment/a/container/" cannot be read; hint: ` + shapes,
 		"deployment/a/pod/b":        `target "deployment/a/pod/b" cannot be read; hint: ` + shapes,
-		"statefulset/db":            `target "statefulset/db": taking over a statefulset does not work yet; hint: a Deployment works, or a pod that belongs to one: ` + shapes,
+		"svc/db":                    `target "svc/db": a svc runs nothing that could be taken over; hint: name what runs the pods: ` + shapes,
+		"example.com":               `target "example.com" does not say what it is; hint: did you mean deployment/example.com?`,
 		"cart/worker":               `target "cart/worker": there is no kind "cart" to take over; hint: ` + shapes,
 		"deployment/a/container/b/": `target "deployment/a/container/b/" cannot be read; hint: ` + shapes,
 	} {
@@ -59,15 +74,20 @@ func said(err error) string {
 
 func owned(kind, name string) []metav1.OwnerReference {
 	yes := true
-	api := "apps/v1"
-	if kind == "Session" {
-		api = v1alpha1.GroupVersion.String()
+	api := map[string]string{
+		"Session": v1alpha1.GroupVersion.String(), "CronJob": "batch/v1", "Job": "batch/v1", "Worker": "example.com/v1",
+		"Kafka": "kafka.example.com/v1", "Node": "v1",
+	}[kind]
+	if api == "" {
+		api = "apps/v1"
 	}
 	return []metav1.OwnerReference{{APIVersion: api, Kind: kind, Name: name, Controller: &yes}}
 }
 
 func pod(name string, owners []metav1.OwnerReference) *corev1.Pod {
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, OwnerReferences: owners}}
+	p := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: named(name), Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app"}}}}
+	p.OwnerReferences = owners
+	return p
 }
 
 func set(name string, owners []metav1.OwnerReference) *appsv1.ReplicaSet {
@@ -76,7 +96,7 @@ func set(name string, owners []metav1.OwnerReference) *appsv1.ReplicaSet {
 
 func deployment(name, preferred string, containers ...string) *appsv1.Deployment {
 	three := int32(3)
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "uid-" + "of"}}
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "uid-of"}}
 	d.Spec.Replicas = &three
 	if preferred != "" {
 		d.Spec.Template.Annotations = map[string]string{defaultContainer: preferred}
@@ -88,39 +108,98 @@ func deployment(name, preferred string, containers ...string) *appsv1.Deployment
 	return d
 }
 
-func cluster() *fake.Clientset {
+// cluster is what the API server of the tests has.
+func cluster(t *testing.T) (Reader, *dynamicfake.FakeDynamicClient) {
+	t.Helper()
 	controlled := deployment("canary", "", "app")
-	controlled.OwnerReferences = owned("Rollout", "canary")
+	controlled.OwnerReferences = owned("Kafka", "canary")
 	unset := deployment("unset", "", "app")
 	unset.Spec.Replicas = nil
-	return fake.NewClientset(
+	rolled := deployment("rolled", "", "app")
+	rolled.Spec.Replicas = new(int32)
+	template := rolled.Spec.Template
+	suspended := true
+	objects := []runtime.Object{
 		deployment("worker", "", "app"), deployment("orders", "", "proxy", "app", "logs"),
-		deployment("annotated", "app", "proxy", "app"), controlled, unset,
+		deployment("annotated", "app", "proxy", "app"), controlled, unset, rolled,
 		pod("worker-abc-1", owned("ReplicaSet", "worker-abc")), set("worker-abc", owned("Deployment", "worker")),
-		pod("bare", nil), pod("db-0", owned("StatefulSet", "db")), pod("standin", owned("Session", "worker-x1")),
-		pod("alone-1", owned("ReplicaSet", "alone")), set("alone", nil),
-		pod("rolled-1", owned("ReplicaSet", "rolled")), set("rolled", owned("Rollout", "rolled")),
-		pod("lost-1", owned("ReplicaSet", "lost")),
-	)
+		pod("bare", nil), pod("standin", owned("Session", "worker-x1")), pod("mirror", owned("Node", "node-1")),
+		pod("alone-1", owned("ReplicaSet", "alone")), set("alone", nil), pod("lost-1", owned("ReplicaSet", "lost")),
+		pod("db-0", owned("StatefulSet", "db")),
+		&appsv1.StatefulSet{ObjectMeta: named("db"), Spec: appsv1.StatefulSetSpec{Template: template}},
+		&appsv1.DaemonSet{ObjectMeta: named("logs"), Spec: appsv1.DaemonSetSpec{Template: template}},
+		&batchv1.CronJob{ObjectMeta: named("reports"), Spec: batchv1.CronJobSpec{Suspend: &suspended, JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: template}}}},
+		&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "reports-1", OwnerReferences: owned("CronJob", "reports")}},
+		pod("reports-1-x", owned("Job", "reports-1")),
+		custom("argoproj.io/v1alpha1", "Rollout", "canaries", `{"replicas": 4, "workloadRef": {"kind": "Deployment", "name": "rolled"}}`),
+		custom("example.com/v1", "Worker", "queue", `{"replicas": 5}`), pod("queue-1", owned("Worker", "queue")),
+	}
+	kube := fake.NewClientset()
+	kube.Resources = []*metav1.APIResourceList{
+		{GroupVersion: "example.com/v1", APIResources: []metav1.APIResource{{Name: "workers", Kind: "Worker"}, {Name: "workers/scale", Kind: "Scale"}, {Name: "others", Kind: "Other"}}},
+	}
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	lists := map[schema.GroupVersionResource]string{
+		{Group: "argoproj.io", Version: "v1alpha1", Resource: "rollouts"}: "RolloutList",
+		{Group: "example.com", Version: "v1", Resource: "workers"}:        "WorkerList",
+	}
+	dynamic := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(scheme, lists, objects...)
+	return Reader{Objects: dynamic, Discovery: kube.Discovery()}, dynamic
+}
+
+func named(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "uid-of"}
+}
+
+func custom(apiVersion, kind, name, spec string) *unstructured.Unstructured {
+	object := &unstructured.Unstructured{}
+	if err := json.Unmarshal(fmt.Appendf(nil, `{"apiVersion": %q, "kind": %q, "metadata": {"namespace": "shop", "name": %q, "uid": "uid-of"}, "spec": %s}`, apiVersion, kind, name, spec), &object.Object); err != nil {
+		panic(err)
+	}
+	return object
 }
 
 func TestResolve(t *testing.T) {
+	const whole = ", which is taken over as a whole"
+	workers := v1alpha1.Target{Group: "example.com", Resource: "workers", Name: "queue", UID: "uid-of", Container: "app"}
+	in := func(group, resource, name string) v1alpha1.Target {
+		return v1alpha1.Target{Group: group, Resource: resource, Name: name, UID: "uid-of", Container: "app"}
+	}
 	for text, want := range map[string]Target{
-		"deployment/worker":                    {Target: object("worker", "app"), Replicas: 3},
-		"deployment/unset":                     {Target: object("unset", "app"), Replicas: 1},
-		"deployment/annotated":                 {Target: object("annotated", "app"), Replicas: 3},
-		"deployment/annotated/container/proxy": {Target: object("annotated", "proxy"), Replicas: 3},
-		"deployment/orders": {Target: object("orders", "proxy"), Replicas: 3,
+		"deployment/worker":                    {Target: object("worker", "app"), Kind: "deployment", Replicas: 3},
+		"deployment/unset":                     {Target: object("unset", "app"), Kind: "deployment", Replicas: 1},
+		"deployment/annotated":                 {Target: object("annotated", "app"), Kind: "deployment", Replicas: 3},
+		"deployment/annotated/container/proxy": {Target: object("annotated", "proxy"), Kind: "deployment", Replicas: 3},
+		"deployment/orders": {Target: object("orders", "proxy"), Kind: "deployment", Replicas: 3,
 			Notices: []string{"container proxy is taken, the first one; there are also app and logs: choose with /container/NAME"}},
-		"pod/worker-abc-1": {Target: object("worker", "app"), Replicas: 3,
-			Notices: []string{"pod worker-abc-1 belongs to deployment/worker, which is taken over as a whole"}},
+		"pod/worker-abc-1": {Target: object("worker", "app"), Kind: "deployment", Replicas: 3,
+			Notices: []string{"pod worker-abc-1 belongs to deployment/worker" + whole}},
+		"replicaset/worker-abc": {Target: object("worker", "app"), Kind: "deployment", Replicas: 3,
+			Notices: []string{"replicaset worker-abc belongs to deployment/worker" + whole}},
+		"statefulset/db": {Target: in("apps", "statefulsets", "db"), Kind: "statefulset", Replicas: 1},
+		"pod/db-0": {Target: in("apps", "statefulsets", "db"), Kind: "statefulset", Replicas: 1,
+			Notices: []string{"pod db-0 belongs to statefulset/db" + whole}},
+		"ds/logs":    {Target: in("apps", "daemonsets", "logs"), Kind: "daemonset", Replicas: 1, NotHeld: daemonNotHeld},
+		"pod/bare":   {Target: in("", "pods", "bare"), Kind: "pod", Replicas: 1, NotHeld: podNotHeld},
+		"cj/reports": {Target: in("batch", "cronjobs", "reports"), Kind: "cronjob"},
+		"pod/reports-1-x": {Target: in("batch", "cronjobs", "reports"), Kind: "cronjob",
+			Notices: []string{"pod reports-1-x belongs to cronjob/reports" + whole}},
+		"rollout/canaries": {Target: in("argoproj.io", "rollouts", "canaries"), Kind: "rollout", Replicas: 4},
+		"deployment/rolled": {Target: in("argoproj.io", "rollouts", "canaries"), Kind: "rollout", Replicas: 4,
+			Notices: []string{"deployment rolled belongs to rollout/canaries" + whole}},
+		"pod/queue-1": {Target: workers, Kind: "workers.example.com", Replicas: 5,
+			Notices: []string{"pod queue-1 belongs to workers.example.com/queue" + whole}},
 	} {
-		want.Namespace, want.Kind = "shop", "deployment"
+		want.Namespace = "shop"
 		ref, err := Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := Resolve(t.Context(), cluster(), "shop", ref)
+		reader, _ := cluster(t)
+		got, err := Resolve(t.Context(), reader, "shop", ref)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -136,50 +215,59 @@ func object(name, container string) v1alpha1.Target {
 }
 
 func TestResolveRefuses(t *testing.T) {
-	const works = "a Deployment works, or a pod that belongs to one"
 	for text, want := range map[string]string{
-		"deployment/wroker": `there is no deployment "wroker" in namespace shop; hint: did you mean worker? Or choose another namespace with -n`,
-		"deployment/zzzzzzzzz": `there is no deployment "zzzzzzzzz" in namespace shop; ` +
-			`hint: there are annotated, canary, orders, unset and worker; choose another namespace with -n`,
+		"deployment/wroker":              `there is no deployment "wroker" in namespace shop; hint: did you mean worker? Or choose another namespace with -n`,
+		"job/zzzzzzzzz":                  `there is no job "zzzzzzzzz" in namespace shop; hint: there is reports-1; choose another namespace with -n`,
 		"deployment/worker/container/ap": `deployment/worker in namespace shop: there is no container "ap"; hint: there is app`,
 		"deployment/orders/container/migrate": `deployment/orders in namespace shop: container "migrate" is an init container, whose place cannot be taken; ` +
 			`hint: its containers are proxy, app and logs`,
-		"deployment/canary": `deployment/canary is itself controlled by Rollout canary; hint: Rollout canary would undo whatever is done to the deployment; ` +
-			`a workload of that kind cannot be taken over yet`,
-		"pod/worker-abc": `there is no pod "worker-abc" in namespace shop; hint: did you mean worker-abc-1? Or choose another namespace with -n`,
-		"pod/bare":       "pod/bare belongs to nothing that could be held: taking over a bare pod does not work yet; hint: a pod that belongs to a Deployment works",
-		"pod/db-0":       "pod/db-0 belongs to StatefulSet db: taking over a StatefulSet does not work yet; hint: " + works,
-		"pod/alone-1":    "pod/alone-1 belongs to ReplicaSet alone: taking over a ReplicaSet does not work yet; hint: " + works,
-		"pod/rolled-1":   "pod/rolled-1 belongs to Rollout rolled: taking over a Rollout does not work yet; hint: " + works,
-		"pod/standin":    "pod/standin is the stand-in of session worker-x1; hint: name the workload that it stands in for",
-		"pod/lost-1":     `there is no replicaset "lost" in namespace shop; hint: choose another namespace with -n`,
+		"deployment/canary": `deployment/canary is itself controlled by Kafka canary; hint: Kafka canary would undo whatever is done to it, ` +
+			`and is of a kind that cannot be taken over`,
+		"pod/mirror":           "pod/mirror is itself controlled by Node node-1; hint: Node node-1 would undo whatever is done to it, and is of a kind that cannot be taken over",
+		"pod/worker-abc":       `there is no pod "worker-abc" in namespace shop; hint: did you mean worker-abc-1? Or choose another namespace with -n`,
+		"pod/standin":          "pod/standin is the stand-in of session worker-x1; hint: name the workload that it stands in for",
+		"pod/lost-1":           `there is no replicaset "lost" in namespace shop; hint: there are alone and worker-abc; choose another namespace with -n`,
+		"others.example.com/x": "others.example.com has no number of replicas that Kubernetes knows of; hint: what is taken over is one of Kubernetes' own workloads, or has a scale subresource",
+		"absent.example.com/x": "the cluster has no resource absent.example.com; hint: " + shapes,
+		"x.example.org/x":      "the cluster has no resource x.example.org; hint: " + shapes,
 	} {
 		ref, err := Parse(text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = Resolve(t.Context(), cluster(), "shop", ref)
+		reader, _ := cluster(t)
+		_, err = Resolve(t.Context(), reader, "shop", ref)
 		if got := said(err); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", text, got, want)
 		}
 	}
 }
 
+func TestCanBeHeld(t *testing.T) {
+	if err := (&Target{Kind: "deployment"}).CanBeHeld(); err != nil {
+		t.Error(err)
+	}
+	err := (&Target{Kind: "daemonset", Target: v1alpha1.Target{Name: "logs"}, NotHeld: daemonNotHeld}).CanBeHeld()
+	if got, want := said(err), "daemonset/logs cannot be held: "+daemonNotHeld+"; hint: take a copy beside it: --copy-target without --scale-down"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // TestResolveForbidden: who may not read is told which right is missing, and
 // who may read but not list is not told near names.
 func TestResolveForbidden(t *testing.T) {
-	refuse := func(verb string) *fake.Clientset {
-		client := cluster()
-		client.PrependReactor(verb, "deployments", func(clienttesting.Action) (bool, runtime.Object, error) {
+	refuse := func(verb string) Reader {
+		reader, objects := cluster(t)
+		objects.PrependReactor(verb, "deployments", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "apps", Resource: "deployments"}, "worker", nil)
 		})
-		return client
+		return reader
 	}
-	_, err := Resolve(context.Background(), refuse("get"), "shop", Ref{Resource: "deployments", Name: "worker"})
+	_, err := Resolve(context.Background(), refuse("get"), "shop", Ref{Group: "apps", Resource: "deployments", Name: "worker"})
 	if got := said(err); !strings.HasPrefix(got, "you may not read deployments in namespace shop: ") || !strings.Contains(got, "understudy-user") {
 		t.Error(got)
 	}
-	_, err = Resolve(context.Background(), refuse("list"), "shop", Ref{Resource: "deployments", Name: "wroker"})
+	_, err = Resolve(context.Background(), refuse("list"), "shop", Ref{Group: "apps", Resource: "deployments", Name: "wroker"})
 	if got, want := said(err), `there is no deployment "wroker" in namespace shop; hint: choose another namespace with -n`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}

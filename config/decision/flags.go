@@ -2,7 +2,7 @@ package decision
 
 // Flags are the flags of exec, understudy's own and the other tool's.
 var Flags = []Row{
-	{Name: "target", Short: "t", Verdict: Supported, To: []string{"target.path"}, Text: "workload to stand in for: deployment/NAME, deployment/NAME/container/CONTAINER or pod/NAME"},
+	{Name: "target", Short: "t", Verdict: Supported, To: []string{"target.path"}, Text: "workload to stand in for: deployment/NAME[/container/CONTAINER], pod/NAME, or another kind of workload"},
 	{Name: "target-namespace", Short: "n", Verdict: Supported, To: []string{"target.namespace"}, Text: "namespace of the target (default: the kubeconfig's)"},
 	{Name: "context", Verdict: Supported, To: []string{"kube_context"}, Text: "context of the kubeconfig (default: the current one)"},
 	{Name: "kubeconfig", Own: true, Verdict: Supported, To: []string{"kubeconfig"}, Text: "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)"},
@@ -10,6 +10,7 @@ var Flags = []Row{
 
 	{Name: "copy-target", Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.enabled"}, Text: "run in a copy of the target's pod, the stand-in"},
 	{Name: "scale-down", Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.scale_down"}, Text: "hold the target at 0 replicas meanwhile; the same number comes back at the end"},
+	{Name: "restart-ok", Own: true, Switch: true, Verdict: Supported, To: []string{"restart_ok"}, Text: "hold a Job too, whose pods begin again from the start afterwards"},
 	{Name: "pause", Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile (does not work yet)"},
 	{Name: "paws", Switch: true, Verdict: Mapped, To: []string{"pause"}, Text: "the same as --pause"},
 	{Name: "share-traffic", Own: true, Switch: true, Verdict: Supported, To: []string{"share_traffic"}, Text: "let the stand-in take a share of the traffic beside the target (without --scale-down)"},
