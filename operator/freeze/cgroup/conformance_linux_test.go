@@ -15,7 +15,9 @@ import (
 	"understudy.dev/understudy/operator/freeze/freezetest"
 )
 
-func TestMain(m *testing.M) { freezetest.Main(m, nil) }
+func TestMain(m *testing.M) {
+	freezetest.Main(m, map[string]freezetest.Role{"pivot": pivot})
+}
 
 // bed is a container that is to be frozen in one version.
 type bed struct {

@@ -41,9 +41,11 @@ func (n Node) Find(c Container) (group *Group, err error) {
 		return nil, err
 	}
 	err = n.look(func() error {
-		for p := range n.processes() {
-			places := p.places()
-			p.close()
+		for text := range n.memberships() {
+			if !strings.Contains(text, c.ID) {
+				continue
+			}
+			places := parsePlaces(text)
 			for v, at := range places {
 				if at.podUID != c.PodUID || at.id != c.ID {
 					delete(places, v)
@@ -137,15 +139,14 @@ func (n Node) open(version Version, path string) (*Group, error) {
 func (n Node) Containers(podUID string) (containers []Container, err error) {
 	seen := map[Container]bool{}
 	err = n.look(func() error {
-		for p := range n.processes() {
-			for _, at := range p.places() {
+		for text := range n.memberships() {
+			for _, at := range parsePlaces(text) {
 				c := Container{PodUID: at.podUID, ID: at.id}
 				if (podUID == "" || at.podUID == podUID) && !seen[c] {
 					seen[c] = true
 					containers = append(containers, c)
 				}
 			}
-			p.close()
 		}
 		return nil
 	})
@@ -224,6 +225,44 @@ type process struct{ dir *os.File }
 // processes goes through the process table; what is gone meanwhile is left out.
 func (n Node) processes() iter.Seq[process] {
 	return func(yield func(process) bool) {
+		for table, name := range n.table() {
+			dir, err := unix.Openat(table, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+			if err == nil && !yield(process{os.NewFile(uintptr(dir), name)}) {
+				return
+			}
+		}
+	}
+}
+
+// memberships goes through the processes' cgroup files. There may be thousands,
+// and somebody waits.
+func (n Node) memberships() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		buffer := make([]byte, 64<<10) // 13 hierarchies, each with the longest of paths
+		for table, name := range n.table() {
+			fd, err := unix.Openat(table, name+"/cgroup", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			length := 0
+			for length < len(buffer) {
+				n, err := unix.Read(fd, buffer[length:])
+				if n <= 0 || err != nil {
+					break
+				}
+				length += n
+			}
+			unix.Close(fd)
+			if !yield(string(buffer[:length])) {
+				return
+			}
+		}
+	}
+}
+
+// table goes through the process table's names, with its open directory.
+func (n Node) table() iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
 		table, err := os.Open(n.proc())
 		if err != nil {
 			return
@@ -232,14 +271,7 @@ func (n Node) processes() iter.Seq[process] {
 		for {
 			names, err := table.Readdirnames(512)
 			for _, name := range names {
-				if _, err := strconv.ParseUint(name, 10, 31); err != nil {
-					continue
-				}
-				dir, err := unix.Openat(int(table.Fd()), name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-				if err != nil {
-					continue
-				}
-				if !yield(process{os.NewFile(uintptr(dir), name)}) {
+				if _, err := strconv.ParseUint(name, 10, 31); err == nil && !yield(int(table.Fd()), name) {
 					return
 				}
 			}
@@ -277,6 +309,10 @@ func (p process) places() map[Version]place {
 	if err != nil {
 		return nil
 	}
+	return parsePlaces(text)
+}
+
+func parsePlaces(text string) map[Version]place {
 	found := map[Version]place{}
 	for version, path := range parseMembership(text) {
 		if at, ok := locate(path); ok {
