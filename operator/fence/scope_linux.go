@@ -55,7 +55,8 @@ func Hierarchy() (string, error) {
 
 // ScopeOf fences all of a pod but the spared containers. Paths are those of
 // containers' cgroups in the hierarchy whose root is the directory root. The error
-// is ErrIndistinct if the target has no cgroup of its own in it.
+// is ErrIndistinct if the target has no cgroup of its own in it, or the kernel no
+// rules for that.
 func ScopeOf(root, target string, spared ...string) (Scope, error) {
 	pod := path.Dir(path.Clean("/" + target))
 	// A pod's cgroup is at least two below the root: one next to it, or that of a
@@ -63,11 +64,15 @@ func ScopeOf(root, target string, spared ...string) (Scope, error) {
 	if depth(pod) < 2 || !strings.Contains(path.Base(pod), "pod") {
 		return Scope{}, fmt.Errorf("%w: cgroup %q is not in one of a pod", ErrIndistinct, target)
 	}
+	offset, err := levelOffset(root)
+	if err != nil {
+		return Scope{}, err
+	}
 	var scope Scope
-	var err error
 	if scope.Pod, err = cgroupAt(root, pod); err != nil {
 		return Scope{}, fmt.Errorf("looking at the pod's cgroup: %w", err)
 	}
+	scope.Pod.Level += uint32(offset)
 	for _, other := range spared {
 		other = path.Clean("/" + other)
 		if path.Dir(other) != pod || other == path.Clean("/"+target) {
@@ -80,6 +85,7 @@ func ScopeOf(root, target string, spared ...string) (Scope, error) {
 		if err != nil {
 			return Scope{}, fmt.Errorf("looking at another container's cgroup: %w", err)
 		}
+		group.Level += uint32(offset)
 		scope.Spared = append(scope.Spared, group)
 	}
 	return scope, nil

@@ -43,6 +43,7 @@ const patience = 10 * time.Second
 //	dial NETWORK ADDRESS [FROM]  says how that went, and the greeting
 //	keep NETWORK ADDRESS         the same and keeps the connection
 //	get URL                      as a kubelet's probe that was passed on
+//	level ROOT                   what the kernel's count of levels is off by
 //	start NAMESPACE              a process in that network namespace
 //	say                          on the connection kept: is there an echo?
 func act(name string) {
@@ -56,6 +57,9 @@ func act(name string) {
 			answer = outcome("", listen(name, words[1], words[2]))
 		case "get":
 			answer = outcome("", get(words[1]))
+		case "level":
+			offset, err := levelOffset(words[1])
+			answer = outcome(fmt.Sprint(offset), err)
 		case "start":
 			answer = outcome("", startPause(words[1]))
 		case "dial", "keep":
@@ -289,6 +293,11 @@ type actor struct {
 // container starts a process in the pod, in a cgroup of its own.
 func (w *world) container(name string, user uint32) *actor {
 	w.t.Helper()
+	return w.containerWith(name, syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}})
+}
+
+func (w *world) containerWith(name string, attributes syscall.SysProcAttr) *actor {
+	w.t.Helper()
 	w.actors++
 	group := fmt.Sprintf("%s/%s-%d", w.group, name, w.actors)
 	dir := filepath.Join(w.root, group)
@@ -296,9 +305,8 @@ func (w *world) container(name string, user uint32) *actor {
 	handle, err := os.Open(dir)
 	w.must("opening a container's cgroup", err)
 	defer handle.Close()
-	a := w.start(w.pod, name, &syscall.SysProcAttr{
-		UseCgroupFD: true, CgroupFD: int(handle.Fd()), Credential: &syscall.Credential{Uid: user, Gid: user}, Pdeathsig: syscall.SIGKILL,
-	})
+	attributes.UseCgroupFD, attributes.CgroupFD, attributes.Pdeathsig = true, int(handle.Fd()), syscall.SIGKILL
+	a := w.start(w.pod, name, &attributes)
 	a.group = group
 	stop := a.stop
 	a.stop = func() { stop(); os.Remove(dir) }
