@@ -27,10 +27,8 @@ import (
 	constants "k8s.io/apimachinery/pkg/util/portforward"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/client-go/transport/websocket"
-	"k8s.io/klog/v2"
 	streamhttp "k8s.io/streaming/pkg/httpstream"
 )
 
@@ -138,7 +136,7 @@ func (d *Dialer) overWebsocket(ctx context.Context, target *url.URL) (httpstream
 	if err != nil {
 		return nil, nil, err
 	}
-	bottom := portforward.NewTunnelingConnectionWithLogger(klog.FromContext(ctx), ws)
+	bottom := &messages{ws: ws}
 	conn, err := httpstreamspdy.NewClientConnectionWithPings(bottom, pingEvery)
 	if err != nil {
 		return nil, nil, err // the connection is closed already

@@ -21,7 +21,7 @@ import (
 // server is the API server's port-forward, as far as a client sees it. A real
 // one is used by the tests of the whole.
 type server struct {
-	t *testing.T
+	t testing.TB
 	// forbidden is how many requests are refused for lack of rights first.
 	forbidden int
 	// deaf refuses websockets, as old servers and some proxies do.
