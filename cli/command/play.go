@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"understudy.dev/understudy/cli/environ"
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/stage"
@@ -90,7 +91,11 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 // start starts the command.
 func (p *performance) start(ctx context.Context, r rehearsed) error {
 	welcome := r.tunnel.Welcome()
-	env, left := p.opts.Environ.Apply(p.environ, welcome.Environment)
+	own, dropped := environ.Own(p.environ)
+	if len(dropped) > 0 {
+		p.out.Detail("not taken over from this machine, as connections go out from the pod: %s", strings.Join(dropped, ", "))
+	}
+	env, left := p.opts.Environ.Apply(own, welcome.Environment)
 	if len(left) > 0 {
 		p.out.Detail("not taken over from the container: %s", strings.Join(left, ", "))
 	}
