@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,13 +53,13 @@ func (f *file) parse(text []byte, key string, variables source.Variables) *sourc
 		}
 		rendered, err := source.Render(f.name, text, variables)
 		if err != nil {
-			f.fail(err)
+			f.fail(err, func(line int) int { return line })
 			return nil
 		}
 		f.line = rendered.Line
 		root, err := source.Parse(f.name, source.FormatOf(f.name), rendered.Text)
 		if err != nil {
-			f.fail(err)
+			f.fail(err, f.line)
 			return nil
 		}
 		if key == "" {
@@ -73,15 +74,15 @@ func (f *file) parse(text []byte, key string, variables source.Variables) *sourc
 	}
 }
 
-func (f *file) fail(err error) {
+// fail notes what is wrong with the file as a whole; line gives the line of the
+// file for the one that the error names.
+func (f *file) fail(err error, line func(int) int) {
 	p := &Problem{What: err.Error()}
-	if e, ok := err.(*source.Error); ok { //nolint:errorlint // source returns it as it is
-		p = &Problem{What: e.What, Advice: e.Advice, Place: e.File}
-		if e.Line > 0 {
-			p.Place = fmt.Sprintf("%s:%d", e.File, e.Line)
-			if strings.HasPrefix(e.What, "this is no") || strings.HasPrefix(e.What, "the key") {
-				p.Place = fmt.Sprintf("%s:%d", e.File, f.line(e.Line))
-			}
+	var placed *source.Error
+	if errors.As(err, &placed) {
+		p = &Problem{What: placed.What, Advice: placed.Advice, Place: placed.File}
+		if placed.Line > 0 {
+			p.Place = fmt.Sprintf("%s:%d", placed.File, line(placed.Line))
 		}
 	}
 	f.problems = append(f.problems, p)

@@ -408,3 +408,17 @@ func TestKey(t *testing.T) {
 		t.Errorf("made up: %s", got)
 	}
 }
+
+// TestBroken: what is wrong with a file as a whole, in the file's own lines.
+func TestBroken(t *testing.T) {
+	for text, want := range map[string]string{
+		"{% if key == 'x' %}\n\"lease\": 30,\n{% endif %}\n{\n \"lease\": 30\n \"takeover\": 1}": ".understudy/understudy.json:6: this is no JSON: ",
+		"\n{{ nope }}": ".understudy/understudy.json:2: in {{ nope }}: there is no variable",
+		"[]":           ".understudy/understudy.json:1: a configuration is an object, and this is a list",
+	} {
+		_, err := setup{files: map[string]string{".understudy/understudy.json": text}, args: []string{"--copy-target"}}.read(t)
+		if !strings.HasPrefix(errorText(err), want) {
+			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}

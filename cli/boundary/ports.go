@@ -38,6 +38,13 @@ func (b *Boundary) opened(outside uint16) bool {
 		(len(b.incoming.Ports) == 0 || slices.Contains(b.incoming.Ports, outside))
 }
 
+// Closed says whether the configuration keeps a port of the local process out
+// of the cluster.
+func (b *Boundary) Closed(inside uint16) bool {
+	outside, ok := b.Outer(inside)
+	return !ok || !b.opened(outside)
+}
+
 // Outer is the port of the pod that a port of the local process stands for;
 // false where it stands for none, since another stands for its number.
 func (b *Boundary) Outer(inside uint16) (uint16, bool) {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/tunnel"
 )
 
@@ -41,6 +42,13 @@ func (b *Boundary) place(name string) (here bool, as string) {
 	}
 	as, local := match(b.localName)
 	return local, as
+}
+
+// listens says whether the questions to the pod's name servers matter: some are
+// answered here, or a filter of connections knows hosts by their names.
+func (b *Boundary) listens() bool {
+	named := func(d config.Destination) bool { return d.Name != "" }
+	return b.asksHere() || len(b.localName)+len(b.remoteName) > 0 || slices.ContainsFunc(b.local, named) || slices.ContainsFunc(b.remote, named)
 }
 
 // ownServer is one of this machine's name servers; otherwise the one that was
@@ -170,9 +178,6 @@ func (d *dialogue) Close() error {
 
 // heard learns from an answer by which name its addresses were asked for.
 func (b *Boundary) heard(answer []byte) {
-	if len(b.local)+len(b.remote) == 0 {
-		return // nobody will ask
-	}
 	var message dnsmessage.Message
 	if message.Unpack(answer) != nil || len(message.Questions) == 0 {
 		return

@@ -40,8 +40,10 @@ func (r *remote) DialTCP(ctx context.Context, to netip.AddrPort) (tunnel.Conn, e
 func (r *remote) DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	pod := func(ctx context.Context) (net.Conn, error) { return r.Remote.DialUDP(ctx, to) }
 	switch {
-	case r.b.isServer(to):
+	case r.b.isServer(to) && r.b.listens():
 		return r.b.questions(ctx, pod)
+	case r.b.isServer(to):
+		return pod(ctx)
 	case r.b.isLocal("udp", to):
 		conn, err := r.b.here.dialer.DialContext(ctx, "udp", to.String())
 		if err != nil {

@@ -100,6 +100,7 @@ code is 0 when exec would go on from here, and 125 when it would not.`,
 	}
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
+	groupFlags(cmd)
 	cmd.Flags().BoolVar(&offline, "offline", false, "do not ask the cluster")
 	return cmd
 }
@@ -198,6 +199,7 @@ form of a configuration file: what differs from the defaults, or everything.`,
 	}
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
+	groupFlags(cmd)
 	cmd.Flags().BoolVar(&everything, "all", false, "print what nobody has said too")
 	return cmd
 }

@@ -66,6 +66,8 @@ func (p *performance) listening(l stage.Listening) {
 		p.out.Notice("port %d is open in the cluster%s%s", l.Port, as, p.published(l))
 	case l.Reach == stage.ReachPod:
 		p.out.Detail("port %d is open to the pod's other containers%s", l.Port, p.published(l))
+	case l.Why != nil && p.opts.Boundary.Closed(l.Port):
+		p.out.Detail("port %d is not opened in the cluster, as the configuration says%s", l.Port, p.published(l))
 	case l.Why != nil:
 		p.out.Notice("port %d is not reachable in the cluster: %v", l.Port, l.Why)
 	}

@@ -48,6 +48,8 @@ type Row struct {
 	Neutral []string
 	// Short is a flag's one letter.
 	Short string
+	// Group is what a flag is about, in the help.
+	Group string
 	// Switch is a flag without an argument.
 	Switch bool
 	// Value is what To is set to when the switch is given: "true" unless it

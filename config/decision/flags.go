@@ -1,35 +1,47 @@
 package decision
 
+// What flags are about, in the order of the help.
+const (
+	groupTarget   = "What to stand in for"
+	groupTakeover = "What happens to it"
+	groupNetwork  = "Network"
+	groupFiles    = "Environment and files"
+	groupRun      = "This run"
+)
+
+// Groups are what flags are about, in the order of the help.
+var Groups = []string{groupTarget, groupTakeover, groupNetwork, groupFiles, groupRun}
+
 // Flags are the flags of exec, understudy's own and the other tool's.
 var Flags = []Row{
-	{Name: "target", Short: "t", Verdict: Supported, To: []string{"target.path"}, Text: "workload to stand in for: deployment/NAME[/container/CONTAINER], pod/NAME, or another kind of workload"},
-	{Name: "target-namespace", Short: "n", Verdict: Supported, To: []string{"target.namespace"}, Text: "namespace of the target (default: the kubeconfig's)"},
-	{Name: "context", Verdict: Supported, To: []string{"kube_context"}, Text: "context of the kubeconfig (default: the current one)"},
-	{Name: "kubeconfig", Own: true, Verdict: Supported, To: []string{"kubeconfig"}, Text: "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)"},
-	{Name: "accept-invalid-certificates", Short: "c", Switch: true, Verdict: Supported, To: []string{"accept_invalid_certificates"}, Text: "do not verify the API server's certificate"},
+	{Name: "target", Group: groupTarget, Short: "t", Verdict: Supported, To: []string{"target.path"}, Text: "workload to stand in for: deployment/NAME[/container/CONTAINER], pod/NAME, or another kind of workload"},
+	{Name: "target-namespace", Group: groupTarget, Short: "n", Verdict: Supported, To: []string{"target.namespace"}, Text: "namespace of the target (default: the kubeconfig's)"},
+	{Name: "context", Group: groupTarget, Verdict: Supported, To: []string{"kube_context"}, Text: "context of the kubeconfig (default: the current one)"},
+	{Name: "kubeconfig", Group: groupTarget, Own: true, Verdict: Supported, To: []string{"kubeconfig"}, Text: "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)"},
+	{Name: "accept-invalid-certificates", Group: groupTarget, Short: "c", Switch: true, Verdict: Supported, To: []string{"accept_invalid_certificates"}, Text: "do not verify the API server's certificate"},
 
-	{Name: "copy-target", Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.enabled"}, Text: "run in a copy of the target's pod, the stand-in"},
-	{Name: "scale-down", Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.scale_down"}, Text: "hold the target at 0 replicas meanwhile; the same number comes back at the end"},
-	{Name: "restart-ok", Own: true, Switch: true, Verdict: Supported, To: []string{"restart_ok"}, Text: "hold a Job too, whose pods begin again from the start afterwards"},
-	{Name: "pause", Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile (does not work yet)"},
-	{Name: "paws", Switch: true, Verdict: Mapped, To: []string{"pause"}, Text: "the same as --pause"},
-	{Name: "share-traffic", Own: true, Switch: true, Verdict: Supported, To: []string{"share_traffic"}, Text: "let the stand-in take a share of the traffic beside the target (without --scale-down)"},
-	{Name: "listen", Own: true, Verdict: Supported, To: []string{"listen"}, Text: "port that may be opened in the cluster though the container does not declare it, or all; repeatable"},
-	{Name: "lease", Own: true, Verdict: Supported, To: []string{"lease"}, Text: "how long the cluster waits for this machine before it undoes everything by itself"},
-	{Name: "setup-timeout", Own: true, Verdict: Supported, To: []string{"setup_timeout"}, Text: "how long everything may take to be ready before it is undone, a pulled image included"},
+	{Name: "copy-target", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.enabled"}, Text: "run in a copy of the target's pod, the stand-in"},
+	{Name: "scale-down", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.scale_down"}, Text: "hold the target at 0 replicas meanwhile; the same number comes back at the end"},
+	{Name: "restart-ok", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"restart_ok"}, Text: "hold a Job too, whose pods begin again from the start afterwards"},
+	{Name: "pause", Group: groupTakeover, Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile (does not work yet)"},
+	{Name: "paws", Group: groupTakeover, Switch: true, Verdict: Mapped, To: []string{"pause"}, Text: "the same as --pause"},
+	{Name: "share-traffic", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"share_traffic"}, Text: "let the stand-in take a share of the traffic beside the target (without --scale-down)"},
+	{Name: "listen", Group: groupNetwork, Own: true, Verdict: Supported, To: []string{"listen"}, Text: "port that may be opened in the cluster though the container does not declare it, or all; repeatable"},
+	{Name: "lease", Group: groupTakeover, Own: true, Verdict: Supported, To: []string{"lease"}, Text: "how long the cluster waits for this machine before it undoes everything by itself"},
+	{Name: "setup-timeout", Group: groupTakeover, Own: true, Verdict: Supported, To: []string{"setup_timeout"}, Text: "how long everything may take to be ready before it is undone, a pulled image included"},
 
-	{Name: "steal", Switch: true, Value: "steal", Verdict: Supported, To: []string{"feature.network.incoming.mode"}, Text: "take the target's incoming connections (what is done anyway)"},
-	{Name: "no-outgoing", Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.tcp", "feature.network.outgoing.udp"}, Text: "connections go out from this machine"},
-	{Name: "no-tcp-outgoing", Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.tcp"}, Text: "TCP connections go out from this machine"},
-	{Name: "no-udp-outgoing", Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.udp"}, Text: "UDP goes out from this machine"},
-	{Name: "no-remote-dns", Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.dns.enabled"}, Text: "names are looked up as on this machine"},
-	{Name: "fs-mode", Verdict: Supported, To: []string{"feature.fs.mode"}, Text: "read: the container's mounted config maps, secrets and tokens are here; local: all files are this machine's"},
-	{Name: "override-env-vars-include", Short: "s", Verdict: Supported, To: []string{"feature.env.include"}, Text: "the only variables of the container that are taken: names with * and ?, joined with ;"},
-	{Name: "override-env-vars-exclude", Short: "x", Verdict: Supported, To: []string{"feature.env.exclude"}, Text: "variables of the container that are left out: names with * and ?, joined with ;"},
-	{Name: "env-file", Verdict: Supported, To: []string{"feature.env.env_file"}, Text: "file of NAME=value lines whose variables win over the container's"},
-	{Name: "key", Verdict: Supported, To: []string{"key"}, Text: "the session's name in templates of the file, {{ key }}"},
-	{Name: "config-file", Short: "f", Verdict: Supported, Text: "configuration file (default: the nearest .understudy/understudy.* or .mirrord/mirrord.*); none for none"},
-	{Name: "verbose", Short: "v", Own: true, Switch: true, Verdict: Supported, To: []string{"verbose"}, Text: "show details"},
+	{Name: "steal", Group: groupNetwork, Switch: true, Value: "steal", Verdict: Supported, To: []string{"feature.network.incoming.mode"}, Text: "take the target's incoming connections (what is done anyway)"},
+	{Name: "no-outgoing", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.tcp", "feature.network.outgoing.udp"}, Text: "connections go out from this machine"},
+	{Name: "no-tcp-outgoing", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.tcp"}, Text: "TCP connections go out from this machine"},
+	{Name: "no-udp-outgoing", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.udp"}, Text: "UDP goes out from this machine"},
+	{Name: "no-remote-dns", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.dns.enabled"}, Text: "names are looked up as on this machine"},
+	{Name: "fs-mode", Group: groupFiles, Verdict: Supported, To: []string{"feature.fs.mode"}, Text: "read: the container's mounted config maps, secrets and tokens are here; local: all files are this machine's"},
+	{Name: "override-env-vars-include", Group: groupFiles, Short: "s", Verdict: Supported, To: []string{"feature.env.include"}, Text: "the only variables of the container that are taken: names with * and ?, joined with ;"},
+	{Name: "override-env-vars-exclude", Group: groupFiles, Short: "x", Verdict: Supported, To: []string{"feature.env.exclude"}, Text: "variables of the container that are left out: names with * and ?, joined with ;"},
+	{Name: "env-file", Group: groupFiles, Verdict: Supported, To: []string{"feature.env.env_file"}, Text: "file of NAME=value lines whose variables win over the container's"},
+	{Name: "config-file", Group: groupRun, Short: "f", Verdict: Supported, Text: "configuration file (default: the nearest .understudy/understudy.* or .mirrord/mirrord.*); none for none"},
+	{Name: "key", Group: groupRun, Verdict: Supported, To: []string{"key"}, Text: "the session's name in templates of the file, {{ key }}"},
+	{Name: "verbose", Group: groupRun, Short: "v", Own: true, Switch: true, Verdict: Supported, To: []string{"verbose"}, Text: "show details"},
 
 	ignored("agent-namespace", "a", false, "agent.namespace"),
 	ignored("agent-log-level", "l", false, "agent.log_level"),

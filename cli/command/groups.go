@@ -1,0 +1,49 @@
+package command
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"understudy.dev/understudy/config/decision"
+)
+
+func init() { cobra.AddTemplateFunc("groupedFlags", groupedFlags) }
+
+// groupFlags has the help of a command show its flags by what they are about.
+func groupFlags(cmd *cobra.Command) {
+	const together = "Flags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"
+	cmd.SetUsageTemplate(strings.Replace(cmd.UsageTemplate(), together, "{{groupedFlags .LocalFlags}}", 1))
+}
+
+// groupedFlags is a part of the help's template: the flags of the table in its
+// groups, with those that are in none last.
+func groupedFlags(flags *pflag.FlagSet) string {
+	var out strings.Builder
+	for _, group := range append(slices.Clone(decision.Groups), "") {
+		some := pflag.NewFlagSet(group, pflag.ContinueOnError)
+		some.SortFlags = false
+		for _, row := range decision.Flags {
+			if flag := flags.Lookup(row.Name); flag != nil && row.Group == group && group != "" {
+				some.AddFlag(flag)
+			}
+		}
+		flags.VisitAll(func(flag *pflag.Flag) {
+			grouped := slices.ContainsFunc(decision.Flags, func(row decision.Row) bool { return row.Name == flag.Name && row.Group != "" })
+			if group == "" && !grouped {
+				some.AddFlag(flag)
+			}
+		})
+		if !some.HasAvailableFlags() {
+			continue
+		}
+		if group == "" {
+			group = "Flags"
+		}
+		fmt.Fprintf(&out, "%s:\n%s\n", group, some.FlagUsages())
+	}
+	return strings.TrimRight(out.String(), "\n")
+}
