@@ -92,6 +92,7 @@ said. See docs/configuration.md.
 	// What comes after the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	completeExec(cmd)
+	inGroups(cmd, execGroups)
 	return cmd
 }
 

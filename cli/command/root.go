@@ -76,7 +76,14 @@ Kubernetes cluster. It gets the workload's environment, files, names, network
 and incoming traffic; with --scale-down the workload itself rests meanwhile, so
 that every message of its queue comes to you. When your process ends, however it
 ends, the workload is as it was.`,
-		Example: `  understudy exec -t deployment/worker --copy-target --scale-down -- ./my-worker`,
+		Example: `  # Every message of the queue comes to ./my-worker until it ends
+  understudy exec -t deployment/worker --copy-target --scale-down -- ./my-worker
+
+  # What a session would do with the configuration file that is here
+  understudy config verify
+
+  # This program, and the operator in the cluster
+  understudy version`,
 		// Errors are printed in one place, with their hints.
 		SilenceErrors: true,
 		// One letter wrong, or two.
