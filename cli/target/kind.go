@@ -50,6 +50,7 @@ var kinds = []kind{
 	{gvr("batch", "v1", "cronjobs"), "CronJob", []string{"cj"}, suspendField, []string{"spec", "jobTemplate", "spec", "template"}, ""},
 	{gvr("batch", "v1", "jobs"), "Job", nil, suspendField, templateField, ""},
 	{gvr("argoproj.io", "v1alpha1", "rollouts"), "Rollout", []string{"ro"}, replicasField, templateField, ""},
+	{gvr("keda.sh", "v1alpha1", "scaledjobs"), "ScaledJob", []string{"sj"}, nil, []string{"spec", "jobTargetRef", "template"}, ""},
 	{gvr("", "v1", "pods"), "Pod", []string{"po"}, nil, nil, podNotHeld},
 }
 

@@ -120,6 +120,9 @@ const (
 func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1.Record, bool) {
 	held := progress == Held
 	fresh := &v1alpha1.Record{UID: o.UID, Replicas: o.Replicas, ReplicaOwners: o.Owners}
+	if record != nil {
+		fresh.Autoscalers = record.Autoscalers
+	}
 	switch {
 	case (record == nil || record.UID != o.UID) && o.State == ClaimOurs && o.Replicas == 0:
 		// The status lost what the claim still knows.
@@ -140,6 +143,10 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 	case !held:
 		fresh.ChangedBy = record.ChangedBy
 		return fresh, true
+	case byAutoscaler(o.Owners) && record.Replicas == 0:
+		// An autoscaler writes to what is at zero only if it has brought it there
+		// itself, and would never look at it again if it came back to zero: it takes
+		// our zero for a person's.
 	case byAutoscaler(o.Owners) || (o.OwnNumber && len(o.Owners) == 0):
 		// Nobody's wish: an autoscaler that has not noticed, or our own writing.
 		return record, false
@@ -190,10 +197,11 @@ func orUnknown(manager string) string {
 }
 
 // byAutoscaler: of the controllers in kube-controller-manager only the
-// horizontal pod autoscaler writes through the scale subresource.
+// horizontal pod autoscaler writes through the scale subresource. KEDA's operator
+// does so under its program's name.
 func byAutoscaler(owners []v1alpha1.FieldOwner) bool {
 	return len(owners) > 0 && !slices.ContainsFunc(owners, func(o v1alpha1.FieldOwner) bool {
-		return o.Manager != "kube-controller-manager" || o.Subresource != "scale" || o.Operation != metav1.ManagedFieldsOperationUpdate
+		return (o.Manager != "kube-controller-manager" && o.Manager != "keda") || o.Subresource != "scale" || o.Operation != metav1.ManagedFieldsOperationUpdate
 	})
 }
 

@@ -13,7 +13,7 @@ type Kinds []Workload
 // AllKinds are the kinds that this version knows, and the custom resources that
 // it was installed for.
 func AllKinds(custom ...schema.GroupResource) Kinds {
-	kinds := Kinds{Deployment{}, StatefulSet{}, ReplicaSet{}, CronJob{}, Job{}, Rollout{}, DaemonSet{}, Pod{}}
+	kinds := Kinds{Deployment{}, StatefulSet{}, ReplicaSet{}, CronJob{}, Job{}, Rollout{}, ScaledJob{}, ScaledObject{}, DaemonSet{}, Pod{}}
 	for _, resource := range custom {
 		kinds = append(kinds, Scalable{GroupResource: resource})
 	}

@@ -70,6 +70,9 @@ type State struct {
 	// Refusal is why the object cannot be held as it is now, and what to do
 	// about it; empty when it can.
 	Refusal string
+	// Unheeded says what the object's own controller has not yet done about it
+	// being at zero; empty for nothing.
+	Unheeded string
 	// Restarts says what a hold would make the object lose, which its owner has
 	// to have agreed to; empty for nothing.
 	Restarts string

@@ -8,7 +8,8 @@
 //   - understudy.dev sessions: get, list, watch; update, patch (the finalizer); delete
 //     (sessions that ended by themselves, after a while); sessions/status: update.
 //   - apps deployments, statefulsets, replicasets, batch jobs, cronjobs, and where
-//     the chart says so argoproj.io rollouts and custom resources: get, list (whose
+//     the chart says so argoproj.io rollouts, keda.sh scaledobjects and scaledjobs
+//     (paused by an annotation) and custom resources: get, list (whose
 //     pods are they; left-over claims), watch (metadata); patch and update (claim,
 //     number, managed fields). A policy limits it to that. apps daemonsets: get,
 //     watch. The definitions of those custom resources: get.

@@ -23,7 +23,16 @@ func keep(ctx context.Context, v *visit) (bool, error) {
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonWorkloadGone, "The workload was deleted; one of the same name would be brought to zero.")
 		return true, nil
 	}
-	return true, v.zero(ctx)
+	if err := v.zero(ctx); err != nil {
+		return false, err
+	}
+	if len(v.status().Record.Autoscalers) > 0 {
+		// Somebody may have taken the pause off. That it takes effect is not waited
+		// for: the owner's silence is still to be counted.
+		_, err := v.stopAutoscalers(ctx)
+		return true, err
+	}
+	return true, nil
 }
 
 // zero writes what the hold wants of the workload, and gives the field
@@ -92,6 +101,9 @@ func take(ctx context.Context, v *visit) (bool, error) {
 	if rollout := v.kind.Inspect(v.object).Rollout; rollout != "" {
 		v.waiting(v1alpha1.ReasonRolloutInProgress, "Waiting for the workload's rollout to end: "+rollout+".")
 		return false, nil
+	}
+	if proceed, err := v.stopAutoscalers(ctx); err != nil || !proceed {
+		return false, err
 	}
 	v.Pods.Ensure(v.key(), v.session.Namespace, v.kind.Inspect(v.object).Selector)
 	pods, err := v.kind.Pods(ctx, v.Live, v.object)

@@ -35,7 +35,7 @@ func newStage(t *testing.T) *stage {
 	for _, definition := range definitions {
 		s.ensure(s.object(definition))
 	}
-	for _, kind := range []schema.GroupVersionKind{rolloutKind, workerKind} {
+	for _, kind := range []schema.GroupVersionKind{rolloutKind, workerKind, scaledObjectKind, scaledJobKind} {
 		s.awaits("the API server serves "+kind.Kind, func() bool {
 			list := &unstructured.UnstructuredList{}
 			list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
@@ -49,12 +49,36 @@ func newStage(t *testing.T) *stage {
 var (
 	rolloutKind = schema.GroupVersionKind{Group: "argoproj.io", Version: "v1alpha1", Kind: "Rollout"}
 	workerKind  = schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Worker"}
+
+	scaledObjectKind = schema.GroupVersionKind{Group: "keda.sh", Version: "v1alpha1", Kind: "ScaledObject"}
+	scaledJobKind    = schema.GroupVersionKind{Group: "keda.sh", Version: "v1alpha1", Kind: "ScaledJob"}
 )
 
 const anything = `{type: object, x-kubernetes-preserve-unknown-fields: true}`
 
-// definitions are of the custom kinds, with what matters here of Argo's own.
+// definitions are of the custom kinds, with what matters here of Argo's and
+// KEDA's own.
 var definitions = []string{`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: scaledobjects.keda.sh}
+spec:
+  group: keda.sh
+  scope: Namespaced
+  names: {plural: scaledobjects, singular: scaledobject, kind: ScaledObject}
+  versions: [{name: v1alpha1, served: true, storage: true, subresources: {status: {}},
+    schema: {openAPIV3Schema: {type: object, properties: {spec: ` + anything + `, status: ` + anything + `}}}}]
+`, `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: scaledjobs.keda.sh}
+spec:
+  group: keda.sh
+  scope: Namespaced
+  names: {plural: scaledjobs, singular: scaledjob, kind: ScaledJob}
+  versions: [{name: v1alpha1, served: true, storage: true, subresources: {status: {}},
+    schema: {openAPIV3Schema: {type: object, properties: {spec: ` + anything + `, status: ` + anything + `}}}}]
+`, `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: rollouts.argoproj.io, annotations: {api-approved.kubernetes.io: unapproved}}
@@ -103,6 +127,8 @@ func (s *stage) awaits(what string, holds func() bool) {
 		s.playKubelet()
 		s.playCustom(rolloutKind)
 		s.playCustom(workerKind)
+		s.playKEDA(scaledObjectKind)
+		s.playKEDA(scaledJobKind)
 	}
 }
 
@@ -233,6 +259,15 @@ var table = map[string]workload{
 		group: "batch", resource: "jobs", kind: batch.WithKind("Job"), pods: 2, held: isSuspended,
 		other: [][]string{{"status"}},
 		spec:  func(s *v1alpha1.SessionSpec) { s.RestartOK = true },
+	},
+	"scaledjob": {
+		make:  []string{`{apiVersion: keda.sh/v1alpha1, kind: ScaledJob, metadata: {annotations: {team: shop, autoscaling.keda.sh/paused: "false"}}, spec: {jobTargetRef: {template: ` + jobTemplate + `}}}`},
+		group: "keda.sh", resource: "scaledjobs", kind: scaledJobKind,
+		held: func(content map[string]any) bool {
+			value, _, _ := unstructured.NestedString(content, "metadata", "annotations", "autoscaling.keda.sh/paused")
+			return value == "true"
+		},
+		other: [][]string{{"status"}},
 	},
 	"cronjob": {
 		make:  []string{`{apiVersion: batch/v1, kind: CronJob, spec: {schedule: "0 0 1 1 *", jobTemplate: {spec: {template: ` + jobTemplate + `}}}}`},

@@ -34,6 +34,13 @@ func oldPods(ctx context.Context, v *visit) (bool, error) {
 	if wasReady && len(v.status().OldPods) == 0 && v.kind.Inspect(v.object).Running == 0 {
 		return true, nil
 	}
+	if v.object != nil {
+		if unheeded := v.kind.Inspect(v.object).Unheeded; unheeded != "" {
+			v.again(lookAtNodes)
+			v.waiting(v1alpha1.ReasonAutoscalerPausing, "Waiting for the target to pause: "+unheeded+".")
+			return false, nil
+		}
+	}
 	pods, err := v.podsNow(ctx)
 	if err != nil {
 		return false, err

@@ -127,6 +127,9 @@ func (v *visit) patiently(ctx context.Context, do func(context.Context) error) e
 }
 
 func (v *visit) restored(ctx context.Context, reason, message string) error {
+	if err := v.startAutoscalers(ctx); err != nil {
+		return err
+	}
 	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, reason, message)
 	if v.is(v1alpha1.ConditionHeld) || v.condition(v1alpha1.ConditionHeld).Reason == v1alpha1.ReasonRestoring {
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, reason, message)

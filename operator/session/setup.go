@@ -7,6 +7,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -136,8 +137,19 @@ func (r *Reconciler) wakeSessionsOf(reader client.Reader, kind hold.Workload) ha
 func whenGone(kind hold.Workload) handler.EventHandler {
 	return handler.Funcs{DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		session, ok := e.Object.(*v1alpha1.Session)
-		if ok && groupResource(session.Spec.Target) == kind.Resource() {
-			queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: session.Namespace, Name: session.Spec.Target.Name}})
+		if !ok {
+			return
+		}
+		look := func(resource schema.GroupResource, name string) {
+			if resource == kind.Resource() {
+				queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: session.Namespace, Name: name}})
+			}
+		}
+		look(groupResource(session.Spec.Target), session.Spec.Target.Name)
+		if record := session.Status.Record; record != nil {
+			for _, a := range record.Autoscalers {
+				look(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name)
+			}
 		}
 	}}
 }

@@ -116,6 +116,11 @@ The right to take over each kind of workload that this installation knows.
   resources: [rollouts]
   verbs: [takeover]
 {{- end }}
+{{- if .Values.workloads.keda }}
+- apiGroups: [keda.sh]
+  resources: [scaledjobs]
+  verbs: [takeover]
+{{- end }}
 {{- range .Values.workloads.custom }}
 - apiGroups: [{{ .group }}]
   resources: [{{ .resource }}]
@@ -136,6 +141,11 @@ The right to look at them.
 {{- if .Values.workloads.argoRollouts }}
 - apiGroups: [argoproj.io]
   resources: [rollouts]
+  verbs: [get, list, watch]
+{{- end }}
+{{- if .Values.workloads.keda }}
+- apiGroups: [keda.sh]
+  resources: [scaledjobs]
   verbs: [get, list, watch]
 {{- end }}
 {{- range .Values.workloads.custom }}

@@ -59,6 +59,8 @@ const (
 	ReasonPolicyMissing = "PolicyMissing"
 	// ReasonRolloutInProgress: waiting for the workload's rollout to end.
 	ReasonRolloutInProgress = "RolloutInProgress"
+	// ReasonAutoscalerPausing: waiting for what scales the workload to pause.
+	ReasonAutoscalerPausing = "AutoscalerPausing"
 	// ReasonStandInRefused: the API server refused the stand-in, by quota,
 	// Pod Security or another admission (final).
 	ReasonStandInRefused = "StandInRefused"

@@ -271,6 +271,12 @@ type Record struct {
 	// +listType=atomic
 	// +optional
 	ReplicaOwners []FieldOwner `json:"replicaOwners,omitempty"`
+	// Autoscalers that were stopped before the workload was held, and are started
+	// after it was put back.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=atomic
+	// +optional
+	Autoscalers []Autoscaler `json:"autoscalers,omitempty"`
 	// ChangedBy is the field manager that last changed the number during the
 	// session; empty when the number is the one from before it.
 	// +optional
@@ -293,6 +299,24 @@ type FrozenPod struct {
 	// Thawed is what proved that nothing is frozen any more; empty until then.
 	// +optional
 	Thawed string `json:"thawed,omitempty"`
+}
+
+// Autoscaler is what set the workload's number and is paused while it is held.
+type Autoscaler struct {
+	// Group and Resource of it.
+	Group    string `json:"group"`
+	Resource string `json:"resource"`
+	// Name of it, in the Session's namespace.
+	Name string `json:"name"`
+	// UID of it.
+	UID types.UID `json:"uid"`
+	// Replicas is 0 if it was paused before already, else 1.
+	Replicas int32 `json:"replicas"`
+	// Owners of the field that pauses it.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	Owners []FieldOwner `json:"owners,omitempty"`
 }
 
 // OldPod is one pod of a held workload whose target container has not been
