@@ -43,6 +43,7 @@ func TestFence(t *testing.T) {
 							t.Errorf("the agent dials the broker by %s: %s", network, got)
 						}
 					}
+					target.expect(held, "sctp %s", family.kubelet)
 					target.expect("ok hello", "say")
 				}
 				try("ok")

@@ -15,10 +15,16 @@ import (
 // NodeAddresses are all that the pod's node has: from one of them the kubelet's
 // probes come. Which one is the network plugin's matter.
 //
-// The node's network namespace is that of the first process above the pod's own
-// that is not in the pod's: the runtime's, which has started it.
+// The node's network namespace is that of the runtime's process which watches over
+// the pod: right below the first process of all, which is not of the node's network
+// on every machine. Above what an agent has started in the pod there is one too.
 func NodeAddresses(pod *os.File) ([]netip.Addr, error) {
-	ns, err := namespaceAbove(pod)
+	return nodeAddresses(pod, 1)
+}
+
+// nodeAddresses takes top for the first process of all.
+func nodeAddresses(pod *os.File, top int) ([]netip.Addr, error) {
+	ns, err := namespaceAbove(pod, top)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the node's addresses: %w; the agent needs hostPID and to be privileged", err)
 	}
@@ -40,7 +46,9 @@ func NodeAddresses(pod *os.File) ([]netip.Addr, error) {
 	return slices.Compact(found), err
 }
 
-func namespaceAbove(pod *os.File) (*os.File, error) {
+// namespaceAbove opens the network namespace of the highest process above one of
+// the pod's.
+func namespaceAbove(pod *os.File, top int) (*os.File, error) {
 	mine, err := pod.Stat()
 	if err != nil {
 		return nil, err
@@ -54,28 +62,29 @@ func namespaceAbove(pod *os.File) (*os.File, error) {
 		if err != nil {
 			continue
 		}
-		// A process that the agent has put there is not the runtime's.
-		for first := true; pid > 1; first = false {
-			ns, err := os.Open(filepath.Join("/proc", strconv.Itoa(pid), "ns/net"))
-			if err != nil {
-				break
-			}
-			its, err := ns.Stat()
-			if err == nil && !os.SameFile(mine, its) {
-				if !first && pid != os.Getpid() {
-					return ns, nil
-				}
-				ns.Close()
-				break
-			}
-			ns.Close()
-			if pid, err = parent(pid); err != nil {
-				break
+		if its, err := os.Stat(networkOf(pid)); err != nil || !os.SameFile(mine, its) {
+			continue
+		}
+		highest := pid
+		for above := pid; above > 0 && above != top; {
+			highest = above
+			if above, err = parent(above); err != nil {
+				break // it has ended
 			}
 		}
+		ns, err := os.Open(networkOf(highest))
+		if err != nil {
+			continue
+		}
+		if its, err := ns.Stat(); err == nil && !os.SameFile(mine, its) {
+			return ns, nil
+		}
+		ns.Close()
 	}
-	return nil, errors.New("no process of the node has started one of the pod")
+	return nil, errors.New("no process of the node is seen above the pod's")
 }
+
+func networkOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid), "ns/net") }
 
 func parent(pid int) (int, error) {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))

@@ -2,12 +2,14 @@ package fence
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -15,10 +17,13 @@ import (
 // started the pod's, here one that is on the node.
 func TestNodeAddresses(t *testing.T) {
 	w := newWorld(t)
-	runtime := w.outside("runtime")
-	// It may start something in the pod as long as the file is open here.
-	runtime.expect("ok", "start /proc/%d/fd/%d", os.Getpid(), w.pod.Fd())
-	got, err := NodeAddresses(w.pod)
+	elsewhere := newNamespace(t)
+	file := func(ns *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd()) }
+	// An agent that has started something in the pod, and the pod's own; whichever
+	// is found first.
+	w.outside("runtime of the agent").expect("ok", "start %s %s", file(elsewhere), file(w.pod))
+	w.outside("runtime").expect("ok", "start %s", file(w.pod))
+	got, err := nodeAddresses(w.pod, os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,20 +37,21 @@ func TestNodeAddresses(t *testing.T) {
 	}
 }
 
-// startPause starts a process in a network namespace; it ends with its input,
-// which is this process's.
-func startPause(namespace string) error {
-	ns, err := os.Open(namespace)
+// startBelow starts a process in the first of the network namespaces, one below
+// that in the second, and so on; each ends with its input, which is its parent's.
+func startBelow(namespaces []string) error {
+	ns, err := os.Open(namespaces[0])
 	if err != nil {
 		return err
 	}
+	defer ns.Close()
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = []string{actorEnv + "=pause"}
+	cmd.Env = []string{actorEnv + "=below"}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	pauses = append(pauses, in)
+	below = append(below, in)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -54,9 +60,12 @@ func startPause(namespace string) error {
 		return err
 	}
 	// It is there when it answers.
-	fmt.Fprintln(in, "listen tcp 127.0.0.1:0")
-	_, err = bufio.NewReader(out).ReadString('\n')
+	fmt.Fprintln(in, strings.Join(append([]string{"start"}, namespaces[1:]...), " "))
+	answer, err := bufio.NewReader(out).ReadString('\n')
+	if err == nil && !strings.HasPrefix(answer, "ok") {
+		err = errors.New(answer)
+	}
 	return err
 }
 
-var pauses []io.Closer
+var below []io.Closer

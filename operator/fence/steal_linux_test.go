@@ -4,13 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"understudy.dev/understudy/operator/fence/probe"
 )
 
 // stolen serves a stolen port as the local process would, until the test's end.
@@ -90,6 +96,67 @@ func TestStealLoopback(t *testing.T) {
 			sidecar.expect("refused", "dial tcp %s", at(family.pod, 8080))
 		})
 	}
+}
+
+// The pod's only container is held, on a node that does not tell containers apart:
+// the agent's listeners are known by their mark.
+func TestStealByMark(t *testing.T) {
+	for _, family := range families {
+		t.Run(family.name, func(t *testing.T) {
+			w := newWorld(t)
+			target, client := w.container("target", targetUser), w.outside("client")
+			target.expect("ok", "listen tcp %s", at(anyOf(family.pod), 8080))
+			client.expect("ok target", "dial tcp %s", at(family.pod, 8080))
+			f := w.fence("s1")
+			w.must("raising", f.Raise(Scope{}))
+			client.expect("refused", "dial tcp %s", at(family.pod, 8080))
+			w.stolen(f, Port{Number: 8080})
+			w.must("answering", f.Answer([]probe.Probe{{Kind: probe.TCP, Port: 5000}}, false))
+			client.expect("ok local", "dial tcp %s", at(family.pod, 8080))
+			check(t, "tcp", asker{w: w, from: family.kubelet, pod: family.pod}.tcp(5000, ""), "connected")
+			target.expect("refused", "dial tcp %s", at(family.loopback, 8080))
+		})
+	}
+}
+
+// What a pod forwards for others is not its own, whatever the port.
+func TestForwardedPasses(t *testing.T) {
+	w := newWorld(t)
+	client, target := w.outside("client"), w.container("target", targetUser)
+	beyond := netip.MustParseAddr("10.78.0.1")
+	other := newNamespace(t)
+	w.must("joining the pod and what is beyond", within(w.pod, func() error {
+		attributes := netlink.NewLinkAttrs()
+		attributes.Name = "beyond"
+		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(other.Fd())}); err != nil {
+			return err
+		}
+		if err := up("beyond", netip.MustParseAddr("10.78.0.2")); err != nil {
+			return err
+		}
+		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+	}))
+	route := func(to string, via netip.Addr) func() error {
+		return func() error {
+			_, block, err := net.ParseCIDR(to)
+			if err != nil {
+				return err
+			}
+			return netlink.RouteAdd(&netlink.Route{Dst: block, Gw: via.AsSlice()})
+		}
+	}
+	w.must("addressing what is beyond", within(other, func() error { return up("eth0", beyond) }))
+	w.must("routing back", within(other, route("10.77.0.0/24", netip.MustParseAddr("10.78.0.2"))))
+	w.must("routing", within(w.node, route("10.78.0.0/24", pod4)))
+	server := w.start(other, "beyond", &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL})
+	t.Cleanup(server.stop)
+	server.expect("ok", "listen tcp %s", at(beyond, 8080))
+	client.expect("ok beyond", "dial tcp %s", at(beyond, 8080))
+	f := w.fence("s1")
+	w.must("raising", f.Raise(w.scope(target)))
+	w.stolen(f, Port{Number: 8080})
+	client.expect("ok local", "dial tcp %s", at(pod4, 8080))
+	client.expect("ok beyond", "dial tcp %s", at(beyond, 8080))
 }
 
 // A mesh's own redirect comes first: its proxy gets what comes from outside, and

@@ -42,9 +42,10 @@ const patience = 10 * time.Second
 //	listen NETWORK ADDRESS       greets each connection or datagram with its name and both addresses, then echoes
 //	dial NETWORK ADDRESS [FROM]  says how that went, and the greeting
 //	keep NETWORK ADDRESS         the same and keeps the connection
+//	sctp ADDRESS                 sends what an association begins with
 //	get URL                      as a kubelet's probe that was passed on
 //	level ROOT                   what the kernel's count of levels is off by
-//	start NAMESPACE              a process in that network namespace
+//	start NAMESPACE...           a process in that network namespace, one below it in the next
 //	say                          on the connection kept: is there an echo?
 func act(name string) {
 	var kept net.Conn
@@ -55,13 +56,19 @@ func act(name string) {
 		switch words[0] {
 		case "listen":
 			answer = outcome("", listen(name, words[1], words[2]))
+		case "sctp":
+			answer = outcome("", associate(words[1]))
 		case "get":
 			answer = outcome("", get(words[1]))
 		case "level":
 			offset, err := levelOffset(words[1])
 			answer = outcome(fmt.Sprint(offset), err)
 		case "start":
-			answer = outcome("", startPause(words[1]))
+			var err error
+			if len(words) > 1 {
+				err = startBelow(words[1:])
+			}
+			answer = outcome("", err)
 		case "dial", "keep":
 			conn, greeting, err := dial(words[1], words[2], strings.Join(words[3:], ""))
 			answer = outcome(greeting, err)
@@ -96,6 +103,18 @@ func outcome(text string, err error) string {
 		return "timeout"
 	}
 	return err.Error()
+}
+
+// associate sends an SCTP packet with an INIT chunk, by hand, as this kernel may not
+// have the protocol.
+func associate(address string) error {
+	conn, err := net.Dial("ip:132", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	_, err = conn.Write([]byte{1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 4})
+	return err
 }
 
 func get(url string) error {
@@ -218,34 +237,8 @@ func newWorld(t *testing.T) *world {
 		attributes.Name = "pod"
 		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: attributes, PeerName: "eth0", PeerNamespace: netlink.NsFd(w.pod.Fd())})
 	}))
-	address := func(name string, addrs ...netip.Addr) func() error {
-		return func() error {
-			for _, each := range []string{"lo", name} {
-				link, err := netlink.LinkByName(each)
-				if err == nil {
-					err = netlink.LinkSetUp(link)
-				}
-				if err != nil {
-					return err
-				}
-				for _, addr := range addrs {
-					bits := 24
-					if addr.Is6() {
-						bits = 64
-					}
-					net := &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(bits, addr.BitLen())}
-					if each == name {
-						if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: net, Flags: unix.IFA_F_NODAD}); err != nil {
-							return fmt.Errorf("adding %s: %w", addr, err)
-						}
-					}
-				}
-			}
-			return nil
-		}
-	}
-	w.must("addressing the node", within(w.node, address("pod", kubelet4, stranger4, kubelet6, stranger6)))
-	w.must("addressing the pod", within(w.pod, address("eth0", pod4, pod6)))
+	w.must("addressing the node", within(w.node, func() error { return up("pod", kubelet4, stranger4, kubelet6, stranger6) }))
+	w.must("addressing the pod", within(w.pod, func() error { return up("eth0", pod4, pod6) }))
 	root, err := Hierarchy()
 	if err != nil {
 		t.Skipf("no cgroup version 2 here: %v", err)
@@ -258,6 +251,35 @@ func newWorld(t *testing.T) *world {
 		os.Remove(filepath.Dir(filepath.Join(root, w.group)))
 	})
 	return w
+}
+
+// up brings loopback and an interface with these addresses up. Called within the
+// namespace.
+func up(name string, addrs ...netip.Addr) error {
+	for _, each := range []string{"lo", name} {
+		link, err := netlink.LinkByName(each)
+		if err == nil {
+			err = netlink.LinkSetUp(link)
+		}
+		if err != nil {
+			return fmt.Errorf("bringing %s up: %w", each, err)
+		}
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	for _, addr := range addrs {
+		bits := 24
+		if addr.Is6() {
+			bits = 64
+		}
+		block := &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(bits, addr.BitLen())}
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: block, Flags: unix.IFA_F_NODAD}); err != nil {
+			return fmt.Errorf("adding %s: %w", addr, err)
+		}
+	}
+	return nil
 }
 
 func (w *world) must(what string, err error) {
