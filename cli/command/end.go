@@ -22,7 +22,7 @@ func (p *performance) end(ctx context.Context, status *stage.Status, cause error
 		p.out.Error(cause)
 	}
 	doing := "ending the session"
-	if p.scalesDown() {
+	if p.rests() {
 		doing = "putting " + p.target.String() + " back"
 	}
 	step := p.out.Step(doing)

@@ -20,6 +20,7 @@ import (
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/stage"
 	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/tunnel"
 )
@@ -33,13 +34,15 @@ type performance struct {
 	environ []string
 	out     *progress.Printer
 
-	config  *rest.Config
-	client  *session.Client
-	target  *target.Target
-	key     crypto.Signer
-	session *v1alpha1.Session
-	follow  *session.Follower
-	renew   *session.Renewer
+	config *rest.Config
+	client *session.Client
+	target *target.Target
+	// takeover is what was asked for, or what pausing this target comes to.
+	takeover config.Takeover
+	key      crypto.Signer
+	session  *v1alpha1.Session
+	follow   *session.Follower
+	renew    *session.Renewer
 
 	username string
 	// made is true from when a session may be in the cluster.
@@ -165,8 +168,12 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		ExcludeContainers:     c.ExcludeContainers,
 		ExcludeInitContainers: c.ExcludeInitContainers,
 	}
-	if p.scalesDown() {
+	switch p.takeover {
+	case config.TakeoverScaleDown:
 		spec.Takeover = v1alpha1.TakeoverScaleDown
+	case config.TakeoverFreeze:
+		spec.Takeover = v1alpha1.TakeoverFreeze
+	case config.TakeoverCopy, config.TakeoverNone:
 	}
 	p.made.Store(true)
 	step := p.out.Step("making a session")
@@ -202,6 +209,14 @@ func holder(owner v1alpha1.Owner) string {
 		return owner.Username
 	}
 	return owner.Username + "@" + owner.Hostname
+}
+
+// far is who is at the far end of the tunnel, for messages.
+func (p *performance) far() string {
+	if p.takeover == config.TakeoverFreeze {
+		return "the agent on the node"
+	}
+	return "the stand-in"
 }
 
 // renewals is told when the lease can no longer be renewed and when it can

@@ -75,7 +75,7 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 		}
 		return &e.status, nil
 	case <-ready.tunnel.Done():
-		cancel(&failure.Failure{What: "the connection to the stand-in has ended for good", Err: ready.tunnel.Err()})
+		cancel(&failure.Failure{What: "the connection to " + p.far() + " has ended for good", Err: ready.tunnel.Err()})
 	case <-ctx.Done():
 	}
 	grace := endGrace
@@ -100,7 +100,7 @@ func (p *performance) start(ctx context.Context, r rehearsed) error {
 		p.out.Detail("not taken over from the container: %s", strings.Join(left, ", "))
 	}
 	place := "in the place of"
-	if !p.scalesDown() {
+	if !p.rests() {
 		place = "beside"
 	}
 	p.out.Notice("ready after %.1f s: %s runs %s %s", p.out.Elapsed().Seconds(), p.opts.Args[0], place, p.target)
@@ -111,8 +111,11 @@ func (p *performance) start(ctx context.Context, r rehearsed) error {
 	return nil
 }
 
-// scalesDown says whether the target rests while the command runs.
-func (p *performance) scalesDown() bool { return p.opts.Config.Takeover == config.TakeoverScaleDown }
+// scalesDown says whether the target is held at zero while the command runs.
+func (p *performance) scalesDown() bool { return p.takeover == config.TakeoverScaleDown }
+
+// rests says whether the target rests while the command runs.
+func (p *performance) rests() bool { return p.scalesDown() || p.takeover == config.TakeoverFreeze }
 
 // cutOff is why the command is ended when this machine was silent for so long:
 // most of the lease, or more than it where the machine slept.

@@ -52,7 +52,7 @@ func (p *performance) prepare(ctx context.Context) error {
 				return
 			}
 		}
-		asked <- ask(ctx, p.client, p.opts.Target)
+		asked <- ask(ctx, p.client, p.opts)
 	}()
 	var got answers
 	select {
@@ -66,8 +66,8 @@ func (p *performance) prepare(ctx context.Context) error {
 	if got.err != nil {
 		return unanswered(p.config, got.err, nothingChanged)
 	}
-	p.target, p.username = got.target, got.username
-	if p.opts.Config.Takeover == config.TakeoverScaleDown {
+	p.target, p.takeover, p.username = got.target, got.takeover, got.username
+	if p.scalesDown() {
 		if err := p.target.CanBeHeld(); err != nil {
 			return err
 		}
@@ -82,6 +82,7 @@ func (p *performance) prepare(ctx context.Context) error {
 // answers are what a cluster says before anything is made.
 type answers struct {
 	target   *target.Target
+	takeover config.Takeover
 	username string
 	// here is what this machine lacks, err what is wrong in the cluster.
 	here, err error
@@ -89,14 +90,18 @@ type answers struct {
 
 // ask asks everything at once, this machine too, and answers with the failure that a person
 // would look at first.
-func ask(ctx context.Context, client *session.Client, ref target.Ref) answers {
+func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers {
 	var a answers
 	var found, installed, mayCreate, mayTakeOver, who error
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
-		if a.target, found = target.Resolve(ctx, client.Targets(), client.Namespace, ref); found == nil {
-			mayTakeOver = client.MayTakeOver(ctx, a.target)
+		if a.target, a.takeover, found = resolve(ctx, client, opts); found == nil {
+			verb := session.VerbTakeover
+			if a.takeover == config.TakeoverFreeze {
+				verb = session.VerbFreeze
+			}
+			mayTakeOver = client.MayTakeOver(ctx, a.target, verb)
 		}
 		return nil
 	})
@@ -111,6 +116,37 @@ func ask(ctx context.Context, client *session.Client, ref target.Ref) answers {
 		}
 	}
 	return a
+}
+
+// resolve finds the object that will be held, and how: what is to be frozen, or
+// paused, depends on how many pods it has.
+func resolve(ctx context.Context, client *session.Client, opts *ExecOptions) (*target.Target, config.Takeover, error) {
+	takeover, notice := opts.Config.Takeover, ""
+	if takeover == config.TakeoverFreeze {
+		reach, err := target.Reaching(ctx, client.Targets(), client.Namespace, opts.Target)
+		if err != nil {
+			return nil, takeover, err
+		}
+		// Without an operator nobody gets here.
+		pods := config.Pods{Target: reach.Target, Bare: reach.Bare, Running: len(reach.Pods), Operator: true}
+		if opts.Config.Paused {
+			takeover, notice, err = config.Pause(pods)
+		} else {
+			err = config.Freeze(pods)
+		}
+		if err != nil {
+			return nil, takeover, err
+		}
+		if takeover == config.TakeoverFreeze {
+			found, err := reach.Frozen(client.Namespace, opts.Target.Container)
+			return found, takeover, err
+		}
+	}
+	found, err := target.Resolve(ctx, client.Targets(), client.Namespace, opts.Target)
+	if err == nil && notice != "" {
+		found.Notices = append([]string{notice}, found.Notices...)
+	}
+	return found, takeover, err
 }
 
 // replicas says how many there are, or that there are none to count.

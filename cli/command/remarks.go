@@ -16,13 +16,13 @@ func (p *performance) linked(up bool, err error) {
 	switch {
 	case up:
 		if lasted := p.unlinked.end(); lasted != "" && p.playing.Load() {
-			p.out.Notice("the connection to the stand-in is back after %s", lasted)
+			p.out.Notice("the connection to %s is back after %s", p.far(), lasted)
 		}
 	case p.unlinked.begin() && p.playing.Load():
 		p.follow.Refresh()
-		p.out.Notice("the connection to the stand-in is lost (%v); trying again", err)
+		p.out.Notice("the connection to %s is lost (%v); trying again", p.far(), err)
 	default:
-		p.out.Detail("no connection to the stand-in: %v", err)
+		p.out.Detail("no connection to %s: %v", p.far(), err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (p *performance) showWay(ctx context.Context) error {
 func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 	var r rehearsed
 	if _, err := p.follow.Wait(ctx, func(s session.State) bool {
-		return s.Is(v1alpha1.ConditionStandInReady) && s.Session.Status.Agent != nil
+		return s.Reachable()
 	}); err != nil {
 		return r, err
 	}
@@ -126,9 +127,9 @@ func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return rehearsed{}, &failure.Failure{What: "the stand-in cannot be reached", Err: err}
+		return rehearsed{}, &failure.Failure{What: p.far() + " cannot be reached", Err: err}
 	}
-	p.out.Detail("connected to the stand-in (%.1f s)", time.Since(began).Seconds())
+	p.out.Detail("connected to %s (%.1f s)", p.far(), time.Since(began).Seconds())
 	began = time.Now()
 	line := p.opts.Boundary
 	r.stage, err = p.front.Build(ctx, line.Remote(stage.Tunnel(r.tunnel)), stage.Options{
@@ -148,9 +149,9 @@ func (p *performance) reach(ctx context.Context) (net.Conn, string, error) {
 	state, _ := p.follow.State()
 	agent := state.Session.Status.Agent
 	if agent == nil {
-		return nil, "", errors.New("the session has no stand-in now")
+		return nil, "", fmt.Errorf("the session has not %s now", p.far())
 	}
-	dialer := &link.Dialer{Config: p.config, Namespace: p.client.Namespace}
+	dialer := &link.Dialer{Config: p.config, Namespace: cmp.Or(agent.Namespace, p.client.Namespace)}
 	conn, err := dialer.Dial(ctx, link.Destination{Pod: agent.PodName, Port: agent.Port})
 	if err != nil {
 		// It may have been made again, on a network that hides it.

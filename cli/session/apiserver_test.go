@@ -420,13 +420,13 @@ func TestPreflight(t *testing.T) {
 	worker := &target.Target{Target: w.spec().Target, Kind: "deployment"}
 	for what, err := range map[string]error{
 		`you lack the right "create" on sessions.understudy.dev in namespace `: ada.MayCreate(t.Context()),
-		`you lack the right "takeover" on deployment/worker in namespace `:     ada.MayTakeOver(t.Context(), worker),
+		`you lack the right "takeover" on deployment/worker in namespace `:     ada.MayTakeOver(t.Context(), worker, VerbTakeover),
 	} {
 		if err == nil || !strings.HasPrefix(err.Error(), what+ada.Namespace) || !strings.Contains(failure.Hint(err), "understudy-user") {
 			t.Errorf("%v; hint: %s", err, failure.Hint(err))
 		}
 	}
-	if err := errors.Join(w.MayCreate(t.Context()), w.MayTakeOver(t.Context(), worker)); err != nil {
+	if err := errors.Join(w.MayCreate(t.Context()), w.MayTakeOver(t.Context(), worker, VerbTakeover)); err != nil {
 		t.Error(err)
 	}
 }

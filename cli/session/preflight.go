@@ -18,6 +18,9 @@ import (
 // VerbTakeover is the right, on the target itself, to stand in for it.
 const VerbTakeover = "takeover"
 
+// VerbFreeze is the right, on a pod itself, to freeze it and stand in for it.
+const VerbFreeze = "freeze"
+
 // InstallHint says how an operator is had.
 const InstallHint = "an administrator installs it once per cluster, with Helm, from a checkout of Understudy:\n" +
 	"helm install understudy charts/understudy --namespace understudy --create-namespace"
@@ -51,10 +54,11 @@ func (c *Client) MayCreate(ctx context.Context) error {
 	})
 }
 
-// MayTakeOver fails unless the user may stand in for exactly this target.
-func (c *Client) MayTakeOver(ctx context.Context, t *target.Target) error {
+// MayTakeOver fails unless the user may stand in for exactly this target, by one
+// of the two verbs.
+func (c *Client) MayTakeOver(ctx context.Context, t *target.Target, verb string) error {
 	return c.may(ctx, t.String(), authorizationv1.ResourceAttributes{
-		Namespace: c.Namespace, Verb: VerbTakeover, Group: t.Group, Resource: t.Resource, Name: t.Name,
+		Namespace: c.Namespace, Verb: verb, Group: t.Group, Resource: t.Resource, Name: t.Name,
 	})
 }
 

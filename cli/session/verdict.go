@@ -23,6 +23,10 @@ var final = map[string]string{
 	v1alpha1.ReasonRecordUnreadable:      "an administrator has to look at the workload's annotation " + v1alpha1.ClaimAnnotation,
 	v1alpha1.ReasonPolicyMissing:         "the operator refuses to act without the policies that check who may do what; where they are missing an administrator repairs it with helm upgrade; a session that is older than they are is to be started again",
 	v1alpha1.ReasonStandInRefused:        "the stand-in is a pod like the target's own, in the same namespace: what refuses it says so above",
+	v1alpha1.ReasonTargetEnded:           "start again once there is another pod",
+	v1alpha1.ReasonFreezeUnsupported:     "hold the workload instead: --copy-target --scale-down",
+	v1alpha1.ReasonFreezeFailed:          "hold the workload instead: --copy-target --scale-down",
+	v1alpha1.ReasonNodeAgentLost:         "start again",
 	v1alpha1.ReasonSetupDeadlineExceeded: "what it waited for is above; where that needs more time, give it with --setup-timeout",
 	v1alpha1.ReasonLeaseExpired:          "this machine did not reach the API server for as long as the lease: start again, with a longer --lease where that happens often",
 	v1alpha1.ReasonMaxDurationReached:    "start again",
@@ -52,6 +56,16 @@ func (s State) PickedUp() bool {
 // Is says whether a condition is True.
 func (s State) Is(condition string) bool {
 	return !s.Gone && meta.IsStatusConditionTrue(s.Session.Status.Conditions, condition)
+}
+
+// Reachable says whether the agent can be connected to: it runs in the stand-in,
+// or has frozen the target on its node.
+func (s State) Reachable() bool {
+	runs := v1alpha1.ConditionStandInReady
+	if s.Session.Spec.Takeover == v1alpha1.TakeoverFreeze {
+		runs = v1alpha1.ConditionFrozen
+	}
+	return s.Is(runs) && s.Session.Status.Agent != nil
 }
 
 // Message of a condition, as a part of a sentence; empty for one that has not
@@ -105,6 +119,13 @@ func (s State) Steps(target string) []Step {
 	steps := []Step{
 		{v1alpha1.ConditionStandInReady, "starting the stand-in", "the stand-in runs"},
 		{v1alpha1.ConditionReady, "getting ready", "ready"},
+	}
+	if s.Session.Spec.Takeover == v1alpha1.TakeoverFreeze {
+		return []Step{
+			{v1alpha1.ConditionClaimed, "claiming " + target, "claimed " + target},
+			{v1alpha1.ConditionFrozen, "freezing " + target, target + " is frozen"},
+			{v1alpha1.ConditionReady, "getting ready", target + " takes nothing any more"},
+		}
 	}
 	if s.Session.Spec.Takeover == v1alpha1.TakeoverScaleDown {
 		replicas, doing, done := "", "scaling "+target+" to 0", target+" is held at 0"

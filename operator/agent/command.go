@@ -23,6 +23,8 @@ const (
 const usage = `usage: understudy-agent serve --config-dir=DIR    serve one owner until SIGTERM
        understudy-agent ready --config-dir=DIR    exit 0 if the pod is to take traffic
        understudy-agent install DIR               copy this program into DIR
+       understudy-agent node  --config-dir=DIR    freeze a container of this node, and serve its owner until SIGTERM
+       understudy-agent thaw  --pod=UID           thaw what is frozen of a pod of this node
 `
 
 // Run is the whole program: args without its name. It returns the exit code.
@@ -57,6 +59,8 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	case "guard":
 		// Started by an agent that freezes, never by hand.
 		return runGuard()
+	case "node", "frozen", "thaw", "files":
+		return runNode(command, rest, stderr)
 	default:
 		err = errUsage
 	}

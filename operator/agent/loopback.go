@@ -39,7 +39,7 @@ var tables = []struct {
 // loopbackPorts are the sockets that other processes of the pod listen on and
 // that can be reached on its loopback, in a fixed order.
 func (p *pod) loopbackPorts() ([]tunnel.Endpoint, error) {
-	own, err := socketsOf(p.path("proc/self/fd"))
+	own, err := p.ownSockets()
 	if err != nil {
 		return nil, fmt.Errorf("reading the agent's own sockets: %w", err)
 	}
@@ -48,7 +48,7 @@ func (p *pod) loopbackPorts() ([]tunnel.Endpoint, error) {
 		return nil, fmt.Errorf("reading the pod's sockets: %w", err)
 	}
 	// Both before and after, as the agent opens and closes some meanwhile.
-	later, err := socketsOf(p.path("proc/self/fd"))
+	later, err := p.ownSockets()
 	if err != nil {
 		return nil, fmt.Errorf("reading the agent's own sockets: %w", err)
 	}
@@ -68,6 +68,19 @@ func (p *pod) loopbackPorts() ([]tunnel.Endpoint, error) {
 		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr))
 	})
 	return slices.Compact(found), nil
+}
+
+// ownSockets are those that are no service of the pod's other containers.
+func (p *pod) ownSockets() (map[uint64]bool, error) {
+	own, err := socketsOf(p.path("proc/self/fd"))
+	if err != nil || p.hidden == nil {
+		return own, err
+	}
+	hidden, err := p.hidden()
+	for inode := range hidden {
+		own[inode] = true
+	}
+	return own, err
 }
 
 // sockets are all that wait for a peer in the pod's network namespace.

@@ -34,6 +34,9 @@ type pod struct {
 	state  *readiness
 	// root of the filesystem that is read: "/" but in tests.
 	root string
+	// hidden are the inodes of sockets that are not the pod's for the owner; nil
+	// for the agent's own alone.
+	hidden func() (map[uint64]bool, error)
 }
 
 func newPod(config *settings.Config, log *slog.Logger) *pod {
@@ -98,6 +101,13 @@ func (p *pod) ownFiles() ([]tunnel.File, error) {
 // addresses are those of the pod's interfaces, in the order of /etc/hosts,
 // where the kubelet writes the pod's in the order of its status.
 func (p *pod) addresses() ([]netip.Addr, error) {
+	// Without the file the interfaces' order has to do.
+	hosts, _ := os.ReadFile(p.path("/etc/hosts"))
+	return interfaceAddresses(hosts)
+}
+
+// interfaceAddresses are in the order of a hosts file.
+func interfaceAddresses(hosts []byte) ([]netip.Addr, error) {
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil, fmt.Errorf("reading the pod's addresses: %w", err)
@@ -112,8 +122,6 @@ func (p *pod) addresses() ([]netip.Addr, error) {
 			found = append(found, a)
 		}
 	}
-	// Without the file the interfaces' order has to do.
-	hosts, _ := os.ReadFile(p.path("/etc/hosts"))
 	sortByHosts(found, hosts)
 	return found, nil
 }
@@ -140,6 +148,11 @@ func sortByHosts(addresses []netip.Addr, hosts []byte) {
 
 // Watch compares the pod with what it was, once a second.
 func (p *pod) Watch(ctx context.Context, changed func(tunnel.Event) error) error {
+	return watch(ctx, p.log, p.loopbackPorts, p.mounts, changed)
+}
+
+// watch looks once a second at a pod's ports and mounts until ctx is done.
+func watch(ctx context.Context, log *slog.Logger, portsNow func() ([]tunnel.Endpoint, error), mountsNow func() []tunnel.Mount, changed func(tunnel.Event) error) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	// Nothing is known of what the welcome said: the first look says it again
@@ -148,12 +161,12 @@ func (p *pod) Watch(ctx context.Context, changed func(tunnel.Event) error) error
 	var mounts []tunnel.Mount
 	for {
 		var event tunnel.Event
-		if now, err := p.loopbackPorts(); err != nil {
-			p.log.Warn("ports not read", "error", err)
+		if now, err := portsNow(); err != nil {
+			log.Warn("ports not read", "error", err)
 		} else if !slices.Equal(now, ports) {
 			ports, event.LoopbackPorts = now, now
 		}
-		if now := p.mounts(); !slices.Equal(now, mounts) {
+		if now := mountsNow(); !slices.Equal(now, mounts) {
 			mounts, event.Mounts = now, now
 		}
 		if event.LoopbackPorts != nil || event.Mounts != nil {

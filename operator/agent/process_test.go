@@ -49,6 +49,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, enterBox(dir))
 		os.Exit(1)
 	}
+	if playsRole() {
+		runRole(m)
+	}
 	code := m.Run()
 	if path, err := build(); err == nil {
 		os.RemoveAll(filepath.Dir(path))

@@ -82,7 +82,8 @@ func listenProbes(port uint16) (net.Listener, error) {
 
 // answerProbes says to each connection, in a word or a sentence, whether the
 // pod is ready; until the listener is closed.
-func answerProbes(listener net.Listener, state *readiness) {
+// The reason why it is not is empty if it is.
+func answerProbes(listener net.Listener, reason func() string) {
 	for {
 		conn, err := listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -91,7 +92,7 @@ func answerProbes(listener net.Listener, state *readiness) {
 		if err != nil {
 			continue
 		}
-		answer := state.reason()
+		answer := reason()
 		if answer == "" {
 			answer = readyAnswer
 		}

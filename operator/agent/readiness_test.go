@@ -56,7 +56,7 @@ func TestProbe(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		answerProbes(listener, state)
+		answerProbes(listener, state.reason)
 	}()
 	if err := askProbe(name); err == nil || err.Error() != "the session is not ready" {
 		t.Errorf("got %v", err)

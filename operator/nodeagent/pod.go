@@ -25,10 +25,6 @@ const (
 	CgroupDir = "/sys/fs/cgroup"
 	// StateDir is where the node remembers what is frozen.
 	StateDir = "/run/understudy"
-	// OnceDir lives as long as the pod, over restarts of its container and of
-	// the node: an agent that finds its mark there was here before, and may only
-	// thaw.
-	OnceDir = "/understudy.dev/once"
 )
 
 // graceSeconds is how long an agent may take to thaw and to clean.
@@ -62,7 +58,7 @@ func Pod(o Options) *corev1.Pod {
 	}}, corev1.Volume{Name: "once", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	container.VolumeMounts = append(container.VolumeMounts,
 		corev1.VolumeMount{Name: "settings", MountPath: settings.Directory, ReadOnly: true},
-		corev1.VolumeMount{Name: "once", MountPath: OnceDir})
+		corev1.VolumeMount{Name: "once", MountPath: settings.OnceDirectory})
 	container.ReadinessProbe = &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{
 			Command: []string{program, "ready", "--config-dir=" + settings.Directory},

@@ -2,6 +2,7 @@ package nodeagent
 
 import (
 	"math"
+	"reflect"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +21,8 @@ func Probes(pod *corev1.Pod, name string) []settings.Probe {
 	}
 	var probes []settings.Probe
 	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
-		if p, ok := question(container, probe); ok && !slices.Contains(probes, p) {
+		p, ok := question(container, probe)
+		if ok && !slices.ContainsFunc(probes, func(q settings.Probe) bool { return reflect.DeepEqual(p, q) }) {
 			probes = append(probes, p)
 		}
 	}
@@ -32,7 +34,11 @@ func question(container *corev1.Container, probe *corev1.Probe) (settings.Probe,
 	case probe == nil:
 	case probe.HTTPGet != nil && probe.HTTPGet.Host == "":
 		port := number(container, probe.HTTPGet.Port)
-		return settings.Probe{Kind: "http", Port: port, Path: probe.HTTPGet.Path, TLS: probe.HTTPGet.Scheme == corev1.URISchemeHTTPS}, port != 0
+		asked := settings.Probe{Kind: "http", Port: port, Path: probe.HTTPGet.Path, TLS: probe.HTTPGet.Scheme == corev1.URISchemeHTTPS}
+		for _, header := range probe.HTTPGet.HTTPHeaders {
+			asked.Headers = append(asked.Headers, settings.Header{Name: header.Name, Value: header.Value})
+		}
+		return asked, port != 0
 	case probe.TCPSocket != nil && probe.TCPSocket.Host == "":
 		port := number(container, probe.TCPSocket.Port)
 		return settings.Probe{Kind: "tcp", Port: port}, port != 0

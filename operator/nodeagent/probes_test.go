@@ -33,6 +33,14 @@ func TestProbes(t *testing.T) {
 			http(intstr.FromInt32(8080), "/", "", ""), http(intstr.FromInt32(8080), "/", "", ""),
 			[]settings.Probe{{Kind: "http", Port: 8080, Path: "/"}},
 		},
+		"HTTP with a header": {
+			func() *corev1.Probe {
+				p := http(intstr.FromInt32(8080), "/", "", "")
+				p.HTTPGet.HTTPHeaders = []corev1.HTTPHeader{{Name: "Host", Value: "worker"}}
+				return p
+			}(), nil,
+			[]settings.Probe{{Kind: "http", Port: 8080, Path: "/", Headers: []settings.Header{{Name: "Host", Value: "worker"}}}},
+		},
 		"another host's": {http(intstr.FromInt32(8080), "/", "example.com", ""), nil, nil},
 		"TCP and gRPC": {
 			&corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(9000)}}},

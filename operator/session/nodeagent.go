@@ -186,10 +186,6 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 	}
 	spec, name := v.session.Spec, v.session.Spec.Target.Container
 	_, containerID, _ := strings.Cut(v.status().Frozen.ContainerID, "://")
-	var nodeIPs []string
-	for _, ip := range v.pod.Status.HostIPs {
-		nodeIPs = append(nodeIPs, ip.IP)
-	}
 	selecting := clone.Selecting(services.Items, v.pod.Labels)
 	config := settings.Config{
 		Session: string(v.session.UID), Port: settings.DefaultPort, ClientKey: clientKey,
@@ -199,7 +195,7 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 		Freeze: &settings.Freeze{
 			Pod: v.pod.Namespace + "/" + v.pod.Name, PodUID: string(v.pod.UID), Container: name, ContainerID: containerID,
 			Release: ptr.Deref(spec.ReleaseConnections, true),
-			Probes:  nodeagent.Probes(v.pod, name), NodeIPs: nodeIPs,
+			Probes:  nodeagent.Probes(v.pod, name),
 		},
 	}
 	if err := config.Validate(); err != nil {

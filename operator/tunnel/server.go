@@ -141,6 +141,18 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	}
 }
 
+// Silent is how long nothing has arrived from the owner; false when there is
+// none.
+func (s *Server) Silent() (time.Duration, bool) {
+	s.mu.Lock()
+	now := s.owner
+	s.mu.Unlock()
+	if now == nil {
+		return 0, false
+	}
+	return now.link.Silent(), true
+}
+
 func (s *Server) shutdown() {
 	s.mu.Lock()
 	s.closed = true

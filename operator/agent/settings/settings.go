@@ -29,6 +29,10 @@ const (
 	BinaryDirectory = "/understudy.dev/bin"
 	// Binary is the agent's binary in the container.
 	Binary = BinaryDirectory + "/understudy-agent"
+	// OnceDirectory lives as long as the pod of an agent on a node, over restarts
+	// of its container and of the node: an agent that finds its mark there was
+	// here before, and may only thaw.
+	OnceDirectory = "/understudy.dev/once"
 	// KeyFile is the Secret's key with the agent's private key (PKCS#8, PEM,
 	// ECDSA P-256 or Ed25519).
 	KeyFile = "key.pem"
@@ -82,8 +86,6 @@ type Freeze struct {
 	Release bool `json:"release"`
 	// Probes are the kubelet's over the network, to be answered for it.
 	Probes []Probe `json:"probes,omitempty"`
-	// NodeIPs are where the kubelet's probes may come from.
-	NodeIPs []string `json:"nodeIPs,omitempty"`
 }
 
 // Probe is one question of the kubelet's over the network.
@@ -95,8 +97,16 @@ type Probe struct {
 	Path string `json:"path,omitempty"`
 	// TLS says that an HTTP probe speaks HTTPS.
 	TLS bool `json:"tls,omitempty"`
+	// Headers of an HTTP probe.
+	Headers []Header `json:"headers,omitempty"`
 	// Service of a gRPC probe.
 	Service string `json:"service,omitempty"`
+}
+
+// Header of an HTTP probe.
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Validate says what is wrong with c, all of it.

@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"understudy.dev/understudy/operator/fence"
+	"understudy.dev/understudy/operator/fence/probe"
+	"understudy.dev/understudy/operator/freeze/cgroup"
+)
+
+// raise makes the fence in the pod's network namespace, in which this process is,
+// and has the kubelet's probes answered.
+func (f *frozen) raise() error {
+	ns, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return fmt.Errorf("opening the pod's network namespace: %w", err)
+	}
+	defer ns.Close()
+	if f.fence, err = fence.New(ns, f.config.Session, fence.Options{}); err != nil {
+		return err
+	}
+	if err := f.rescope(); err != nil {
+		return err
+	}
+	var probes []probe.Probe
+	for _, p := range f.config.Freeze.Probes {
+		asked := probe.Probe{Kind: probe.Kind(p.Kind), Port: p.Port, TLS: p.TLS, Path: p.Path, Service: p.Service}
+		for _, h := range p.Headers {
+			asked.Headers = append(asked.Headers, probe.Header{Name: h.Name, Value: h.Value})
+		}
+		probes = append(probes, asked)
+	}
+	if len(probes) == 0 {
+		return nil
+	}
+	// A mesh's proxy passes the kubelet's probes on.
+	return f.fence.Answer(probes, true)
+}
+
+// rescope refuses new connections to the whole pod but its other containers.
+func (f *frozen) rescope() error {
+	scope, err := f.scope()
+	if err != nil {
+		return fmt.Errorf("keeping the container's new connections back: %w", err)
+	}
+	return f.fence.Raise(scope)
+}
+
+func (f *frozen) scope() (fence.Scope, error) {
+	v2 := cgroup.Node{Version: cgroup.V2}
+	root, err := fence.Hierarchy()
+	if errors.Is(err, os.ErrNotExist) {
+		return f.scopeOfUsers()
+	}
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	target, err := pathOf(v2, f.present())
+	switch {
+	case err == nil:
+		f.place = target
+	case f.place == "" || !errors.Is(err, cgroup.ErrGone):
+		return fence.Scope{}, err
+	}
+	var spared []string
+	for id, other := range f.others {
+		if !other {
+			continue
+		}
+		path, err := pathOf(v2, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
+		if errors.Is(err, cgroup.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return fence.Scope{}, err
+		}
+		spared = append(spared, path)
+	}
+	return fence.ScopeOf(root, f.place, spared...)
+}
+
+// scopeOfUsers is for a node without cgroup version 2.
+func (f *frozen) scopeOfUsers() (fence.Scope, error) {
+	target, err := userOf(f.node, f.present())
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	var users []uint32
+	for id, other := range f.others {
+		if !other {
+			continue
+		}
+		user, err := userOf(f.node, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
+		if errors.Is(err, cgroup.ErrGone) || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fence.Scope{}, err
+		}
+		users = append(users, user)
+	}
+	endpoints, err := f.pod.loopbackPorts()
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	var ports []uint16
+	for _, e := range endpoints {
+		ports = append(ports, e.Port)
+	}
+	return fence.ScopeOfUsers(target, users, ports)
+}
+
+// present is the container that is held now.
+func (f *frozen) present() cgroup.Container {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.target
+}
+
+func pathOf(node cgroup.Node, c cgroup.Container) (string, error) {
+	group, err := node.Find(c)
+	if err != nil {
+		return "", err
+	}
+	defer group.Close()
+	return group.Path, nil
+}
+
+func userOf(node cgroup.Node, c cgroup.Container) (uint32, error) {
+	pids, err := processes(node, c)
+	if err != nil {
+		return 0, err
+	}
+	first := firstOf(pids)
+	if first == 0 {
+		return 0, cgroup.ErrGone
+	}
+	var stat unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d", first), &stat); err != nil {
+		return 0, fmt.Errorf("looking at process %d: %w", first, err)
+	}
+	return stat.Uid, nil
+}
+
+// closeFence takes the fence down. It may have been taken down already.
+func (f *frozen) closeFence() error {
+	if f.fence == nil {
+		return nil
+	}
+	began := time.Now()
+	err := f.fence.Close()
+	f.log.Info("fence taken down", "took", time.Since(began).String(), "error", err)
+	return err
+}

@@ -1,0 +1,279 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/fence"
+	"understudy.dev/understudy/operator/freeze"
+	"understudy.dev/understudy/operator/freeze/cgroup"
+	"understudy.dev/understudy/operator/freeze/record"
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+const (
+	// lookEvery the frozen container is looked at: is it to end, is there
+	// another in its place.
+	lookEvery = 200 * time.Millisecond
+	// othersEvery so manieth look the pod's other containers are looked at too.
+	othersEvery = 5
+	// heardWithin an owner counts as heard: the tunnel's own pings are closer.
+	heardWithin = 10 * time.Second
+)
+
+// frozen is one session on the node, from the freeze to the thaw.
+type frozen struct {
+	config *settings.Config
+	log    *slog.Logger
+	node   cgroup.Node
+	state  record.Dir
+	hold   *freeze.Hold
+	fence  *fence.Fence
+	pod    *frozenPod
+	// others are the pod's containers that are not the target, by ID; those that
+	// were there before it was frozen.
+	others map[string]bool
+	// place is the cgroup that the target has, or had last.
+	place string
+	// looked counts how often the container was looked at.
+	looked int
+	// more says that there is another since the fence was raised.
+	more bool
+	// ready is true while the kernel has confirmed.
+	ready atomic.Bool
+
+	mu sync.Mutex
+	// target is the container that is held now; it has no ID while the kubelet
+	// has not started another in the place of one that ended.
+	target cgroup.Container
+}
+
+// serveFrozen freezes the container, serves the owner, and thaws. It runs in the
+// target's network namespace, with two sockets of the agent's own pod. Without
+// an error nothing is frozen when it returns.
+func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, ownersFD, probesFD int) (said string, err error) {
+	limitMemory(log, "/")
+	config, key, err := settings.Load(*places.config)
+	if err != nil {
+		return "", err
+	}
+	owners, err := inherited(ownersFD)
+	if err != nil {
+		return "", err
+	}
+	probes, err := inherited(probesFD)
+	if err != nil {
+		return "", err
+	}
+	defer probes.Close()
+	f := &frozen{config: config, log: log, state: record.Dir(places.state), target: cgroup.Container{PodUID: config.Freeze.PodUID, ID: config.Freeze.ContainerID}}
+	f.pod = newFrozenPod(f)
+	defer f.pod.close()
+	go answerProbes(probes, f.reason)
+	server, err := tunnel.NewServer(tunnel.ServerConfig{
+		Key: key, ClientKey: config.ClientKey, Session: config.Session, Handler: f.pod,
+		Lease: time.Duration(config.LeaseSeconds) * time.Second, Log: log,
+	})
+	if err != nil {
+		owners.Close()
+		return "", err
+	}
+	if err := f.begin(ctx); err != nil {
+		owners.Close()
+		return "", err
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(serving, owners) }()
+	f.ready.Store(true)
+	why := f.keep(ctx, server, served)
+	f.ready.Store(false)
+	// The local process loses the pod before the container has it back.
+	stop()
+	select {
+	case err := <-served:
+		if err != nil {
+			log.Warn("serving ended", "error", err)
+		}
+	case <-time.After(quit):
+	}
+	return f.end(ctx, why)
+}
+
+func inherited(fd int) (net.Listener, error) {
+	file := os.NewFile(uintptr(fd), "socket")
+	if file == nil {
+		return nil, fmt.Errorf("there is no descriptor %d", fd)
+	}
+	defer file.Close()
+	listener, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("taking a socket over: %w", err)
+	}
+	return listener, nil
+}
+
+// reason is why the agent is not ready, empty if it is.
+func (f *frozen) reason() string {
+	if f.ready.Load() {
+		return ""
+	}
+	return "the container is not frozen"
+}
+
+// begin freezes. Without an error, and only then, end has something to undo.
+func (f *frozen) begin(ctx context.Context) error {
+	containers, err := f.node.Containers(f.target.PodUID)
+	if err != nil {
+		return err
+	}
+	f.others = map[string]bool{}
+	for _, c := range containers {
+		f.others[c.ID] = c.ID != f.target.ID
+	}
+	f.hold, err = freeze.Begin(ctx, freeze.Options{
+		Session: f.config.Session, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID,
+		Lease: f.lease(), Directory: f.state, Cleanups: cleanups, Log: f.log,
+		Notice: func(n freeze.Notice) {
+			f.log.Info("notice", "kind", n.Kind, "container", n.Container.ID, "error", n.Error)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	// First the fence: what it says no to is noticed by nobody, while a container
+	// that is started again in between would read.
+	if err := f.raise(); err != nil {
+		return f.undone(ctx, err)
+	}
+	if err := f.freeze(ctx, f.target); err != nil {
+		return f.undone(ctx, err)
+	}
+	return nil
+}
+
+// undone ends a hold that never came to be one.
+func (f *frozen) undone(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endFor)
+	defer cancel()
+	return errors.Join(err, f.closeFence(), f.hold.End(ctx))
+}
+
+func (f *frozen) lease() time.Duration {
+	return time.Duration(f.config.LeaseSeconds) * time.Second
+}
+
+// freeze freezes one container and has its connections cut.
+func (f *frozen) freeze(ctx context.Context, c cgroup.Container) error {
+	began := time.Now()
+	if err := f.hold.Freeze(ctx, c); err != nil {
+		return fmt.Errorf("freezing %v: %w", c, err)
+	}
+	f.log.Info("frozen", "container", c.ID, "took", time.Since(began).String())
+	f.pod.show(c)
+	if !f.config.Freeze.Release {
+		return nil
+	}
+	cut, err := f.hold.ReleaseConnections(ctx)
+	if err != nil {
+		// Frozen it is all the same; brokers then wait for their own timers.
+		f.log.Warn("connections not released", "error", err)
+	}
+	f.log.Info("connections released", "count", cut)
+	return nil
+}
+
+// keep holds it until there is a reason not to, and answers the reason.
+func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan error) string {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return "the agent was asked to end"
+		case <-f.hold.Done():
+			return f.hold.Err().Error()
+		case err := <-served:
+			return fmt.Sprintf("the agent cannot serve: %v", err)
+		case <-ticker.C:
+		}
+		if silent, ok := server.Silent(); ok && silent < min(heardWithin, f.lease()) {
+			if err := f.hold.Renew(f.lease() - silent); err != nil {
+				f.log.Warn("lease not renewed", "error", err)
+			}
+		}
+		if why := f.look(ctx); why != "" {
+			return why
+		}
+	}
+}
+
+// look sees to it that whatever runs in the target's place is frozen.
+func (f *frozen) look(ctx context.Context) (end string) {
+	pids, err := f.pids()
+	alive := err == nil
+	switch f.looked++; {
+	case alive:
+		if signal := toldToEnd(pids); signal != "" {
+			return "the container was sent " + signal
+		}
+		if f.looked%othersEvery != 0 {
+			return ""
+		}
+	case !errors.Is(err, cgroup.ErrGone):
+		f.log.Warn("the container was not looked at", "error", err)
+		return ""
+	}
+	next, ok, err := f.successor(alive)
+	if f.more {
+		// Another container of the pod was started again: it is to be let through.
+		f.more = false
+		if err := f.rescope(); err != nil {
+			f.log.Warn("the fence was not moved", "error", err)
+		}
+	}
+	if err != nil || !ok {
+		if err != nil {
+			f.log.Warn("the pod was not looked at", "error", err)
+		}
+		return ""
+	}
+	if err := f.freeze(ctx, next); err != nil {
+		if errors.Is(err, cgroup.ErrGone) {
+			return ""
+		}
+		return fmt.Sprintf("the container was started again and cannot be frozen: %v", err)
+	}
+	f.mu.Lock()
+	f.target = next
+	f.mu.Unlock()
+	return ""
+}
+
+// end thaws, and answers what was seen. It does not give up before endFor: an
+// agent that ends without it leaves the work to its guard.
+func (f *frozen) end(ctx context.Context, why string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endFor)
+	defer cancel()
+	began := time.Now()
+	for {
+		err := errors.Join(f.closeFence(), f.hold.End(ctx))
+		if err == nil {
+			return fmt.Sprintf("thawed in %d ms: %s", time.Since(began).Milliseconds(), why), nil
+		}
+		f.log.Error("not thawed yet", "error", err)
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("thawing: %w", err)
+		case <-time.After(lookEvery):
+		}
+	}
+}

@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"understudy.dev/understudy/operator/freeze/cgroup"
+)
+
+// pids are the processes of the container that is held now.
+func (f *frozen) pids() ([]int, error) {
+	f.mu.Lock()
+	target := f.target
+	f.mu.Unlock()
+	return processes(f.node, target)
+}
+
+func processes(node cgroup.Node, c cgroup.Container) ([]int, error) {
+	group, err := node.Find(c)
+	if err != nil {
+		return nil, err
+	}
+	defer group.Close()
+	pids, err := group.PIDs()
+	if err == nil && len(pids) == 0 {
+		err = cgroup.ErrGone
+	}
+	return pids, err
+}
+
+// successor is the container that the kubelet has started in the target's place,
+// once it runs its own program: to freeze it earlier would wedge its runtime.
+// While the target itself is alive there is none, and whatever is new is another
+// of the pod's containers.
+func (f *frozen) successor(alive bool) (cgroup.Container, bool, error) {
+	containers, err := f.node.Containers(f.config.Freeze.PodUID)
+	if err != nil {
+		return cgroup.Container{}, false, err
+	}
+	f.mu.Lock()
+	last := f.target.ID
+	f.mu.Unlock()
+	for _, c := range containers {
+		if f.others[c.ID] || c.ID == last {
+			continue
+		}
+		group, err := f.node.Find(c)
+		if errors.Is(err, cgroup.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return c, false, err
+		}
+		pids, err := group.PIDs()
+		begun := false
+		if err == nil {
+			begun, err = group.Begun()
+		}
+		group.Close()
+		if errors.Is(err, cgroup.ErrGone) || err == nil && !begun {
+			continue
+		}
+		if err != nil {
+			return c, false, err
+		}
+		// Of one whose name is not to be had, what the target was tells what it is.
+		if name := containerName(pids, f.config.Freeze.PodUID); alive || name != "" && name != f.config.Freeze.Container {
+			f.others[c.ID], f.more = true, true
+			continue
+		}
+		return c, true, nil
+	}
+	return cgroup.Container{}, false, nil
+}
+
+// containerName is what the kubelet calls the container of these processes: it
+// mounts a file for the last word into each, from a folder of the container's
+// name. Empty where it was told not to.
+func containerName(pids []int, podUID string) string {
+	for _, pid := range pids {
+		file, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+		if err != nil {
+			continue
+		}
+		name := nameIn(bufio.NewScanner(file), podUID)
+		file.Close()
+		if name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+func nameIn(mounts *bufio.Scanner, podUID string) string {
+	for mounts.Scan() {
+		fields := strings.Fields(mounts.Text())
+		if len(fields) < 5 {
+			continue
+		}
+		// The mount's root within its file system: .../pods/UID/containers/NAME/FILE
+		if _, rest, ok := strings.Cut(fields[3], "/pods/"+podUID+"/containers/"); ok {
+			if name, _, ok := strings.Cut(rest, "/"); ok && name != "" {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// endSignals are those by which a container is asked to end.
+var endSignals = []unix.Signal{unix.SIGTERM, unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP}
+
+// toldToEnd is the signal that waits for the container's first process, by which
+// the kubelet ends it; empty for none. What is frozen cannot take it, and its
+// pod would end by force at the end of its grace period only.
+func toldToEnd(pids []int) string {
+	first := firstOf(pids)
+	if first == 0 {
+		return ""
+	}
+	pending, err := pendingSignals(fmt.Sprintf("/proc/%d/status", first))
+	if err != nil {
+		return ""
+	}
+	for _, signal := range endSignals {
+		if pending&(1<<(signal-1)) != 0 {
+			return unix.SignalName(signal)
+		}
+	}
+	return ""
+}
+
+// pendingSignals of a process and of its first thread, a bit each.
+func pendingSignals(path string) (uint64, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	pending := uint64(0)
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), ":")
+		if key == "SigPnd" || key == "ShdPnd" {
+			bits, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+			if err != nil {
+				return 0, fmt.Errorf("%s: line %q: %w", path, lines.Text(), err)
+			}
+			pending |= bits
+		}
+	}
+	return pending, lines.Err()
+}
+
+// firstOf is a container's first process: the one whose parent is not in it.
+// Where there are several the oldest number counts: exec'd ones come later.
+func firstOf(pids []int) int {
+	in := map[int]bool{}
+	for _, pid := range pids {
+		in[pid] = true
+	}
+	first := 0
+	for _, pid := range pids {
+		parent, err := parentOf(pid)
+		if err == nil && !in[parent] && (first == 0 || pid < first) {
+			first = pid
+		}
+	}
+	return first
+}
+
+func parentOf(pid int) (int, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The name, in brackets, may itself have brackets and blanks.
+	_, rest, ok := cutLast(string(data), ") ")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) < 2 {
+		return 0, fmt.Errorf("/proc/%d/stat is %q", pid, data)
+	}
+	return strconv.Atoi(fields[1])
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// socketsOfAll are the inodes of the sockets that processes have open.
+func socketsOfAll(pids []int) (map[uint64]bool, error) {
+	all := map[uint64]bool{}
+	for _, pid := range pids {
+		sockets, err := socketsOf(filepath.Join("/proc", strconv.Itoa(pid), "fd"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for inode := range sockets {
+			all[inode] = true
+		}
+	}
+	return all, nil
+}
