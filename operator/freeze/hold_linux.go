@@ -28,6 +28,10 @@ type Options struct {
 	// Lease is how long the containers stay frozen when Renew is not called.
 	Lease time.Duration
 
+	// Containers are what will be frozen first, if that is known: they are looked
+	// for and recorded by Begin already, so that Freeze has only to freeze them.
+	Containers []cgroup.Container
+
 	// Node is this machine by default.
 	Node cgroup.Node
 	// Directory of records; default record.Directory.
@@ -87,6 +91,8 @@ type Hold struct {
 	doing  sync.Mutex
 	record record.Record
 	groups map[cgroup.Container]*cgroup.Group
+	// ready is what was found and recorded, and is not frozen yet.
+	ready map[cgroup.Container]*cgroup.Group
 
 	// mu is for what is read at any time, and never held for long. The guard is
 	// changed with doing held too.
@@ -105,8 +111,9 @@ type Hold struct {
 
 // Begin undoes what dead agents have left on the node and makes the guard. It
 // changes nothing about the pod. The lease runs from now. The error is a
-// *record.HeldError if another agent has this session.
-func Begin(ctx context.Context, o Options) (*Hold, error) {
+// *record.HeldError if another agent has this session, or another session one of
+// the containers, and cgroup.ErrGone if one of them is not on this node.
+func Begin(ctx context.Context, o Options) (_ *Hold, err error) {
 	if err := record.Check(o.Session); err != nil {
 		return nil, err
 	}
@@ -131,9 +138,22 @@ func Begin(ctx context.Context, o Options) (*Hold, error) {
 		o:       o,
 		record:  record.Record{Session: o.Session, Pod: o.Pod, PodUID: o.PodUID, Since: time.Now().UTC().Truncate(time.Second), Agent: self},
 		groups:  map[cgroup.Container]*cgroup.Group{},
+		ready:   map[cgroup.Container]*cgroup.Group{},
 		until:   guard.Now() + o.Lease,
 		renewed: make(chan struct{}, 1),
 		done:    make(chan struct{}),
+	}
+	defer func() {
+		if err != nil {
+			h.letGo()
+		}
+	}()
+	for _, c := range o.Containers {
+		frozen, err := h.find(c)
+		if err != nil {
+			return nil, err
+		}
+		h.record.Frozen = append(h.record.Frozen, frozen...)
 	}
 	if err := h.makeGuard(ctx); err != nil {
 		return nil, err
@@ -142,6 +162,31 @@ func Begin(ctx context.Context, o Options) (*Hold, error) {
 	h.watchers.Go(h.keepGuard)
 	go h.keepTime() // waited for by Done
 	return h, nil
+}
+
+// find looks for a container and keeps its cgroup ready; it returns what is to be
+// recorded, nothing if it is held or ready already.
+func (h *Hold) find(c cgroup.Container) ([]record.Frozen, error) {
+	if c.PodUID != h.o.PodUID {
+		return nil, fmt.Errorf("%v is not of the pod that session %s holds", c, h.o.Session)
+	}
+	if h.groups[c] != nil || h.ready[c] != nil {
+		return nil, nil
+	}
+	group, err := h.o.Node.Find(c)
+	if err != nil {
+		return nil, err
+	}
+	h.ready[c] = group
+	return []record.Frozen{{Container: c, Version: group.Version, Path: group.Path}}, nil
+}
+
+// letGo closes what is ready and will not be frozen.
+func (h *Hold) letGo() {
+	for c, group := range h.ready {
+		group.Close()
+		delete(h.ready, c)
+	}
 }
 
 // makeGuard starts a guard, arms it, and writes it into the record. Called with
@@ -192,58 +237,64 @@ func (h *Hold) Freeze(ctx context.Context, containers ...cgroup.Container) (err 
 	defer context.AfterFunc(h.held, cancel)()
 	fresh := map[cgroup.Container]*cgroup.Group{}
 	defer func() {
-		for _, group := range fresh {
-			group.Close()
+		if err != nil {
+			err = errors.Join(err, h.takeBack(context.WithoutCancel(ctx), fresh))
 		}
 	}()
 	before := h.record.Frozen
 	after := slices.Clone(before)
 	for _, c := range containers {
-		if c.PodUID != h.o.PodUID {
-			return fmt.Errorf("%v is not of the pod that session %s holds", c, h.o.Session)
-		}
-		if h.groups[c] != nil || fresh[c] != nil {
-			continue
-		}
-		group, err := h.o.Node.Find(c)
+		found, err := h.find(c)
 		if err != nil {
 			return err
 		}
-		fresh[c] = group
-		after = append(after, record.Frozen{Container: c, Version: group.Version, Path: group.Path})
+		after = append(after, found...)
 	}
 	// How to undo it, before it is done.
-	if err := h.tell(ctx, after); err != nil {
-		if h.record.Guard.Lives() {
-			err = errors.Join(err, h.tell(context.WithoutCancel(ctx), before))
+	if len(after) > len(before) {
+		if err := h.tell(ctx, after); err != nil {
+			return err
 		}
-		return err
+	}
+	for _, c := range containers {
+		if group := h.ready[c]; group != nil {
+			fresh[c] = group
+		}
 	}
 	for _, group := range fresh {
 		if err = group.Freeze(ctx); err != nil {
 			break
 		}
 	}
-	if err != nil {
-		ctx := context.WithoutCancel(ctx)
-		undone := error(nil)
-		for _, group := range fresh {
-			undone = errors.Join(undone, group.Thaw(ctx))
-		}
-		if undone == nil {
-			undone = h.tell(ctx, before)
-		}
-		return errors.Join(err, undone)
+	if err == nil {
+		err = h.Err() // end waits for doing, and thaws
 	}
-	if err := h.Err(); err != nil {
-		return err // end waits for doing, and thaws
+	if err != nil {
+		return err
 	}
 	for c, group := range fresh {
+		delete(h.ready, c)
 		h.groups[c] = group
 		h.watchers.Go(func() { h.keepFrozen(c, group) })
 	}
-	clear(fresh)
 	return nil
+}
+
+// takeBack thaws what may have been frozen by a freeze that failed, and takes all
+// that is not held out of the record. Called with doing held.
+func (h *Hold) takeBack(ctx context.Context, touched map[cgroup.Container]*cgroup.Group) error {
+	defer h.letGo()
+	for _, group := range touched {
+		if err := group.Thaw(ctx); err != nil {
+			return err // what is still frozen stays in the record
+		}
+	}
+	if h.Err() != nil {
+		return nil // end goes by the record
+	}
+	return h.tell(ctx, slices.DeleteFunc(slices.Clone(h.record.Frozen), func(frozen record.Frozen) bool {
+		return h.groups[frozen.Container] == nil
+	}))
 }
 
 // tell writes what is to be frozen into the record and arms the guard with it.
@@ -328,6 +379,7 @@ func (h *Hold) end(ctx context.Context, why error) error {
 	if err == nil {
 		err = h.o.Directory.Remove(h.o.Session)
 	}
+	h.letGo()
 	if err == nil {
 		h.guard.Dismiss(ctx)
 	}

@@ -531,3 +531,42 @@ func TestForeignContainer(t *testing.T) {
 		t.Error("a container of another pod was frozen")
 	}
 }
+
+// What is to be frozen may be said when it begins: it is in the record by then.
+func TestKnownFromTheBeginning(t *testing.T) {
+	s := newScene(t, 2, longLease)
+	pod := freezetest.NewPod(t, 2)
+	app := pod.Start("count", pod.Dirs)
+	container := cgroup.Container{PodUID: pod.UID, ID: pod.ID}
+	t.Setenv(stateVariable, string(s.dir))
+	options := func(c cgroup.Container) Options {
+		return Options{Session: "other", PodUID: c.PodUID, Lease: longLease, Directory: s.dir, Containers: []cgroup.Container{c}}
+	}
+	var held *record.HeldError
+	if _, err := Begin(t.Context(), options(cgroup.Container{PodUID: s.UID, ID: s.ID})); !errors.As(err, &held) {
+		t.Errorf("what another session has: %v", err)
+	}
+	if _, err := Begin(t.Context(), options(cgroup.Container{PodUID: s.UID, ID: pod.ID})); !errors.Is(err, cgroup.ErrGone) {
+		t.Errorf("what is not there: %v", err)
+	}
+	if _, err := s.dir.Read("other"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a record was left: %v", err)
+	}
+	hold, err := Begin(t.Context(), options(container))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.dir.Read("other"); err != nil || len(r.Frozen) != 1 || r.Frozen[0].Container != container {
+		t.Errorf("the record is %+v, %v", r, err)
+	}
+	pod.Moves(app)
+	if err := hold.Freeze(t.Context(), container); err != nil {
+		t.Fatal(err)
+	}
+	pod.Still(app)
+	if err := hold.End(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pod.Moves(app)
+	s.Still(s.app)
+}

@@ -197,12 +197,20 @@ var conformance = map[string]func(t *testing.T, b *bed){
 		defer stop()
 		thawed := make(chan error, 1)
 		go func() { thawed <- g.Thawed(watched) }()
-		joins := b.Start("count", nil)
-		freezetest.Put(filepath.Join(b.dir(), "cgroup.procs"), strconv.Itoa(joins.PID()))
-		freezetest.Until(t, "it is frozen with the new process", func() bool {
+		joins, stuck := b.Start("count", nil), b.Start("hang", nil)
+		join := func(p *freezetest.Process) {
+			freezetest.Put(filepath.Join(b.dir(), "cgroup.procs"), strconv.Itoa(p.PID()))
+		}
+		frozen := func() bool {
 			s, err := g.State()
-			return err == nil && s.Frozen
-		})
+			return err == nil && s.Asked && s.Frozen
+		}
+		join(joins)
+		freezetest.Until(t, "it is frozen with the new process", frozen)
+		b.Still(joins)
+		// One that cannot be frozen: the kernel says that the cgroup is not.
+		join(stuck)
+		freezetest.Until(t, "it is not frozen", func() bool { return !frozen() })
 		b.Still(joins)
 		select {
 		case err := <-thawed:

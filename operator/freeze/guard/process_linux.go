@@ -48,8 +48,7 @@ func Main(cleanups ...record.Cleanup) int {
 	}
 	why := g.watch(stopped)
 	if why == dismissed {
-		g.leave()
-		return 0
+		return 0 // the agent takes its cgroups away
 	}
 	return g.undo(why)
 }
