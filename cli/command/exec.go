@@ -92,7 +92,6 @@ said. See docs/configuration.md.
 	// What comes after the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	completeExec(cmd)
-	inGroups(cmd, execGroups)
 	return cmd
 }
 
@@ -106,6 +105,9 @@ func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
 		return nil, err
 	}
 	if err := supported(); err != nil {
+		return nil, err
+	}
+	if err := ordinary(c); err != nil {
 		return nil, err
 	}
 	if err := locate(args[0]); err != nil {

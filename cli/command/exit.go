@@ -39,9 +39,16 @@ func exitCode(err error) int {
 
 // locate finds the user's command on this machine, as the shell would.
 func locate(name string) error {
-	_, err := exec.LookPath(name)
+	path, err := exec.LookPath(name)
 	switch {
 	case err == nil, errors.Is(err, exec.ErrDot):
+		if missing := missingInterpreter(path); missing != "" {
+			return &failure.Failure{
+				What: fmt.Sprintf("%s cannot be executed: it needs %q, which is not on this machine; nothing was changed in the cluster", name, missing),
+				Hint: "install that, or mend the script's first line (Windows line ends are a part of it)",
+				Code: failure.CodeNotExecutable,
+			}
+		}
 		return nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
 		return notExecutable(name, err)
@@ -83,8 +90,8 @@ func startFailure(name string, err error) error {
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return &failure.Failure{
-			What: name + " cannot be started", Err: err, Code: failure.CodeNotFound,
-			Hint: "it was found before: is the interpreter there that its first line (#!) names, or do the target's mounted files hide it?",
+			What: name + " cannot be started", Err: err, Code: failure.CodeNotExecutable,
+			Hint: "it was found before: do the target's mounted files hide it, or what it needs?",
 		}
 	case errors.Is(err, fs.ErrPermission):
 		return notExecutable(name, err)

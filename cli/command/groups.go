@@ -13,6 +13,10 @@ import (
 
 func init() { cobra.AddTemplateFunc("groupedFlags", groupedFlags) }
 
+// usageWidth is where the text of flags is wrapped; 80 columns would leave half
+// of them for the names.
+const usageWidth = 110
+
 // groupFlags has the help of a command show its flags by what they are about.
 func groupFlags(cmd *cobra.Command) {
 	const together = "Flags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"
@@ -43,7 +47,7 @@ func groupedFlags(flags *pflag.FlagSet) string {
 		if group == "" {
 			group = "Flags"
 		}
-		fmt.Fprintf(&out, "%s:\n%s\n", group, some.FlagUsages())
+		fmt.Fprintf(&out, "%s:\n%s\n", group, some.FlagUsagesWrapped(usageWidth))
 	}
 	return strings.TrimRight(out.String(), "\n")
 }
