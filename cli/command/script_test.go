@@ -59,6 +59,9 @@ func TestScriptCluster(t *testing.T) {
 		Dir: "testdata/cluster",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"install-policy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(installPolicy(t.Context(), client)) },
+			"make-session": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(makeSession(t.Context(), client, args[0], args[1]))
+			},
 		},
 		Setup: func(env *testscript.Env) error {
 			file := filepath.Join(env.WorkDir, "kubeconfig")
@@ -95,6 +98,23 @@ func TestScriptCluster(t *testing.T) {
 			return clientcmd.WriteToFile(*raw, file)
 		},
 	})
+}
+
+// makeSession makes a session of that owner, of which nobody takes notice.
+func makeSession(ctx context.Context, client *kubernetes.Clientset, name, owner string) error {
+	session := v1alpha1.Session{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: v1alpha1.SessionSpec{
+			Target:   v1alpha1.Target{Group: "apps", Resource: "deployments", Name: "worker", UID: "uid", Container: "app"},
+			Takeover: v1alpha1.TakeoverScaleDown, Owner: v1alpha1.Owner{Username: owner, Hostname: "laptop"}, ClientKey: "AAAA",
+		},
+	}
+	body, err := json.Marshal(session)
+	if err != nil {
+		return err
+	}
+	return client.RESTClient().Post().AbsPath("/apis/understudy.dev/v1alpha1/namespaces/default/sessions").Body(body).Do(ctx).Error()
 }
 
 // installPolicy makes the policy by which an operator is known, as the chart

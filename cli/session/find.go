@@ -1,0 +1,56 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// Find reads a session by its name. The error is a *failure.Failure when there
+// is none, or it may not be read.
+func (c *Client) Find(ctx context.Context, name string) (*v1alpha1.Session, error) {
+	found, err := c.sessions.Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case err == nil:
+		return found, nil
+	case apierrors.IsNotFound(err):
+		hint := "choose another namespace with -n"
+		if names, err := c.Names(ctx); err == nil && len(names) > 0 {
+			hint = "there is " + strings.Join(names, ", ") + "; or " + hint
+		}
+		return nil, failure.New(hint, "there is no session %q in namespace %s", name, c.Namespace)
+	case apierrors.IsForbidden(err):
+		return nil, &failure.Failure{What: "you may not read the sessions of namespace " + c.Namespace, Hint: target.UserRole(c.Namespace), Err: err}
+	}
+	return nil, fmt.Errorf("reading session %s/%s: %w", c.Namespace, name, err)
+}
+
+// Names are the names of the namespace's sessions, in order.
+func (c *Client) Names(ctx context.Context) ([]string, error) {
+	list, err := c.sessions.List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("listing the sessions of namespace %s: %w", c.Namespace, err)
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// MayEnd fails unless the user may end that session, which is another's.
+func (c *Client) MayEnd(ctx context.Context, other *v1alpha1.Session) error {
+	return c.may(ctx, "session "+other.Name, authorizationv1.ResourceAttributes{
+		Namespace: c.Namespace, Verb: "end", Group: v1alpha1.GroupVersion.Group, Resource: v1alpha1.Resource.Resource, Name: other.Name,
+	})
+}
