@@ -142,6 +142,7 @@ func (f *frozen) begin(ctx context.Context) error {
 	f.hold, err = freeze.Begin(ctx, freeze.Options{
 		Session: f.config.Session, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID,
 		Lease: f.lease(), Directory: f.state, Cleanups: cleanups, Log: f.log,
+		Containers: []cgroup.Container{f.target},
 		Notice: func(n freeze.Notice) {
 			f.log.Info("notice", "kind", n.Kind, "container", n.Container.ID, "error", n.Error)
 		},
