@@ -42,6 +42,9 @@ type Options struct {
 // New is a fence that does nothing yet, but that takes away what an earlier one
 // of this session has left. It keeps a descriptor of its own of the namespace.
 func New(netns *os.File, session string, o Options) (*Fence, error) {
+	if err := checkName(session); err != nil {
+		return nil, err
+	}
 	if o.Nodes == nil {
 		var err error
 		if o.Nodes, err = NodeAddresses(netns); err != nil {
@@ -56,7 +59,15 @@ func New(netns *os.File, session string, o Options) (*Fence, error) {
 		netns: os.NewFile(uintptr(fd), netns.Name()), nodes: o.Nodes,
 		plan: plan{session: session}, stealers: map[Port]*Stolen{},
 	}
-	if err := Remove(context.Background(), session, f.netns); err != nil {
+	// Looked for first: removing waits for the kernel, and mostly there is nothing.
+	err = within(f.netns, func() error {
+		left, err := sessions()
+		if err == nil && slices.Contains(left, session) {
+			err = remove(session)
+		}
+		return err
+	})
+	if err != nil {
 		f.netns.Close()
 		return nil, err
 	}

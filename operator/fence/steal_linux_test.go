@@ -275,6 +275,21 @@ func TestLeftovers(t *testing.T) {
 	}
 }
 
+// A name that no table can have is refused before anything is done.
+func TestNames(t *testing.T) {
+	w := newWorld(t)
+	for _, session := range []string{"", strings.Repeat("x", maxSession+1), "a\x00b"} {
+		if _, err := New(w.pod, session, Options{Nodes: []netip.Addr{kubelet4}}); err == nil {
+			t.Errorf("a session of %d bytes was taken", len(session))
+		}
+	}
+	w.must("closing", w.fence(strings.Repeat("x", maxSession)).Close())
+	longest := w.fence(strings.Repeat("x", maxSession))
+	w.must("raising", longest.Raise(Scope{}))
+	w.must("closing", longest.Close())
+	w.clean()
+}
+
 func TestCheck(t *testing.T) {
 	needRoot(t)
 	byCgroup, err := Check()

@@ -210,9 +210,17 @@ type builder struct {
 	table *nftables.Table
 }
 
-func newBuilder(session string) (*builder, error) {
+// checkName refuses a session that cannot name a table.
+func checkName(session string) error {
 	if session == "" || len(session) > maxSession || strings.ContainsRune(session, 0) {
-		return nil, fmt.Errorf("session %q cannot name a table: it has %d bytes, 1 to %d are possible", session, len(session), maxSession)
+		return fmt.Errorf("session %q cannot name a table: it has %d bytes, 1 to %d are possible", session, len(session), maxSession)
+	}
+	return nil
+}
+
+func newBuilder(session string) (*builder, error) {
+	if err := checkName(session); err != nil {
+		return nil, err
 	}
 	conn, err := nftables.New()
 	if err != nil {
