@@ -49,11 +49,6 @@ func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") && !strings.Contains(source, "{#") {
 		return &Rendered{Text: text}, nil
 	}
-	marked := mark(source)
-	template, err := parseTemplate(marked)
-	if err != nil {
-		return nil, templateError(file, source, err)
-	}
 	values := map[string]any{"get_env": getEnv(variables.Env)}
 	if variables.Key != "" {
 		values["key"] = variables.Key
@@ -61,11 +56,25 @@ func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	if variables.Branch != "" {
 		values["git_branch"] = variables.Branch
 	}
-	out, err := template.ExecuteToString(exec.NewContext(values))
+	out, err := fill(mark(source), values)
 	if err != nil {
 		return nil, templateError(file, source, err)
 	}
 	return unmark(out), nil
+}
+
+// fill fills a template in. The library panics at some of what is no template.
+func fill(source string, values map[string]any) (out string, err error) {
+	defer func() {
+		if wrong := recover(); wrong != nil {
+			err = fmt.Errorf("this is no template: %v", wrong)
+		}
+	}()
+	template, err := parseTemplate(source)
+	if err != nil {
+		return "", err
+	}
+	return template.ExecuteToString(exec.NewContext(values))
 }
 
 func parseTemplate(source string) (*exec.Template, error) {
