@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy.dev/understudy/operator/fence"
-	"understudy.dev/understudy/operator/fence/probe"
 	"understudy.dev/understudy/operator/freeze/cgroup"
 )
 
@@ -27,19 +26,10 @@ func (f *frozen) raise() error {
 	if err := f.rescope(); err != nil {
 		return err
 	}
-	var probes []probe.Probe
-	for _, p := range f.config.Freeze.Probes {
-		asked := probe.Probe{Kind: probe.Kind(p.Kind), Port: p.Port, TLS: p.TLS, Path: p.Path, Service: p.Service}
-		for _, h := range p.Headers {
-			asked.Headers = append(asked.Headers, probe.Header{Name: h.Name, Value: h.Value})
-		}
-		probes = append(probes, asked)
+	if probes := f.config.Freeze.Probes; len(probes) > 0 {
+		return f.fence.Answer(probes, f.config.Freeze.ProbesInPod)
 	}
-	if len(probes) == 0 {
-		return nil
-	}
-	// A mesh's proxy passes the kubelet's probes on.
-	return f.fence.Answer(probes, true)
+	return nil
 }
 
 // rescope refuses new connections to the whole pod but its other containers.

@@ -1,7 +1,7 @@
 // Package nodeagent says what runs on a target's node while its container is
-// frozen: whether the pod can be frozen at all, and the pods of the agent that
-// freezes it and of the one that does nothing but thaw.
+// frozen: the pods of the agent that freezes it and of the one that does nothing
+// but thaw, and what belongs to them.
 //
-// It is pure: it makes objects and judges them, and reaches no API server. What
+// It is pure: it makes objects and reads them, and reaches no API server. What
 // the agent does on the node is package agent's and package freeze's.
 package nodeagent

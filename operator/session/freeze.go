@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/fence/plan"
 	"understudy.dev/understudy/operator/nodeagent"
 )
 
@@ -100,8 +101,11 @@ func targetPod(ctx context.Context, v *visit) (bool, error) {
 	if nodeagent.Container(&pod.Spec, target.Container) == nil {
 		return false, final(v1alpha1.ReasonContainerNotFound, "pod %s has no container %s", target.Name, target.Container)
 	}
-	if why := nodeagent.Refuse(pod, target.Container); why != "" {
-		return false, final(v1alpha1.ReasonFreezeUnsupported, "pod %s cannot be frozen: %s", target.Name, why)
+	for _, reason := range plan.Preflight(pod, target.Container) {
+		// One that is still starting is waited for.
+		if reason.Final && reason.Code != "NotStarted" {
+			return false, final(v1alpha1.ReasonFreezeUnsupported, "pod %s cannot be frozen: %s", target.Name, reason.Message)
+		}
 	}
 	if why := nodeagent.NotYet(pod, target.Container); why != "" {
 		v.waiting(v1alpha1.ReasonTargetNotRunning, "Waiting for pod "+target.Name+": "+why+".")
@@ -119,8 +123,8 @@ func recordPod(ctx context.Context, v *visit) (bool, error) {
 			UID: v.pod.UID, NodeName: v.pod.Spec.NodeName,
 			ContainerID: nodeagent.Status(v.pod, v.session.Spec.Target.Container).ContainerID,
 		}
-		if warning := nodeagent.Warn(v.pod, v.session.Spec.Target.Container); warning != "" {
-			v.event(corev1.EventTypeWarning, "FreezeWarning", "Freeze", warning)
+		for _, reason := range plan.Preflight(v.pod, v.session.Spec.Target.Container) {
+			v.event(corev1.EventTypeWarning, "Freeze"+reason.Code, "Freeze", "Meanwhile: "+reason.Message+".")
 		}
 	}
 	v.set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("Container %s on node %s is to be thawed.", v.session.Spec.Target.Container, v.status().Frozen.NodeName))

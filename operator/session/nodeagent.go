@@ -24,6 +24,7 @@ import (
 	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/clone"
+	"understudy.dev/understudy/operator/fence/plan"
 	"understudy.dev/understudy/operator/hold"
 	"understudy.dev/understudy/operator/nodeagent"
 )
@@ -186,6 +187,7 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 	}
 	spec, name := v.session.Spec, v.session.Spec.Target.Container
 	_, containerID, _ := strings.Cut(v.status().Frozen.ContainerID, "://")
+	probes, inPod := plan.Probes(v.pod, name)
 	selecting := clone.Selecting(services.Items, v.pod.Labels)
 	config := settings.Config{
 		Session: string(v.session.UID), Port: settings.DefaultPort, ClientKey: clientKey,
@@ -195,7 +197,7 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 		Freeze: &settings.Freeze{
 			Pod: v.pod.Namespace + "/" + v.pod.Name, PodUID: string(v.pod.UID), Container: name, ContainerID: containerID,
 			Release: ptr.Deref(spec.ReleaseConnections, true),
-			Probes:  nodeagent.Probes(v.pod, name),
+			Probes:  probes, ProbesInPod: inPod,
 		},
 	}
 	if err := config.Validate(); err != nil {

@@ -1,6 +1,6 @@
 // Package settings is what the operator tells one agent: the content of the
 // Secret that it makes for each incarnation of a stand-in and mounts only in
-// the agent's container. It has no dependency but the tunnel's own types, so
+// the agent's container. It has no dependency but the tunnel's and the probes' own types, so
 // that the operator, which writes it, and the agent, which reads it, can share
 // it without sharing more.
 package settings
@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"understudy.dev/understudy/operator/fence/probe"
 	"understudy.dev/understudy/operator/tunnel"
 )
 
@@ -85,28 +86,10 @@ type Freeze struct {
 	// Release has its connections cut once it is frozen.
 	Release bool `json:"release"`
 	// Probes are the kubelet's over the network, to be answered for it.
-	Probes []Probe `json:"probes,omitempty"`
-}
-
-// Probe is one question of the kubelet's over the network.
-type Probe struct {
-	// Kind is "http", "tcp" or "grpc".
-	Kind string `json:"kind"`
-	Port uint16 `json:"port"`
-	// Path of an HTTP probe.
-	Path string `json:"path,omitempty"`
-	// TLS says that an HTTP probe speaks HTTPS.
-	TLS bool `json:"tls,omitempty"`
-	// Headers of an HTTP probe.
-	Headers []Header `json:"headers,omitempty"`
-	// Service of a gRPC probe.
-	Service string `json:"service,omitempty"`
-}
-
-// Header of an HTTP probe.
-type Header struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Probes []probe.Probe `json:"probes,omitempty"`
+	// ProbesInPod answers those too that another of the pod's containers passes
+	// on, as meshes do.
+	ProbesInPod bool `json:"probesInPod,omitempty"`
 }
 
 // Validate says what is wrong with c, all of it.
