@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,8 +18,10 @@ import (
 // that the websocket's own buffer delivers.
 const readChunk = 32 << 10
 
-// writeChunk is below the 16 MiB that a frame of SPDY can hold.
-const writeChunk = 1 << 20
+// writeChunk is the largest frame that leaves as one piece: with SPDY's header
+// and the websocket's, of 8 bytes each, it fills two records of TLS, and is
+// about what each program on the way reads at once.
+const writeChunk = 32<<10 - 16
 
 // conn is a forwarded connection as a net.Conn.
 //
@@ -197,16 +200,40 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// send writes in pieces that a frame of SPDY can hold.
+// send writes in pieces of one frame each.
 func (c *conn) send(p []byte) (int, error) {
 	sent := 0
 	for {
-		n, err := c.data.Write(p[:min(len(p), writeChunk)])
+		n, err := c.sendPiece(p[:min(len(p), writeChunk)])
 		sent += n
 		p = p[n:]
 		if err != nil || len(p) == 0 {
 			return sent, err
 		}
+	}
+}
+
+// sendPiece writes one frame. Nothing interrupts a write of bare SPDY to a
+// network that takes nothing, so there it goes on, with a copy, when the
+// connection is closed.
+func (c *conn) sendPiece(p []byte) (int, error) {
+	if c.bottom != nil {
+		return c.data.Write(p)
+	}
+	p = slices.Clone(p)
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.data.Write(p)
+		wrote <- err
+	}()
+	select {
+	case err := <-wrote:
+		if err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	case <-c.closed:
+		return 0, c.reason()
 	}
 }
 
