@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -120,8 +121,13 @@ func newScene(t *testing.T, version int, lease time.Duration) *scene {
 // startAgent starts one in a pod of its own.
 func (s *scene) startAgent() *freezetest.Process {
 	s.t.Helper()
+	return s.launchAgent(freezetest.Start)
+}
+
+func (s *scene) launchAgent(start func(testing.TB, string, []string, ...string) *freezetest.Process) *freezetest.Process {
+	s.t.Helper()
 	pod := freezetest.NewPod(s.t, slices.Collect(maps.Keys(s.Dirs))...)
-	agent := pod.Start("agent", pod.Dirs,
+	agent := start(s.t, "agent", slices.Collect(maps.Values(pod.Dirs)),
 		optionsVariable+"="+fmt.Sprintf("%s,%s,%d,%s", s.UID, s.ID, s.version, s.lease),
 		stateVariable+"="+string(s.dir), "GOTRACEBACK=none")
 	go func() {
@@ -295,20 +301,54 @@ func TestAnotherGuard(t *testing.T) {
 	})
 }
 
-// A guard that hears that it is to end thaws, as it would when the machine is
-// shut down; an agent that goes on freezes again.
-func TestGuardToldToEnd(t *testing.T) {
+// Whoever ends what he does not know does not end a guard.
+func TestGuardIsDeaf(t *testing.T) {
 	s := newScene(t, 2, longLease)
 	first := s.record().Guard
-	s.kill(first.PID, unix.SIGTERM)
-	freezetest.Until(t, "there is another guard", func() bool {
-		r, err := s.dir.Read(session)
-		return err == nil && r.Guard != first && r.Guard.Lives() && len(r.Frozen) == 1
-	})
-	freezetest.Until(t, "it is frozen again", func() bool { return s.frozen() })
+	for _, signal := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT} {
+		s.kill(first.PID, signal)
+	}
 	s.Still(s.app)
-	s.kill(s.agent.PID(), unix.SIGUSR2)
+	if now := s.record().Guard; now != first || !now.Lives() {
+		t.Errorf("the guard is %+v, was %+v", now, first)
+	}
+	s.kill(s.agent.PID(), unix.SIGKILL)
 	s.undone()
+}
+
+// An agent that is killed between any two of its lines leaves nothing frozen: its
+// guard alone sees to that. What it may leave is a record of what it had not
+// begun, for the next agent.
+func TestKilledAtAnyTime(t *testing.T) {
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	eachFreezer := []int{1, 2}
+	for run := range 20 {
+		version := eachFreezer[run%2]
+		s := &scene{Pod: freezetest.NewPod(t, version), t: t, version: version, dir: record.Dir(t.TempDir()), lease: longLease}
+		s.app = s.Start("count", s.Dirs)
+		after := time.Duration(random.IntN(150)) * time.Millisecond
+		agent := s.launchAgent(freezetest.Launch)
+		<-time.After(after)
+		s.kill(agent.PID(), unix.SIGKILL)
+		_ = agent.Cmd.Wait()
+		freezetest.Until(t, fmt.Sprintf("nothing is frozen, run %d, killed after %v, having counted %d", run, after, agent.Count()), func() bool {
+			return !s.frozen()
+		})
+		s.Moves(s.app)
+		t.Setenv(stateVariable, string(s.dir))
+		if _, err := Recover(t.Context(), s.dir, record.Undoer{Cleanups: []record.Cleanup{leaveTrace}}); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.dir.List(); err != nil || len(left) != 0 {
+			t.Fatalf("left: %v, %v", left, err)
+		}
+		freezetest.Until(t, "the guard's cgroups are removed", func() bool {
+			guard.Sweep(cgroup.Node{})
+			return len(s.rooms()) == 0
+		})
+	}
 }
 
 func (s *scene) frozen() bool {

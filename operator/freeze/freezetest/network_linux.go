@@ -115,7 +115,7 @@ func (n *Network) Start(role string, dirs []string, env ...string) *Process {
 	n.t.Helper()
 	var started *Process
 	n.In(func() error {
-		started = begin(n.t, role, dirs, env)
+		started = Launch(n.t, role, dirs, env...)
 		return nil
 	})
 	started.awaitCount(n.t, role)

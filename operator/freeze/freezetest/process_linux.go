@@ -33,7 +33,7 @@ func (p *Pod) Start(role string, dirs map[int]string, env ...string) *Process {
 // Start is as Pod.Start, for one that may be in no pod.
 func Start(t testing.TB, role string, dirs []string, env ...string) *Process {
 	t.Helper()
-	started := begin(t, role, dirs, env)
+	started := Launch(t, role, dirs, env...)
 	started.awaitCount(t, role)
 	return started
 }
@@ -43,7 +43,8 @@ func (p *Process) awaitCount(t testing.TB, role string) {
 	Until(t, "process "+role+" counts", func() bool { return p.Count() > 0 })
 }
 
-func begin(t testing.TB, role string, dirs []string, env []string) *Process {
+// Launch is as Start, but does not wait.
+func Launch(t testing.TB, role string, dirs []string, env ...string) *Process {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "count")
 	if err := os.WriteFile(file, make([]byte, os.Getpagesize()), 0o600); err != nil {

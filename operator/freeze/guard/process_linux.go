@@ -35,10 +35,10 @@ const (
 // Main is the guard's whole life, to be called when the program is started as
 // the guard. cleanups take away what is not a freeze. It returns the exit code.
 func Main(cleanups ...record.Cleanup) int {
-	// Whoever reads what the agent writes may be gone before the guard.
-	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
-	stopped := make(chan os.Signal, 1)
-	signal.Notify(stopped, syscall.SIGTERM, syscall.SIGINT)
+	// Nobody tells a guard to end but its agent. When the machine is shut down
+	// the agent is told as well, and ends. A guard that undid by itself what an
+	// agent goes on with would leave a container frozen without its fence.
+	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE)
 	unix.CloseOnExec(fdSocket)
 	unix.CloseOnExec(fdAgent)
 	g := &process{
@@ -46,7 +46,7 @@ func Main(cleanups ...record.Cleanup) int {
 		undoer: record.Undoer{Cleanups: cleanups},
 		log:    slog.New(slog.DiscardHandler),
 	}
-	why := g.watch(stopped)
+	why := g.watch()
 	if why == dismissed {
 		return 0 // the agent takes its cgroups away
 	}
@@ -61,7 +61,6 @@ const (
 	agentEnded reason = "the agent has ended"
 	agentLeft  reason = "the agent has closed the connection"
 	expired    reason = "the lease has run out"
-	told       reason = "told to end"
 )
 
 type process struct {
@@ -75,7 +74,7 @@ type process struct {
 }
 
 // watch returns when it is over, and why.
-func (g *process) watch(stopped <-chan os.Signal) reason {
+func (g *process) watch() reason {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -104,9 +103,6 @@ func (g *process) watch(stopped <-chan os.Signal) reason {
 				g.log.Warn("telling the agent that the lease has run out", "error", err)
 			}
 			return expired
-		case s := <-stopped:
-			g.log.Warn("signal received", "signal", s.String())
-			return told
 		case o := <-orders:
 			if o.Dismiss {
 				return dismissed
