@@ -57,19 +57,19 @@ func (p *performance) followNew(ctx context.Context, r rehearsed, welcome tunnel
 func (p *performance) listening(l stage.Listening) {
 	switch {
 	case l.Closed:
-		p.out.Detail("port %d is closed again", l.Port)
+		p.out.Detail("%s is closed again", l.Name())
 	case l.Reach == stage.ReachCluster:
 		as := ""
 		if outer, _ := p.opts.Boundary.Outer(l.Port); outer != l.Port {
 			as = fmt.Sprintf(" as %d", outer)
 		}
-		p.out.Notice("port %d is open in the cluster%s%s", l.Port, as, p.published(l))
+		p.out.Notice("%s is open in the cluster%s%s", l.Name(), as, p.published(l))
 	case l.Reach == stage.ReachPod:
-		p.out.Detail("port %d is open to the pod's other containers%s", l.Port, p.published(l))
+		p.out.Detail("%s is open to the pod's other containers%s", l.Name(), p.published(l))
 	case l.Why != nil && p.opts.Boundary.Closed(l.Port):
-		p.out.Detail("port %d is not opened in the cluster, as the configuration says%s", l.Port, p.published(l))
+		p.out.Detail("%s is not opened in the cluster, as the configuration says%s", l.Name(), p.published(l))
 	case l.Why != nil:
-		p.out.Notice("port %d is not reachable in the cluster: %v", l.Port, l.Why)
+		p.out.Notice("%s is not reachable in the cluster: %v", l.Name(), l.Why)
 	}
 }
 

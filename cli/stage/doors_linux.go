@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,8 +17,8 @@ import (
 	"understudy.dev/understudy/operator/tunnel"
 )
 
-// doors are the ways in: for each TCP port on which something in the stage
-// listens, the port in the cluster, if it may be opened, and the one on the
+// doors are the ways in: for each port on which something in the stage listens,
+// the port in the cluster, if it may be opened, and, of TCP, the one on the
 // developer's own 127.0.0.1.
 type doors struct {
 	remote  Remote
@@ -32,22 +33,31 @@ type doors struct {
 
 	mu      sync.Mutex
 	welcome tunnel.Welcome
-	open    map[uint16]*door
+	sockets []network.Socket
+	open    map[gate]*door
 	telling sync.Mutex // one call of OnListening at a time
+}
+
+// gate names a door.
+type gate struct {
+	network string
+	port    uint16
 }
 
 // door is one port.
 type door struct {
-	sockets  []network.Socket // never empty
-	loopback bool
-	state    Listening
-	ctx      context.Context // ends when the port is closed; connections live on
-	cancel   context.CancelFunc
-	done     sync.WaitGroup
+	sockets []network.Socket // never empty
+	addrs   []netip.Addr     // where they listen, as the cluster has it
+	after   *door            // was the same port's before
+	state   Listening
+	settled bool            // state was told
+	ctx     context.Context // ends when the port is closed; connections live on
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
 }
 
 func newDoors(remote Remote, hand *handLine, stack *netstack.Stack, options Options) *doors {
-	d := &doors{remote: remote, hand: hand, stack: stack, options: options, log: options.Log, open: map[uint16]*door{}}
+	d := &doors{remote: remote, hand: hand, stack: stack, options: options, log: options.Log, open: map[gate]*door{}}
 	d.welcome = options.Welcome
 	d.welcome.Addresses = stageAddresses(d.welcome.Addresses)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
@@ -68,57 +78,75 @@ func (d *doors) list() []Listening {
 	for _, door := range d.open {
 		list = append(list, door.state)
 	}
-	slices.SortFunc(list, func(a, b Listening) int { return int(a.Port) - int(b.Port) })
+	slices.SortFunc(list, func(a, b Listening) int {
+		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Network, b.Network))
+	})
 	return list
 }
 
 func (d *doors) setWelcome(welcome tunnel.Welcome) {
 	d.mu.Lock()
 	d.welcome = welcome
-	ports := map[uint16][]network.Socket{}
-	for port, door := range d.open {
-		ports[port] = door.sockets
-	}
+	sockets := d.sockets
 	d.mu.Unlock()
 	// What may be opened has changed, perhaps: each door is made anew.
 	d.change(nil)
-	d.change(ports)
+	d.set(sockets)
 }
 
 // set takes what listens now.
 func (d *doors) set(sockets []network.Socket) {
-	ports := map[uint16][]network.Socket{}
+	d.mu.Lock()
+	d.sockets = sockets
+	gates := map[gate][]network.Socket{}
 	for _, socket := range sockets {
-		if socket.Network == "tcp" {
-			ports[socket.Port] = append(ports[socket.Port], socket)
+		at := gate{socket.Network, socket.Port}
+		if socket.Network == "tcp" || d.serves(at) {
+			gates[at] = append(gates[at], socket)
 		}
 	}
-	d.change(ports)
+	d.mu.Unlock()
+	d.change(gates)
+}
+
+// clientPorts are those from here on that the kernel gives to sockets which did
+// not ask for one (net.ipv4.ip_local_port_range, as every new namespace has it).
+const clientPorts = 32768
+
+// serves says whether a UDP socket is more than a client's; mu is held.
+func (d *doors) serves(at gate) bool {
+	return d.declared(at) || d.welcome.ListenAll && at.port < clientPorts
 }
 
 // change closes and opens doors until they are as wanted.
-func (d *doors) change(ports map[uint16][]network.Socket) {
+func (d *doors) change(gates map[gate][]network.Socket) {
 	var closed []*door
 	var opened []*door
 	d.mu.Lock()
-	for port, old := range d.open {
-		sockets, wanted := ports[port]
-		if wanted && loopbackOnly(sockets) == old.loopback {
+	before := map[gate]*door{}
+	for at, old := range d.open {
+		sockets, wanted := gates[at]
+		addrs := reachable(sockets, d.welcome.Addresses)
+		wanted = wanted && len(addrs) > 0
+		if wanted && slices.Equal(addrs, old.addrs) {
 			old.sockets = sockets
 			continue
 		}
 		old.cancel()
-		delete(d.open, port)
-		if !wanted {
+		delete(d.open, at)
+		if wanted {
+			before[at] = old
+		} else {
 			closed = append(closed, old)
 		}
 	}
-	for port, sockets := range ports {
-		if d.open[port] == nil && d.ctx.Err() == nil {
-			door := &door{sockets: sockets, loopback: loopbackOnly(sockets)}
+	for at, sockets := range gates {
+		addrs := reachable(sockets, d.welcome.Addresses)
+		if d.open[at] == nil && d.ctx.Err() == nil && len(addrs) > 0 {
+			door := &door{sockets: sockets, addrs: addrs, after: before[at]}
 			door.ctx, door.cancel = context.WithCancel(d.ctx)
-			door.state = Listening{Port: port, Loopback: door.loopback, Reach: ReachNone}
-			d.open[port] = door
+			door.state = Listening{Network: at.network, Port: at.port, Loopback: loopbackOnly(addrs), Reach: ReachNone}
+			d.open[at] = door
 			opened = append(opened, door)
 		}
 	}
@@ -134,8 +162,32 @@ func (d *doors) change(ports map[uint16][]network.Socket) {
 	}
 }
 
-func loopbackOnly(sockets []network.Socket) bool {
-	return !slices.ContainsFunc(sockets, func(socket network.Socket) bool { return !socket.Addr.IsLoopback() })
+// reachable are the addresses at which sockets listen, in order: those of
+// loopback, the pod's own, and 0.0.0.0 and :: for all of a family.
+func reachable(sockets []network.Socket, pod []netip.Addr) []netip.Addr {
+	var addrs []netip.Addr
+	for _, socket := range sockets {
+		if socket.Addr.IsUnspecified() {
+			addrs = append(addrs, socket.Addr)
+			if socket.Addr.Is6() && !socket.Only6 {
+				addrs = append(addrs, netip.IPv4Unspecified())
+			}
+		}
+	}
+	four, six := slices.Contains(addrs, netip.IPv4Unspecified()), slices.Contains(addrs, netip.IPv6Unspecified())
+	for _, socket := range sockets {
+		covered := socket.Addr.Is4() && four || socket.Addr.Is6() && six
+		if !covered && (socket.Addr.IsLoopback() || slices.Contains(pod, socket.Addr)) {
+			addrs = append(addrs, socket.Addr)
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	addrs = slices.Compact(addrs)
+	return addrs[:min(len(addrs), tunnel.MaxListenAddrs)]
+}
+
+func loopbackOnly(addrs []netip.Addr) bool {
+	return !slices.ContainsFunc(addrs, func(addr netip.Addr) bool { return !addr.IsLoopback() })
 }
 
 func (d *doors) tell(state Listening) {
@@ -146,30 +198,41 @@ func (d *doors) tell(state Listening) {
 
 // keep holds one door open until its context ends.
 func (d *doors) keep(ctx context.Context, door *door) {
+	if door.after != nil {
+		door.after.done.Wait() // the port is still its
+		door.after = nil
+	}
+	at := gate{door.state.Network, door.state.Port}
 	published := false
-	if !d.options.DoNotPublish {
+	if at.network == "tcp" && !d.options.DoNotPublish {
 		published = d.publish(ctx, door)
 	}
 	d.mu.Lock()
 	door.state.Published = published
-	port, allowed := door.state.Port, d.allowed(door.state.Port)
+	allowed := d.allowed(at)
 	d.mu.Unlock()
 	if !allowed {
-		d.settle(ctx, door, ReachNone, fmt.Errorf("port %d: %w", port, tunnel.ErrForbidden))
+		d.settle(ctx, door, ReachNone, fmt.Errorf("port %d: %w", at.port, tunnel.ErrForbidden))
 		return
 	}
 	reach := ReachCluster
-	if door.loopback {
+	if door.state.Loopback {
 		reach = ReachPod
 	}
-	for first := true; ctx.Err() == nil; first = false {
-		listener, err := d.remote.Listen(ctx, tunnel.ListenRequest{Network: "tcp", Port: port, Loopback: door.loopback})
-		if err == nil {
-			if first {
-				d.settle(ctx, door, reach, nil)
-			}
+	for began := time.Now(); ctx.Err() == nil; {
+		listener, err := d.remote.Listen(ctx, tunnel.ListenRequest{
+			Network: at.network, Port: at.port, Loopback: door.state.Loopback, Addrs: door.addrs,
+		})
+		switch {
+		case err == nil:
+			d.settle(ctx, door, reach, nil)
 			d.accept(ctx, door, listener)
-		} else if first {
+		case errors.Is(err, tunnel.ErrInUse) && time.Since(began) < lettingGo:
+			// By this port's door before, perhaps, of which the agent has not
+			// yet heard that it is closed.
+			wait(ctx, lettingGo/20)
+			continue
+		case !errors.Is(err, tunnel.ErrClosed):
 			d.settle(ctx, door, ReachNone, err)
 		}
 		if errors.Is(err, tunnel.ErrForbidden) {
@@ -181,8 +244,12 @@ func (d *doors) keep(ctx context.Context, door *door) {
 	}
 }
 
-// reopenAfter a listener in the cluster has ended or could not be opened.
-const reopenAfter = 500 * time.Millisecond
+const (
+	// reopenAfter a listener in the cluster has ended or could not be opened.
+	reopenAfter = 500 * time.Millisecond
+	// lettingGo of a port may take the agent so long.
+	lettingGo = time.Second
+)
 
 func wait(ctx context.Context, duration time.Duration) {
 	select {
@@ -191,22 +258,29 @@ func wait(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// settle says what has become of a door, unless it was closed meanwhile.
+// settle says what has become of a door, unless it was closed meanwhile or that
+// was said already.
 func (d *doors) settle(ctx context.Context, door *door, reach Reach, why error) {
 	if ctx.Err() != nil {
 		return
 	}
 	d.mu.Lock()
-	door.state.Reach, door.state.Why = reach, why
+	said := door.settled && door.state.Reach == reach && fmt.Sprint(door.state.Why) == fmt.Sprint(why)
+	door.state.Reach, door.state.Why, door.settled = reach, why, true
 	state := door.state
 	d.mu.Unlock()
-	d.tell(state)
+	if !said {
+		d.tell(state)
+	}
 }
 
 // allowed says whether a port may be opened in the cluster; mu is held.
-func (d *doors) allowed(port uint16) bool {
-	return d.welcome.ListenAll || slices.ContainsFunc(d.welcome.Ports, func(p tunnel.Port) bool {
-		return p.Port == port && (p.Network == "tcp" || p.Network == "")
+func (d *doors) allowed(at gate) bool { return d.welcome.ListenAll || d.declared(at) }
+
+// declared says whether a port is one of the welcome's; mu is held.
+func (d *doors) declared(at gate) bool {
+	return slices.ContainsFunc(d.welcome.Ports, func(p tunnel.Port) bool {
+		return p.Port == at.port && (p.Network == at.network || p.Network == "" && at.network == "tcp")
 	})
 }
 
@@ -216,12 +290,49 @@ func (d *doors) accept(ctx context.Context, door *door, listener Listener) {
 	defer stop()
 	defer listener.Close()
 	for {
+		if door.state.Network == "udp" {
+			flow, err := listener.AcceptFlow()
+			if err != nil {
+				return
+			}
+			d.flows.Go(func() { d.letInFlow(door, flow) })
+			continue
+		}
 		conn, err := listener.Accept()
 		if err != nil {
 			return
 		}
 		d.flows.Go(func() { d.letIn(door, conn) })
 	}
+}
+
+// letInFlow delivers what one peer in the cluster sends to a UDP port.
+func (d *doors) letInFlow(door *door, flow net.Conn) {
+	defer flow.Close()
+	inside, err := d.deliverFlow(door, flow)
+	if err != nil {
+		d.log.Debug("delivering a flow failed", "port", door.state.Port, "peer", flow.RemoteAddr(), "error", err)
+		return
+	}
+	stop := context.AfterFunc(d.ctx, func() { inside.Close(); flow.Close() })
+	defer stop()
+	netstack.JoinFlows(inside, flow)
+}
+
+func (d *doors) deliverFlow(door *door, flow net.Conn) (net.Conn, error) {
+	way := d.way(door, flow)
+	if way.inside {
+		return dialThrough(d.ctx, d.hand, dial{Network: "udp", From: way.from, To: way.to})
+	}
+	return d.stack.DialUDP(way.from, way.to)
+}
+
+// way is how what has come to a door gets in.
+func (d *doors) way(door *door, from net.Conn) way {
+	d.mu.Lock()
+	addresses, sockets, state := d.welcome.Addresses, door.sockets, door.state
+	d.mu.Unlock()
+	return chooseWay(state.Network, addrPortOf(from.RemoteAddr()), addrPortOf(from.LocalAddr()), state.Port, addresses, sockets)
 }
 
 // letIn delivers one connection of the cluster, with the peer's own address.
@@ -244,10 +355,7 @@ const deliverTimeout = 30 * time.Second
 func (d *doors) deliver(door *door, conn tunnel.Conn) (netstack.Stream, error) {
 	ctx, cancel := context.WithTimeout(d.ctx, deliverTimeout)
 	defer cancel()
-	d.mu.Lock()
-	addresses, sockets, port := d.welcome.Addresses, door.sockets, door.state.Port
-	d.mu.Unlock()
-	way := chooseWay(addrPortOf(conn.RemoteAddr()), addrPortOf(conn.LocalAddr()), port, addresses, sockets)
+	way := d.way(door, conn)
 	if way.inside {
 		return d.dialInside(ctx, way.from, way.to)
 	}
@@ -313,8 +421,8 @@ func (d *doors) letInHere(door *door, conn *net.TCPConn) {
 }
 
 func addrPortOf(address net.Addr) netip.AddrPort {
-	if tcp, ok := address.(*net.TCPAddr); ok {
-		to := tcp.AddrPort()
+	if known, ok := address.(interface{ AddrPort() netip.AddrPort }); ok {
+		to := known.AddrPort()
 		return netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
 	}
 	to, _ := netip.ParseAddrPort(address.String())

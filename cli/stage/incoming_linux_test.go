@@ -2,11 +2,14 @@ package stage
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,12 +46,12 @@ func TestIncomingConnections(t *testing.T) {
 			":18080", "127.0.0.1:18081", ":18082", "10.98.0.1:18084"))
 		s.expect("listening on 10.98.0.1:18084")
 		for port, want := range map[int]string{
-			18080: "{Port:18080 Loopback:false Reach:cluster Why:<nil> Published:true Closed:false}",
-			18081: "{Port:18081 Loopback:true Reach:pod Why:<nil> Published:true Closed:false}",
-			18082: "{Port:18082 Loopback:false Reach:none Why:port 18082: " + tunnel.ErrForbidden.Error() + " Published:true Closed:false}",
-			18084: "{Port:18084 Loopback:false Reach:cluster Why:<nil> Published:false Closed:false}",
+			18080: "{Network:tcp Port:18080 Loopback:false Reach:cluster Why:<nil> Published:true Closed:false}",
+			18081: "{Network:tcp Port:18081 Loopback:true Reach:pod Why:<nil> Published:true Closed:false}",
+			18082: "{Network:tcp Port:18082 Loopback:false Reach:none Why:port 18082: " + tunnel.ErrForbidden.Error() + " Published:true Closed:false}",
+			18084: "{Network:tcp Port:18084 Loopback:false Reach:cluster Why:<nil> Published:false Closed:false}",
 		} {
-			if got := "{" + logged(t, directory, fmt.Sprintf("listening {Port:%d ", port)); !strings.HasSuffix(want, strings.TrimPrefix(got, "{")) {
+			if got := "{" + logged(t, directory, fmt.Sprintf("listening {Network:tcp Port:%d ", port)); !strings.HasSuffix(want, strings.TrimPrefix(got, "{")) {
 				t.Errorf("port %d: %s, want %s", port, got, want)
 			}
 		}
@@ -86,6 +89,116 @@ func TestIncomingConnections(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Datagrams to a declared UDP port reach the process, which sees who sent them
+// and whose answers get there; other sockets of UDP are nobody's business.
+func TestIncomingDatagrams(t *testing.T) {
+	eachPlayer(t, func(t *testing.T, p player) {
+		directory := shared(t)
+		w := welcome()
+		w.Ports = []tunnel.Port{{Network: "udp", Port: 18100}, {Network: "udp", Port: 18101}, {Network: "udp", Port: 18102}, {Network: "tcp", Port: 18103}}
+		s := begin(t, command(t, p, script{Welcome: w, Directory: directory}, client(t), "listen",
+			"udp::18100", "udp:127.0.0.1:18101", "udp:10.98.0.1:18102", "udp::18103"))
+		s.expect("listening on udp::18103")
+		for port, reach := range map[int]string{18100: "Loopback:false Reach:cluster", 18101: "Loopback:true Reach:pod", 18102: "Loopback:false Reach:cluster"} {
+			if got := logged(t, directory, fmt.Sprintf("listening {Network:udp Port:%d ", port)); !strings.HasPrefix(got, reach+" Why:<nil> Published:false") {
+				t.Errorf("port %d: %s, want %s", port, got, reach)
+			}
+		}
+		say := func(from, to string, size int) (string, error) {
+			conn, err := (&net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.MustParseAddrPort(from))}).Dial("udp", to)
+			if err != nil {
+				return "", err
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(patience))
+			answer := make([]byte, 100)
+			var said string
+			for range 3 {
+				conn.Write(make([]byte, size))
+				n, err := conn.Read(answer)
+				if err != nil {
+					return "", err
+				}
+				said = string(answer[:n])
+			}
+			return said, nil
+		}
+		for _, test := range []struct {
+			from, to string
+			size     int
+			want     string
+		}{
+			{"127.50.0.9:18110", "127.98.0.1:18100", 5, "10.50.0.9:18110 5"},
+			{"127.50.0.9:18111", "127.98.0.1:18100", 60_000, "10.50.0.9:18111 60000"},
+			{"127.50.0.9:18110", "127.98.0.1:18102", 0, "10.50.0.9:18110 0"},
+			{"127.97.0.1:18112", "127.97.0.1:18101", 7, "127.0.0.1:* 7"},
+			{"127.98.0.1:18113", "127.98.0.1:18100", 8, "10.98.0.1:* 8"},
+		} {
+			said, err := say(test.from, test.to, test.size)
+			host, rest, _ := strings.Cut(test.want, "*")
+			if err != nil || !strings.HasPrefix(strings.TrimPrefix(strings.ReplaceAll(said, "[::ffff:", ""), "["), host[:len(host)-1]) || !strings.HasSuffix(said, rest) {
+				t.Errorf("from %s to %s: the process says %q (%v), want %q", test.from, test.to, said, err, test.want)
+			}
+		}
+		if said, err := say("127.50.0.9:18114", "127.98.0.1:18103", 1); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("a UDP port that only TCP was declared for: %q, %v", said, err)
+		}
+		// The ports are closed with the sockets.
+		s.stdin.Close()
+		s.exitCode()
+		if said, err := say("127.50.0.9:18115", "127.98.0.1:18100", 1); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("after the end: %q, %v", said, err)
+		}
+	})
+}
+
+// A port is asked for where the process has it, no further; and one that moves
+// is not in its own way.
+func TestPortsAreOpenedWhereTheProcessListens(t *testing.T) {
+	p := players(t)[0]
+	directory := shared(t)
+	w := welcome()
+	w.ListenAll = true
+	begin(t, command(t, p, script{Welcome: w, Directory: directory}, client(t), "listen",
+		"tcp4:0.0.0.0:18120", "tcp6:[::]:18121", ":18122", "127.0.0.1:18123", "[::1]:18124", "10.98.0.1:18125", "[fd00:98::1]:18126"))
+	for port, want := range map[int]string{
+		18120: "false [0.0.0.0]", 18121: "false [::]", 18122: "false [0.0.0.0 ::]", 18123: "true [127.0.0.1]",
+		18124: "true [::1]", 18125: "false [10.98.0.1]", 18126: "false [fd00:98::1]",
+	} {
+		if got := logged(t, directory, fmt.Sprintf("asked tcp %d ", port)); got != want {
+			t.Errorf("port %d was asked for at %s, not %s", port, got, want)
+		}
+	}
+}
+
+// A process that stops listening on loopback and listens everywhere at once is
+// not in its own way.
+func TestAPortThatMoves(t *testing.T) {
+	p := players(t)[0]
+	directory := shared(t)
+	w := welcome()
+	w.ListenAll = true
+	s := begin(t, command(t, p, script{Welcome: w, Directory: directory, Publish: true}, client(t), "move", "127.0.0.1:18127", "0.0.0.0:18127"))
+	for range 10 {
+		s.expect("listening on 127.0.0.1:18127")
+		logged(t, directory, "listening {Network:tcp Port:18127 Loopback:true Reach:pod Why:<nil> Published:true")
+		fmt.Fprintln(s.stdin)
+		s.expect("listening on 0.0.0.0:18127")
+		logged(t, directory, "listening {Network:tcp Port:18127 Loopback:false Reach:cluster Why:<nil> Published:true")
+		said, err := os.ReadFile(directory + "/log")
+		if err != nil || strings.Contains(string(said), "notice") || strings.Contains(string(said), "Why:listen") || strings.Contains(string(said), "in use") {
+			t.Fatalf("%v; it is said:\n%s", err, said)
+		}
+		if err := os.Truncate(directory+"/log", 0); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		s.said.Reset()
+		s.mu.Unlock()
+		fmt.Fprintln(s.stdin)
+	}
 }
 
 // When the listener of a process that lives on is gone, so is the port; a new

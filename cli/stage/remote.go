@@ -16,7 +16,7 @@ type Remote interface {
 	DialTCP(ctx context.Context, to netip.AddrPort) (tunnel.Conn, error)
 	// DialUDP opens a flow: each Write and each Read is one datagram.
 	DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
-	// Listen opens a port in the cluster.
+	// Listen opens a TCP or UDP port in the cluster.
 	Listen(ctx context.Context, request tunnel.ListenRequest) (Listener, error)
 	// ReadTree reads the files of one mount of the welcome.
 	ReadTree(ctx context.Context, mount string) (tunnel.Tree, error)
@@ -25,7 +25,11 @@ type Remote interface {
 // Listener is one port open in the cluster. The RemoteAddr of what it accepts
 // is the peer's own address.
 type Listener interface {
+	// Accept waits for a connection to a TCP port.
 	Accept() (tunnel.Conn, error)
+	// AcceptFlow waits for a peer of a UDP port: each Read is a datagram of its,
+	// each Write one to it, until it has been silent for long (io.EOF).
+	AcceptFlow() (net.Conn, error)
 	Close() error
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"understudy.dev/understudy/operator/tunnel"
@@ -84,6 +85,17 @@ func (r localRemote) Listen(ctx context.Context, request tunnel.ListenRequest) (
 	if request.Loopback {
 		at = here(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	}
+	if r.directory != "" {
+		said := fmt.Sprintf("asked %s %d %v %v\n", request.Network, request.Port, request.Loopback, request.Addrs)
+		file, err := os.OpenFile(r.directory+"/log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o666)
+		if err == nil {
+			io.WriteString(file, said)
+			file.Close()
+		}
+	}
+	if request.Network == "udp" {
+		return listenFlows(netip.AddrPortFrom(at, request.Port))
+	}
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", netip.AddrPortFrom(at, request.Port).String())
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -109,12 +121,92 @@ func (r localRemote) ReadTree(_ context.Context, mount string) (tunnel.Tree, err
 
 type remoteListener struct{ *net.TCPListener }
 
+func (l remoteListener) AcceptFlow() (net.Conn, error) { return nil, errors.ErrUnsupported }
+
 func (l remoteListener) Accept() (tunnel.Conn, error) {
 	conn, err := l.AcceptTCP()
 	if err != nil {
 		return nil, err
 	}
 	return remoteConn{socket{conn}, there(conn.LocalAddr()), there(conn.RemoteAddr())}, nil
+}
+
+// remoteFlows is a UDP port of the pod.
+type remoteFlows struct {
+	*net.UDPConn
+	arriving chan *remoteFlow
+}
+
+// remoteFlow is one peer of it.
+type remoteFlow struct {
+	*net.UDPConn
+	peer      netip.AddrPort
+	datagrams chan []byte
+	closed    chan struct{}
+	once      sync.Once
+}
+
+func listenFlows(at netip.AddrPort) (Listener, error) {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, tunnel.ErrInUse
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := remoteFlows{conn, make(chan *remoteFlow)}
+	go func() {
+		flows := map[netip.AddrPort]*remoteFlow{}
+		defer close(l.arriving)
+		for {
+			datagram := make([]byte, 65536)
+			n, peer, err := conn.ReadFromUDPAddrPort(datagram)
+			if err != nil {
+				for _, flow := range flows {
+					flow.Close()
+				}
+				return
+			}
+			if flows[peer] == nil {
+				flows[peer] = &remoteFlow{UDPConn: conn, peer: peer, datagrams: make(chan []byte, 100), closed: make(chan struct{})}
+				l.arriving <- flows[peer]
+			}
+			flows[peer].datagrams <- datagram[:n]
+		}
+	}()
+	return l, nil
+}
+
+func (l remoteFlows) Accept() (tunnel.Conn, error) { return nil, errors.ErrUnsupported }
+
+func (l remoteFlows) AcceptFlow() (net.Conn, error) {
+	flow, ok := <-l.arriving
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return flow, nil
+}
+
+func (f *remoteFlow) Read(p []byte) (int, error) {
+	select {
+	case datagram := <-f.datagrams:
+		return copy(p, datagram), nil
+	case <-f.closed:
+		return 0, io.EOF
+	}
+}
+
+func (f *remoteFlow) Write(p []byte) (int, error) { return f.WriteToUDPAddrPort(p, f.peer) }
+
+func (f *remoteFlow) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	return nil
+}
+
+func (f *remoteFlow) RemoteAddr() net.Addr { return there(net.TCPAddrFromAddrPort(f.peer)) }
+
+func (f *remoteFlow) LocalAddr() net.Addr {
+	return there(net.TCPAddrFromAddrPort(f.UDPConn.LocalAddr().(*net.UDPAddr).AddrPort()))
 }
 
 type remoteConn struct {

@@ -95,10 +95,12 @@ const (
 	ReachCluster Reach = "cluster"
 )
 
-// Listening is the state of one TCP port on which something in the stage
-// listens, or has ceased to.
+// Listening is the state of one port on which something in the stage listens, or
+// has ceased to. Of UDP only those ports are told that may be opened in the
+// cluster: other sockets of UDP are mostly clients.
 type Listening struct {
-	Port uint16
+	Network string // "tcp" or "udp"
+	Port    uint16
 	// Loopback: the local process listens on loopback only.
 	Loopback bool
 	// Reach in the cluster.
@@ -106,10 +108,19 @@ type Listening struct {
 	// Why the port may not be reached although something listens: ErrForbidden
 	// or ErrInUse of package tunnel, or another. Nil where Reach is as asked.
 	Why error
-	// Published: connections to the developer's own 127.0.0.1 reach it.
+	// Published: connections to the developer's own 127.0.0.1 reach it. Never of
+	// UDP.
 	Published bool
 	// Closed: nothing listens any more.
 	Closed bool
+}
+
+// Name is how people call the port: "port 80", "UDP port 53".
+func (l Listening) Name() string {
+	if l.Network == "udp" {
+		return fmt.Sprintf("UDP port %d", l.Port)
+	}
+	return fmt.Sprintf("port %d", l.Port)
 }
 
 // Command is what is run on the stage.

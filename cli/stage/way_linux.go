@@ -18,12 +18,12 @@ type way struct {
 // at, to one of the sockets. Whoever the kernel would not believe on an
 // interface (loopback, the stage's own addresses) must come from inside, as
 // must what is for a socket on loopback.
-func chooseWay(peer, at netip.AddrPort, port uint16, addresses []netip.Addr, sockets []network.Socket) way {
+func chooseWay(transport string, peer, at netip.AddrPort, port uint16, addresses []netip.Addr, sockets []network.Socket) way {
 	target := listensAt(sockets)
-	if to := at.Addr(); slices.Contains(addresses, to) && network.Covered(sockets, network.Redirect{Network: "tcp", Addr: to, Port: port}) {
+	if to := at.Addr(); slices.Contains(addresses, to) && network.Covered(sockets, network.Redirect{Network: transport, Addr: to, Port: port}) {
 		target = to
 	} else if i := slices.IndexFunc(addresses, func(address netip.Addr) bool {
-		return address.Is4() == peer.Addr().Is4() && network.Covered(sockets, network.Redirect{Network: "tcp", Addr: address, Port: port})
+		return address.Is4() == peer.Addr().Is4() && network.Covered(sockets, network.Redirect{Network: transport, Addr: address, Port: port})
 	}); i >= 0 && !peer.Addr().IsLoopback() {
 		target = addresses[i]
 	}
@@ -45,10 +45,10 @@ func chooseWay(peer, at netip.AddrPort, port uint16, addresses []netip.Addr, soc
 // listensAt is an address at which one of the sockets is reached from inside
 // the stage.
 func listensAt(sockets []network.Socket) netip.Addr {
-	loopback4 := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	for _, socket := range sockets {
-		if socket.Addr == loopback4 || socket.Addr == netip.IPv4Unspecified() || socket.Addr == netip.IPv6Unspecified() {
-			return loopback4
+	for _, loopback := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		to := network.Redirect{Network: sockets[0].Network, Addr: loopback, Port: sockets[0].Port}
+		if network.Covered(sockets, to) {
+			return loopback
 		}
 	}
 	return sockets[0].Addr

@@ -30,7 +30,7 @@ func TestChooseWay(t *testing.T) {
 		{"IPv6 to a socket for IPv4", "[fd00::9]:5", "[fd00:98::1]:80", []network.Socket{socket("0.0.0.0")}, way{inside: true, from: nowhere, to: at("127.0.0.1:80")}},
 		{"IPv4 to a socket for IPv6", "10.1.2.3:5", "10.98.0.1:80", []network.Socket{socket("fd00:98::1")}, way{inside: true, from: nowhere, to: at("[fd00:98::1]:80")}},
 	} {
-		if got := chooseWay(at(test.peer), at(test.at), port, pod, test.sockets); got != test.want {
+		if got := chooseWay("tcp", at(test.peer), at(test.at), port, pod, test.sockets); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"understudy.dev/understudy/operator/agent/settings"
@@ -191,38 +190,6 @@ func (p *pod) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) 
 // DialUDP opens a socket for one peer.
 func (p *pod) DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, "udp", to.String())
-}
-
-// Listen opens a port that the configuration allows.
-func (p *pod) Listen(ctx context.Context, request tunnel.ListenRequest) (net.Listener, error) {
-	if !p.allowed(request) {
-		return nil, fmt.Errorf("%s port %d: %w", request.Network, request.Port, tunnel.ErrForbidden)
-	}
-	host := ""
-	if request.Loopback {
-		host = "127.0.0.1"
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, fmt.Sprint(request.Port)))
-	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) {
-		return nil, fmt.Errorf("the container has not the privilege: %w", tunnel.ErrForbidden)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if request.Loopback {
-		return listener, nil
-	}
-	p.state.opened(request.Port, 1)
-	return &counted{Listener: listener, closed: func() { p.state.opened(request.Port, -1) }}, nil
-}
-
-func (p *pod) allowed(request tunnel.ListenRequest) bool {
-	if request.Network != "tcp" || request.Port == 0 || request.Port == p.config.Port {
-		return false
-	}
-	return p.config.ListenAll || slices.ContainsFunc(p.config.Ports, func(port tunnel.Port) bool {
-		return port.Network == request.Network && port.Port == request.Port
-	})
 }
 
 // SetReady is the owner's word that the session takes traffic.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -39,6 +40,7 @@ func TestConformance(t *testing.T) {
 				"lost peer":               promiseAbortedOpen,
 				"datagrams":               promiseDatagrams,
 				"listen":                  promiseListen,
+				"listen for UDP":          promiseListenUDP,
 				"listening refused":       promiseListenRefused,
 				"listener closed":         promiseListenerClosed,
 				"tree":                    promiseTree,
@@ -266,6 +268,55 @@ func promiseListen(t *testing.T, s *stand, c *Client) {
 			t.Errorf("%q, %v", got, err)
 		}
 		peer.Close()
+	}
+}
+
+// Each peer of a UDP port is a flow, with its own address, and ends with the
+// port.
+func promiseListenUDP(t *testing.T, s *stand, c *Client) {
+	l, err := c.Listen(t.Context(), ListenRequest{Network: "udp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var flows []net.Conn
+	for i := range 3 {
+		peer, err := net.Dial("udp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		peer.SetDeadline(time.Now().Add(20 * time.Second))
+		for _, question := range []string{fmt.Sprintf("question of %d", i), "", "another"} {
+			peer.Write([]byte(question))
+		}
+		conn, err := l.AcceptFlow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		flows = append(flows, conn)
+		if conn.RemoteAddr().String() != peer.LocalAddr().String() || conn.LocalAddr().String() != l.Addr().String() {
+			t.Errorf("a flow of %v to %v, not of %v to %v", conn.RemoteAddr(), conn.LocalAddr(), peer.LocalAddr(), l.Addr())
+		}
+		answer := make([]byte, 100)
+		for _, want := range []string{fmt.Sprintf("question of %d", i), "", "another"} {
+			if n, err := conn.Read(answer); err != nil || string(answer[:n]) != want {
+				t.Errorf("%q arrived, %v; not %q", answer[:n], err, want)
+			}
+		}
+		conn.Write([]byte("answer"))
+		if n, err := peer.Read(answer); err != nil || string(answer[:n]) != "answer" {
+			t.Errorf("%q came back, %v", answer[:n], err)
+		}
+	}
+	l.Close()
+	for _, conn := range flows {
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("a flow ended with its port by %v", err)
+		}
+	}
+	if _, err := l.AcceptFlow(); !errors.Is(err, ErrClosed) {
+		t.Errorf("accepting after the end: %v", err)
 	}
 }
 

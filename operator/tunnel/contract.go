@@ -72,10 +72,15 @@ type Endpoint struct {
 
 // ListenRequest asks the agent to open a port in the cluster.
 type ListenRequest struct {
-	Network string `json:"network"` // "tcp"
+	Network string `json:"network"` // "tcp" or "udp"
 	Port    uint16 `json:"port"`
 	// Loopback opens the port on the pod's loopback only.
 	Loopback bool `json:"loopback,omitempty"`
+	// Addrs at which the port is opened, at most MaxListenAddrs: of the pod's
+	// loopback, its own, or 0.0.0.0 and :: for all of a family. One that the pod
+	// does not have is left out if it has another. Default: all of both families,
+	// with Loopback 127.0.0.1.
+	Addrs []netip.Addr `json:"addrs,omitempty"`
 }
 
 // What a dial in the pod's network can come to, apart from success. The stage

@@ -105,10 +105,13 @@
 //	3 UDP       {"to"} -> {}; then datagrams both ways: uint16 length (at most
 //	            65507), bytes. RESET 1 where nobody listens; ends when idle; one for
 //	            which the owner's end has no room is lost
-//	4 listen    {"network","port","loopback","listen"} -> {"addr"}; the port is
-//	            open while the stream is. listen is a number of the owner's end
+//	4 listen    {"network","port","loopback","addrs","listen"} -> {"addr"}; the
+//	            port is open while the stream is. listen is a number of the
+//	            owner's end, addrs a list of at most 32
 //	5 accepted  {"listen","peer","local"} -> {}; the agent opens it for each
-//	            connection to the port; then its bytes
+//	            connection to the port; then its bytes. For each peer of a UDP
+//	            port, too, of which there are at most 1024; then datagrams as 3
+//	            has them, until the flow is idle or the port closed
 //	6 tree      {"mount"} -> {}; then records
 //	7 ready     {"ready"} -> {} once the agent knows it
 //

@@ -16,8 +16,8 @@ import (
 // flow is a stream of datagrams. A Read that is interrupted by a deadline
 // loses nothing: what of a datagram has arrived stays here.
 type flow struct {
-	stream *mux.Stream
-	remote netip.AddrPort
+	stream        *mux.Stream
+	local, remote netip.AddrPort
 
 	reading sync.Mutex
 	head    [2]byte
@@ -88,7 +88,7 @@ func (f *flow) Write(p []byte) (int, error) {
 }
 
 func (f *flow) Close() error         { return f.stream.Close() }
-func (f *flow) LocalAddr() net.Addr  { return net.UDPAddrFromAddrPort(netip.AddrPort{}) }
+func (f *flow) LocalAddr() net.Addr  { return net.UDPAddrFromAddrPort(f.local) }
 func (f *flow) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(f.remote) }
 
 func (f *flow) SetDeadline(t time.Time) error      { return f.stream.SetDeadline(t) }

@@ -19,6 +19,8 @@ const (
 	MaxEvent = 1 << 20
 	// MaxDatagram is the largest UDP payload over IPv4, in bytes.
 	MaxDatagram = 65507
+	// MaxListenAddrs at which one port may be opened.
+	MaxListenAddrs = 32
 	// MaxStreams that one end accepts from the other at a time.
 	MaxStreams = 4096
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -28,9 +29,16 @@ type Listener struct {
 	owner  *incarnation
 	number uint32
 	stream *mux.Stream
-	queue  chan Conn
+	queue  chan arrival
 	once   sync.Once
 	done   chan struct{}
+}
+
+// arrival is a connection, or the flow of a UDP port's peer, that nobody has
+// accepted yet.
+type arrival struct {
+	stream *mux.Stream
+	accepted
 }
 
 // Listen opens a port in the cluster until the Listener is closed. The error
@@ -40,7 +48,7 @@ func (c *Client) Listen(ctx context.Context, request ListenRequest) (*Listener, 
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{owner: now, queue: make(chan Conn, listenBacklog), done: make(chan struct{})}
+	l := &Listener{owner: now, queue: make(chan arrival, listenBacklog), done: make(chan struct{})}
 	// Known before it is asked for, as a connection may come with the reply.
 	now.mu.Lock()
 	now.listens++
@@ -70,28 +78,47 @@ func (l *Listener) forget() {
 	l.owner.mu.Unlock()
 	for {
 		select {
-		case conn := <-l.queue:
-			_ = conn.Reset()
+		case left := <-l.queue:
+			left.stream.Reset(mux.CodeReset)
 		default:
 			return
 		}
 	}
 }
 
-// Accept waits for the next connection. The error is ErrClosed when the
-// listener, or the agent that held it, is gone. The connection's RemoteAddr is
-// the peer's, its LocalAddr the pod's.
+// Accept waits for the next connection to a TCP port. The error is ErrClosed
+// when the listener, or the agent that held it, is gone. The connection's
+// RemoteAddr is the peer's, its LocalAddr the pod's.
 func (l *Listener) Accept() (Conn, error) {
+	next, err := l.next()
+	if err != nil {
+		return nil, err
+	}
+	return &tcpConn{stream: next.stream, local: next.Local, remote: next.Peer}, nil
+}
+
+// AcceptFlow waits for the next peer of a UDP port: each Read is a datagram of
+// its, each Write one to it, until neither has come for the agent's idle time
+// (io.EOF). Errors and addresses are those of Accept.
+func (l *Listener) AcceptFlow() (net.Conn, error) {
+	next, err := l.next()
+	if err != nil {
+		return nil, err
+	}
+	return &flow{stream: next.stream, local: next.Local, remote: next.Peer}, nil
+}
+
+func (l *Listener) next() (arrival, error) {
 	select {
 	case <-l.done:
-		return nil, ErrClosed
+		return arrival{}, ErrClosed
 	default:
 	}
 	select {
-	case conn := <-l.queue:
-		return conn, nil
+	case next := <-l.queue:
+		return next, nil
 	case <-l.done:
-		return nil, ErrClosed
+		return arrival{}, ErrClosed
 	}
 }
 
@@ -141,6 +168,6 @@ func (i *incarnation) deliver(stream *mux.Stream, from accepted) error {
 	if err := stream.Reply(reply); err != nil {
 		return err
 	}
-	l.queue <- &tcpConn{stream: stream, local: from.Local, remote: from.Peer}
+	l.queue <- arrival{stream, from}
 	return nil
 }

@@ -29,6 +29,8 @@ type owner struct {
 	greeted atomic.Bool
 	// opened holds a token for each stream that this end has opened.
 	opened chan struct{}
+	// flows holds one for each peer of a UDP port.
+	flows chan struct{}
 	// rest are the goroutines that are not a stream's own.
 	rest sync.WaitGroup
 }
@@ -217,6 +219,12 @@ func (o *owner) serveReady(stream *mux.Stream, said ready) error {
 
 // serveListen holds a port open while the stream lives.
 func (o *owner) serveListen(ctx context.Context, stream *mux.Stream, asked listen) error {
+	if len(asked.Addrs) > MaxListenAddrs {
+		return fmt.Errorf("a port at %d addresses: %w", len(asked.Addrs), ErrTooLarge)
+	}
+	if asked.Network == "udp" {
+		return o.serveListenUDP(ctx, stream, asked)
+	}
 	listener, err := o.config.Handler.Listen(ctx, asked.ListenRequest)
 	if err != nil {
 		return err

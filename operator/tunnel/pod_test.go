@@ -87,6 +87,29 @@ func (p *pod) Listen(ctx context.Context, request ListenRequest) (net.Listener, 
 	return listener, err
 }
 
+func (p *pod) ListenUDP(context.Context, ListenRequest) ([]UDPSocket, error) {
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		return nil, err
+	}
+	return []UDPSocket{udpSocket{conn}}, nil
+}
+
+// udpSocket is bound to one address.
+type udpSocket struct{ *net.UDPConn }
+
+func (s udpSocket) ReadFrom(p []byte) (n int, peer, at netip.AddrPort, err error) {
+	n, peer, err = s.ReadFromUDPAddrPort(p)
+	return n, peer, s.LocalAddr(), err
+}
+
+func (s udpSocket) WriteTo(p []byte, peer, _ netip.AddrPort) error {
+	_, err := s.WriteToUDPAddrPort(p, peer)
+	return err
+}
+
+func (s udpSocket) LocalAddr() netip.AddrPort { return addrPort(s.UDPConn.LocalAddr()) }
+
 func (p *pod) ReadTree(ctx context.Context, mount string, file func(File) error) (string, error) {
 	p.mu.Lock()
 	files, known := p.tree[mount]

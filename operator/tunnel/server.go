@@ -28,13 +28,32 @@ type Handler interface {
 	DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// DialUDP opens a connected UDP socket in the pod's network.
 	DialUDP(ctx context.Context, to netip.AddrPort) (net.Conn, error)
-	// Listen opens a port; the Server closes it.
+	// Listen opens a TCP port; the Server closes it.
 	Listen(ctx context.Context, request ListenRequest) (net.Listener, error)
 	// ReadTree hands each file of a mount to file, and returns the version of
 	// what it has read: ErrChanging if that is not one version.
 	ReadTree(ctx context.Context, mount string, file func(File) error) (version string, err error)
 	// SetReady is told by the owner, and false when the owner is gone.
 	SetReady(ready bool)
+}
+
+// UDPHandler is a Handler that opens UDP ports, too.
+type UDPHandler interface {
+	// ListenUDP opens a port, as one socket or several; the Server closes them.
+	ListenUDP(ctx context.Context, request ListenRequest) ([]UDPSocket, error)
+}
+
+// UDPSocket is an open UDP port of the pod. ReadFrom is for one goroutine,
+// WriteTo for many.
+type UDPSocket interface {
+	// ReadFrom waits for the next datagram: whose it is, and to which of the
+	// pod's addresses it was sent.
+	ReadFrom(p []byte) (n int, peer, at netip.AddrPort, err error)
+	// WriteTo answers peer from there.
+	WriteTo(p []byte, peer, at netip.AddrPort) error
+	// LocalAddr is where the port is open.
+	LocalAddr() netip.AddrPort
+	Close() error
 }
 
 // ServerConfig is all that the agent's end needs.
@@ -286,6 +305,7 @@ func (s *Server) newOwner(id replay.ID) *owner {
 		link:   replay.New(id, replay.Config{PingEvery: s.config.PingEvery, DeadAfter: s.config.DeadAfter}),
 		done:   make(chan struct{}),
 		opened: make(chan struct{}, MaxStreams),
+		flows:  make(chan struct{}, maxFlows),
 	}
 	o.ctx, o.cancel = context.WithCancelCause(context.Background())
 	return o

@@ -52,7 +52,7 @@ func TestGoldenBytes(t *testing.T) {
 		"control":  must(encodeHeader(kindControl, hello{Session: "uid-1"})),
 		"tcp":      must(encodeHeader(kindTCP, dial{To: to})),
 		"udp":      must(encodeHeader(kindUDP, dial{To: to})),
-		"listen":   must(encodeHeader(kindListen, listen{ListenRequest: ListenRequest{Network: "tcp", Port: 8080, Loopback: true}, Listen: 3})),
+		"listen":   must(encodeHeader(kindListen, listen{ListenRequest: ListenRequest{Network: "tcp", Port: 8080, Loopback: true, Addrs: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}}, Listen: 3})),
 		"accepted": must(encodeHeader(kindAccepted, accepted{Listen: 3, Peer: peer, Local: to})),
 		"tree":     must(encodeHeader(kindTree, readTree{Mount: "/etc/config"})),
 		"ready":    must(encodeHeader(kindReady, ready{Ready: true})),

@@ -5,6 +5,7 @@ package netstack
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
@@ -85,6 +86,53 @@ func (s *Stack) carryFlow(id stack.TransportEndpointID, inside net.Conn, to neti
 	}
 	end()
 	flow.Wait()
+}
+
+// DialUDP opens a flow to a process in the stage, from any address: it sees
+// from as its peer, but for the port where it has itself begun a flow to there.
+func (s *Stack) DialUDP(from, to netip.AddrPort) (net.Conn, error) {
+	conn, err := s.flowFrom(from, to)
+	if err != nil {
+		conn, err = s.flowFrom(netip.AddrPortFrom(from.Addr(), 0), to)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening a flow into the stage: %w", err)
+	}
+	return conn, nil
+}
+
+func (s *Stack) flowFrom(from, to netip.AddrPort) (*gonet.UDPConn, error) {
+	local, _ := full(from)
+	remote, protocol := full(to)
+	queue := new(waiter.Queue)
+	endpoint, failed := s.stack.NewEndpoint(udp.ProtocolNumber, protocol, queue)
+	if failed != nil {
+		return nil, errors.New(failed.String())
+	}
+	// One peer may send to several ports, and flows of its may go both ways.
+	endpoint.SocketOptions().SetReusePort(true)
+	if failed = endpoint.Bind(local); failed == nil {
+		failed = endpoint.Connect(remote)
+	}
+	if failed != nil {
+		endpoint.Close()
+		return nil, errors.New(failed.String())
+	}
+	return gonet.NewUDPConn(queue, endpoint), nil
+}
+
+// JoinFlows carries datagrams both ways until either end has ended, and closes
+// both.
+func JoinFlows(a, b net.Conn) {
+	var directions sync.WaitGroup
+	pass := func(to, from net.Conn) {
+		_ = datagrams(to, from, func() {}) // always ends with an error
+		a.Close()
+		b.Close()
+	}
+	directions.Go(func() { pass(a, b) })
+	pass(b, a)
+	directions.Wait()
 }
 
 // datagrams passes datagrams on until one end is closed.

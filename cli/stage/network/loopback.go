@@ -97,15 +97,15 @@ func Covered(sockets []Socket, redirect Redirect) bool {
 	return false
 }
 
-// covers takes a socket bound to :: as one for both families: whether it is for
-// IPv6 alone is not known of the pod's.
+// covers takes a socket of the pod that is bound to :: as one for both
+// families: whether it is for IPv6 alone is not known.
 func covers(socket Socket, redirect Redirect) bool {
 	if socket.Network != redirect.Network || socket.Port != redirect.Port {
 		return false
 	}
 	switch socket.Addr {
 	case netip.IPv6Unspecified():
-		return true
+		return !socket.Only6 || redirect.Addr.Is6()
 	case netip.IPv4Unspecified():
 		return redirect.Addr.Is4()
 	}

@@ -18,6 +18,8 @@ type Socket struct {
 	Network string // "tcp" or "udp"
 	Addr    netip.Addr
 	Port    uint16
+	// Only6 says of one at :: that it does not take IPv4 as well.
+	Only6 bool
 }
 
 // States of sockets as bits, from the kernel's include/net/tcp_states.h.
@@ -60,9 +62,10 @@ func (w *Watcher) Sockets() ([]Socket, error) {
 			network  string
 			states   uint32
 		}{{unix.IPPROTO_TCP, "tcp", stateListen}, {unix.IPPROTO_UDP, "udp", stateClose}} {
-			err := w.dump(family, transport.protocol, transport.states, func(addr netip.Addr, port uint16) {
+			err := w.dump(family, transport.protocol, transport.states, func(addr netip.Addr, port uint16, only6 bool) {
 				if port != 0 {
-					found = append(found, Socket{Network: transport.network, Addr: addr, Port: port})
+					only6 = only6 && addr == netip.IPv6Unspecified()
+					found = append(found, Socket{Network: transport.network, Addr: addr, Port: port, Only6: only6})
 				}
 			})
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -82,7 +85,7 @@ const (
 	offsetAddress = 8
 )
 
-func (w *Watcher) dump(family, protocol uint8, states uint32, each func(netip.Addr, uint16)) error {
+func (w *Watcher) dump(family, protocol uint8, states uint32, each func(addr netip.Addr, port uint16, only6 bool)) error {
 	request := make([]byte, requestSize)
 	order := binary.NativeEndian
 	order.PutUint32(request[0:], requestSize)
@@ -118,12 +121,30 @@ func (w *Watcher) dump(family, protocol uint8, states uint32, each func(netip.Ad
 				return unix.Errno(-int32(order.Uint32(body)))
 			case unix.SOCK_DIAG_BY_FAMILY:
 				if len(body) >= replySize {
-					each(address(family, body[offsetAddress:]), binary.BigEndian.Uint16(body[offsetPort:]))
+					each(address(family, body[offsetAddress:]), binary.BigEndian.Uint16(body[offsetPort:]), only6(body[replySize:]))
 				}
 			}
 			data = data[min((length+3)&^3, len(data)):]
 		}
 	}
+}
+
+// onlyAttribute is INET_DIAG_SKV6ONLY.
+const onlyAttribute = 11
+
+// only6 looks for that attribute, a byte, among those of a reply.
+func only6(attributes []byte) bool {
+	for len(attributes) >= unix.SizeofNlAttr {
+		length := int(binary.NativeEndian.Uint16(attributes))
+		if length < unix.SizeofNlAttr || length > len(attributes) {
+			return false
+		}
+		if binary.NativeEndian.Uint16(attributes[2:]) == onlyAttribute && length > unix.SizeofNlAttr {
+			return attributes[unix.SizeofNlAttr] != 0
+		}
+		attributes = attributes[min((length+3)&^3, len(attributes)):]
+	}
+	return false
 }
 
 func address(family uint8, data []byte) netip.Addr {

@@ -21,7 +21,7 @@ import (
 
 func main() {
 	acts := map[string]func(args []string) error{
-		"tcp": tcp, "udp": udp, "reset": reset, "bulk": bulk, "listen": listen, "signals": signals,
+		"tcp": tcp, "udp": udp, "reset": reset, "bulk": bulk, "listen": listen, "move": move, "signals": signals,
 		"daemon": daemon, "lookup": lookup, "get": get, "lateLocal": lateLocal, "many": many, "hold": hold, "tick": tick,
 	}
 	act, ok := acts[os.Args[1]]
@@ -151,11 +151,37 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
-// listen answers each connection with the addresses of both its ends, until
-// its standard input ends.
+// listen answers each connection with the addresses of both its ends, and each
+// datagram ("udp:" before the address) with its sender's and its size, until its
+// standard input ends.
 func listen(args []string) error {
 	for _, address := range args {
-		listener, err := net.Listen("tcp", address)
+		if at, ok := strings.CutPrefix(address, "udp:"); ok {
+			conn, err := net.ListenPacket("udp", at)
+			if err != nil {
+				return err
+			}
+			go func() {
+				datagram := make([]byte, 65536)
+				for {
+					n, peer, err := conn.ReadFrom(datagram)
+					if err != nil {
+						return
+					}
+					conn.WriteTo(fmt.Appendf(nil, "%s %d", peer, n), peer)
+				}
+			}()
+			fmt.Println("listening on", address)
+			defer conn.Close()
+			continue
+		}
+		network := "tcp"
+		for _, one := range []string{"tcp4", "tcp6"} {
+			if at, ok := strings.CutPrefix(address, one+":"); ok {
+				network, address = one, at
+			}
+		}
+		listener, err := net.Listen(network, address)
 		if err != nil {
 			return err
 		}
@@ -174,6 +200,23 @@ func listen(args []string) error {
 	}
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// move listens at one address after the other, in turn, one line of standard
+// input at each.
+func move(args []string) error {
+	lines := bufio.NewScanner(os.Stdin)
+	for i := 0; ; i = (i + 1) % len(args) {
+		listener, err := net.Listen("tcp", args[i])
+		if err != nil {
+			return err
+		}
+		fmt.Println("listening on", args[i])
+		if !lines.Scan() {
+			return lines.Err()
+		}
+		listener.Close()
+	}
 }
 
 // lateLocal begins to listen and connects to itself at once, again and again.
