@@ -77,6 +77,7 @@ func (p *performance) showWay(ctx context.Context) error {
 		next := ""
 		for _, s := range state.Steps(p.target.String()) {
 			switch {
+			case !state.PickedUp():
 			case done[s.Condition]:
 			case state.Is(s.Condition):
 				done[s.Condition] = true

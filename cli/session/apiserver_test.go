@@ -31,12 +31,18 @@ type wire struct {
 	next http.RoundTripper
 	// broken fails every request before it is sent.
 	broken *atomic.Bool
+	// stuck, when it is not nil, is waited for whatever becomes of the request,
+	// as client-go waits for a credential plugin.
+	stuck <-chan struct{}
 	// loseAnswers is how many answers to POST get lost after the server has
 	// done what it was asked for.
 	loseAnswers *atomic.Int32
 }
 
 func (w wire) RoundTrip(r *http.Request) (*http.Response, error) {
+	if w.stuck != nil && r.Method == http.MethodDelete {
+		<-w.stuck
+	}
 	if w.broken.Load() {
 		return nil, errors.New("no route to host")
 	}
@@ -54,9 +60,13 @@ type world struct {
 	t           *testing.T
 	broken      atomic.Bool
 	loseAnswers atomic.Int32
+	stuck       <-chan struct{}
 }
 
-func newWorld(t *testing.T, change func(*rest.Config)) *world {
+func newWorld(t *testing.T, change func(*rest.Config)) *world { return newStuckWorld(t, change, nil) }
+
+// newStuckWorld is one in which every DELETE waits for a channel.
+func newStuckWorld(t *testing.T, change func(*rest.Config), stuck <-chan struct{}) *world {
 	t.Helper()
 	config := apitest.Config(t)
 	admin, err := NewClient(config, "")
@@ -67,9 +77,9 @@ func newWorld(t *testing.T, change func(*rest.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t}
+	w := &world{t: t, stuck: stuck}
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return wire{next: next, broken: &w.broken, loseAnswers: &w.loseAnswers}
+		return wire{next: next, broken: &w.broken, loseAnswers: &w.loseAnswers, stuck: w.stuck}
 	})
 	if change != nil {
 		change(config)
@@ -319,6 +329,30 @@ func TestEndAtOnce(t *testing.T) {
 		t.Errorf("not deleted: %v, %v", s, err)
 	}
 	w.finalizers(made.Name)
+}
+
+// TestEndStuck: a credential plugin that waits for its user holds nobody up who
+// leaves at once.
+func TestEndStuck(t *testing.T) {
+	stuck := make(chan struct{})
+	defer close(stuck)
+	w := newStuckWorld(t, nil, stuck)
+	_, f := w.made()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := w.End(ctx, f, func(string) {})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("End returned %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("End did not return")
+	}
 }
 
 // TestHolder: who lost a target to another session finds that one.

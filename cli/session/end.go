@@ -84,7 +84,16 @@ func (c *Client) delete(ctx context.Context, f *Follower) error {
 	defer cancel()
 	stop := context.AfterFunc(hurry, func() { time.AfterFunc(leaveAfter, cancel) })
 	defer stop()
-	err := c.sessions.Delete(ctx, f.name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(f.uid))})
+	answers := make(chan error, 1)
+	go func() { // a credential plugin that waits for its user does not heed ctx
+		answers <- c.sessions.Delete(ctx, f.name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(f.uid))})
+	}()
+	var err error
+	select {
+	case err = <-answers:
+	case <-ctx.Done():
+		err = errSilent
+	}
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		// A conflict is a Session of the same name and another UID.
 		return nil
