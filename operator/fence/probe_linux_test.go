@@ -38,6 +38,7 @@ func (k asker) dial(ctx context.Context, network, address string) (net.Conn, err
 func (k asker) http(scheme string, port uint16, path string, edit func(*http.Request)) string {
 	client := http.Client{Timeout: patience, Transport: &http.Transport{
 		DialContext: k.dial, DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		ForceAttemptHTTP2: port == 8444, // agreed upon, as newer kubelets do
 	}}
 	request, err := http.NewRequest(http.MethodGet, scheme+"://"+at(k.pod, port)+path, nil)
 	k.w.must("making a request", err)
@@ -66,15 +67,16 @@ func said(response *http.Response, err error) string {
 	return err.Error()
 }
 
-// grpc calls as gRPC does over HTTP/2 without TLS; the message is the request's.
-func (k asker) grpc(port uint16, method string, message []byte) string {
+// grpc calls as gRPC does over HTTP/2; the message is the request's.
+func (k asker) grpc(scheme string, port uint16, method string, message []byte) string {
 	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{DialContext: k.dial, Protocols: protocols}
+	protocols.SetUnencryptedHTTP2(scheme == "http")
+	protocols.SetHTTP2(scheme == "https")
+	transport := &http.Transport{DialContext: k.dial, Protocols: protocols, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer transport.CloseIdleConnections()
 	client := http.Client{Timeout: patience, Transport: transport}
 	frame := append([]byte{0, 0, 0, 0, byte(len(message))}, message...)
-	request, err := http.NewRequest(http.MethodPost, "http://"+at(k.pod, port)+method, bytes.NewReader(frame))
+	request, err := http.NewRequest(http.MethodPost, scheme+"://"+at(k.pod, port)+method, bytes.NewReader(frame))
 	k.w.must("making a request", err)
 	request.Header.Set("User-Agent", "kube-probe/1.37 grpc-go/1.84.0")
 	request.Header.Set("Content-Type", "application/grpc")
@@ -135,12 +137,14 @@ func TestAnswer(t *testing.T) {
 
 			check(t, "before", kubelet.http("http", 8080, "/healthz?full=1", nil), "refused")
 			check(t, "before", kubelet.tcp(5000, ""), "refused")
-			check(t, "before", kubelet.grpc(9000, health, service), "refused")
+			check(t, "before", kubelet.grpc("http", 9000, health, service), "refused")
 
 			w.must("answering", f.Answer([]probe.Probe{
 				{Kind: probe.HTTP, Port: 8080, Path: "/healthz?full=1", Headers: []probe.Header{{Name: "Host", Value: "shop.example"}, {Name: "X-Probe", Value: "yes"}}},
 				{Kind: probe.HTTP, Port: 8443, Path: "ready", TLS: true},
+				{Kind: probe.HTTP, Port: 8444, Path: "/ready", TLS: true},
 				{Kind: probe.TCP, Port: 5000},
+				{Kind: probe.GRPC, Port: 9443, TLS: true},
 				{Kind: probe.GRPC, Port: 9000, Service: "shop"},
 				{Kind: probe.TCP, Port: 9000},
 			}, false))
@@ -148,9 +152,12 @@ func TestAnswer(t *testing.T) {
 			for range 3 { // asked again and again
 				check(t, "http", kubelet.http("http", 8080, "/healthz?full=1", own), answered)
 				check(t, "https", kubelet.http("https", 8443, "/ready", nil), answered)
+				check(t, "https over HTTP/2", kubelet.http("https", 8444, "/ready", nil), answered)
 				check(t, "tcp", kubelet.tcp(5000, ""), "connected")
 				check(t, "tcp", kubelet.tcp(9000, ""), "connected")
-				check(t, "grpc", kubelet.grpc(9000, health, service), serving)
+				check(t, "grpc", kubelet.grpc("http", 9000, health, service), serving)
+				check(t, "grpc over TLS", kubelet.grpc("https", 9443, health, nil), serving)
+				check(t, "grpc of a kubelet that has no TLS for it", kubelet.grpc("http", 9443, health, nil), serving)
 			}
 			check(t, "another path", kubelet.http("http", 8080, "/orders", own), "reset")
 			check(t, "another query", kubelet.http("http", 8080, "/healthz", own), "reset")
@@ -160,8 +167,8 @@ func TestAnswer(t *testing.T) {
 			check(t, "without TLS", kubelet.http("http", 8443, "/ready", nil), "reset")
 			check(t, "with TLS", kubelet.http("https", 8080, "/healthz?full=1", own), "reset")
 			check(t, "data to a TCP probe's port", kubelet.tcp(5000, "AMQP\x00\x00\x09\x01"), "reset")
-			check(t, "another service", kubelet.grpc(9000, health, nil), "reset")
-			check(t, "another call", kubelet.grpc(9000, "/shop.Orders/Next", nil), "reset")
+			check(t, "another service", kubelet.grpc("http", 9000, health, nil), "reset")
+			check(t, "another call", kubelet.grpc("http", 9000, "/shop.Orders/Next", nil), "reset")
 			check(t, "a port without probes", kubelet.tcp(8081, ""), "refused")
 			for _, port := range []uint16{8080, 8443, 5000, 9000} {
 				check(t, "a stranger", stranger.tcp(port, ""), "refused")

@@ -67,7 +67,7 @@ func ask(container *corev1.Container, handler *corev1.ProbeHandler) (probe.Probe
 	case handler.TCPSocket != nil && handler.TCPSocket.Host == "":
 		p = probe.Probe{Kind: probe.TCP, Port: number(container, handler.TCPSocket.Port)}
 	case handler.GRPC != nil:
-		p = probe.Probe{Kind: probe.GRPC, Port: number(container, intstr.FromInt32(handler.GRPC.Port)), Service: ptr.Deref(handler.GRPC.Service, "")}
+		p = probe.Probe{Kind: probe.GRPC, Port: number(container, intstr.FromInt32(handler.GRPC.Port)), Service: ptr.Deref(handler.GRPC.Service, ""), TLS: ptr.Deref(handler.GRPC.Mode, "") == corev1.GRPCProbeModeTLS}
 	}
 	return p, p.Port != 0
 }

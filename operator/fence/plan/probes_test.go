@@ -49,6 +49,10 @@ spec:
 		"not over the pod's network": {
 			pod: `{spec: {containers: [{name: worker, livenessProbe: {exec: {command: [x]}}, readinessProbe: {httpGet: {host: 10.0.0.1, path: /, port: 80}}, startupProbe: {tcpSocket: {host: x, port: 1}}}]}}`,
 		},
+		"gRPC over TLS": {
+			pod:  `{spec: {containers: [{name: worker, livenessProbe: {grpc: {port: 9000, mode: TLS}}, readinessProbe: {grpc: {port: 9000, mode: Plaintext}}}]}}`,
+			want: []probe.Probe{{Kind: probe.GRPC, Port: 9000, TLS: true}, {Kind: probe.GRPC, Port: 9000}},
+		},
 		"a name that nobody has": {pod: `{spec: {containers: [{name: worker, livenessProbe: {tcpSocket: {port: web}}}]}}`},
 		"another container's are its own": {
 			pod: `

@@ -54,15 +54,15 @@ func New(probes []Probe) (*Answers, error) {
 	}
 	a := &Answers{
 		queue: &queue{conns: make(chan net.Conn), done: make(chan struct{})},
-		// The kubelet does not verify, and speaks HTTP/1.1 where nothing else is
-		// agreed upon.
-		tls:     &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"http/1.1"}, MinVersion: tls.VersionTLS12},
+		// The kubelet does not verify.
+		tls:     &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12},
 		silence: defaultSilence,
 		probes:  slices.Clone(probes),
 		open:    map[*question]bool{},
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	a.server = &http.Server{
 		Handler: http.HandlerFunc(a.answer), Protocols: protocols,
@@ -145,7 +145,7 @@ func (a *Answers) hear(q *question) {
 	var plain, encrypted bool
 	for _, p := range a.at(q.port) {
 		plain = plain || p.Kind == GRPC || p.Kind == HTTP && !p.TLS
-		encrypted = encrypted || p.Kind == HTTP && p.TLS
+		encrypted = encrypted || p.Kind != TCP && p.TLS
 	}
 	// What a client begins TLS with (RFC 8446, 5.1: content type handshake).
 	const handshake = 22
@@ -188,9 +188,10 @@ func (a *Answers) answer(w http.ResponseWriter, r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// isAskedBy compares with all that the kubelet takes from the pod's spec.
+// isAskedBy compares with all that the kubelet takes from the pod's spec, but for
+// the version of HTTP, which the two sides agree upon.
 func (p Probe) isAskedBy(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.RequestURI != p.requestURI() {
+	if r.Method != http.MethodGet || r.RequestURI != p.requestURI() {
 		return false
 	}
 	name, exact := p.userAgent()

@@ -24,7 +24,8 @@ type Probe struct {
 	Kind Kind   `json:"kind"`
 	Port uint16 `json:"port"`
 
-	// TLS is for scheme HTTPS, of HTTP.
+	// TLS is for scheme HTTPS of HTTP, and for mode TLS of GRPC. A kubelet that does
+	// not know the latter asks without.
 	TLS bool `json:"tls,omitempty"`
 	// Path of HTTP as in the pod's spec, with a query if there is one.
 	Path string `json:"path,omitempty"`
