@@ -1,88 +1,23 @@
 package hold
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
-// Claim is what the annotation understudy.dev/claim on a workload says: who
-// holds it and what it was. It is one JSON object.
-type Claim struct {
-	// Workload is the UID of the object that was claimed. The deployment
-	// controller copies annotations to ReplicaSets and `rollout undo` brings
-	// them back, so a claim on an object of another UID means nothing.
-	Workload types.UID `json:"workload"`
-	// Session is the UID of the session that claimed it.
-	Session types.UID `json:"session"`
-	// Name of that session, in the workload's namespace.
-	Name string `json:"name"`
-	// Owner is the username of that session's owner.
-	Owner string `json:"owner"`
-	// Since is when it was claimed, in RFC 3339.
-	Since string `json:"since"`
-	// Replicas to put back.
-	Replicas int32 `json:"replicas"`
-	// Digest is the SHA-256, in lower-case hex, of the same JSON with an empty
-	// digest. It tells a damaged memory from a good one; it is no signature.
-	Digest string `json:"digest"`
-}
+// Claim is the annotation on a workload; its form is a part of the API.
+type Claim = v1alpha1.Claim
 
-// ErrClaimUnreadable is wrapped by every error of ParseClaim. Nothing may be
-// guessed from a claim that cannot be read.
-var ErrClaimUnreadable = errors.New("the claim on the workload cannot be read")
+// ErrClaimUnreadable is wrapped by every error of ParseClaim.
+var ErrClaimUnreadable = v1alpha1.ErrClaimUnreadable
 
 // NewClaim makes a claim of now, in the given time.
 func NewClaim(workload, session types.UID, name, owner string, replicas int32, now time.Time) Claim {
-	return Claim{Workload: workload, Session: session, Name: name, Owner: owner, Since: now.UTC().Format(time.RFC3339), Replicas: replicas}
+	return v1alpha1.NewClaim(workload, session, name, owner, replicas, now)
 }
 
-// String is the annotation's value: the claim with its digest.
-func (c Claim) String() string {
-	c.Digest = c.digest()
-	return c.json()
-}
-
-func (c Claim) json() string {
-	b, err := json.Marshal(c)
-	if err != nil {
-		// Strings and numbers alone: there is no value that cannot be written.
-		panic(err)
-	}
-	return string(b)
-}
-
-func (c Claim) digest() string {
-	c.Digest = ""
-	sum := sha256.Sum256([]byte(c.json()))
-	return hex.EncodeToString(sum[:])
-}
-
-// ParseClaim reads an annotation's value. Every error wraps ErrClaimUnreadable.
-func ParseClaim(value string) (Claim, error) {
-	dec := json.NewDecoder(bytes.NewReader([]byte(value)))
-	dec.DisallowUnknownFields()
-	var c Claim
-	if err := dec.Decode(&c); err != nil {
-		return Claim{}, fmt.Errorf("%w: %w", ErrClaimUnreadable, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Claim{}, fmt.Errorf("%w: something follows the JSON object", ErrClaimUnreadable)
-	}
-	switch {
-	case c.Digest != c.digest():
-		return Claim{}, fmt.Errorf("%w: its digest does not match", ErrClaimUnreadable)
-	case c.Workload == "" || c.Session == "" || c.Name == "":
-		return Claim{}, fmt.Errorf("%w: it names no workload or no session", ErrClaimUnreadable)
-	case c.Replicas < 0:
-		return Claim{}, fmt.Errorf("%w: %d replicas", ErrClaimUnreadable, c.Replicas)
-	}
-	return c, nil
-}
+// ParseClaim reads an annotation's value.
+func ParseClaim(value string) (Claim, error) { return v1alpha1.ParseClaim(value) }

@@ -1,4 +1,4 @@
-package hold
+package v1alpha1
 
 import (
 	"errors"

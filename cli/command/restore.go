@@ -1,0 +1,58 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"understudy.dev/understudy/cli/restore"
+	"understudy.dev/understudy/config"
+)
+
+// NewCmdRestore puts workloads back without an operator.
+func NewCmdRestore(f *Factory) *cobra.Command {
+	var c config.Config
+	var all, force bool
+	cmd := &cobra.Command{
+		Use:   "restore",
+		Short: "Put held workloads back where there is no operator any more",
+		Long: `Puts every held workload back, by what is written on it and in its session, and
+ends the sessions. It is for the day on which the operator is gone: while it
+runs, it does this by itself, and this command refuses.
+
+It is an administrator's tool: it writes workloads of every kind and namespace,
+and, where the chart's policies are still there, acts on sessions as the
+operator's account, which takes the right to impersonate it. What cannot be read
+is named and left as it is. It may be interrupted and run again.`,
+		Example: `  understudy restore -n shop
+  understudy restore --all`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if all && c.Namespace != "" {
+				return fmt.Errorf("--all is every namespace: leave -n out")
+			}
+			client, reach, err := connect(&c)
+			if err != nil {
+				return err
+			}
+			out := f.Progress(false)
+			options := restore.Options{Namespace: client.Namespace, Force: force, Say: out.Notice}
+			if all {
+				options.Namespace = ""
+			}
+			if err := restore.Run(cmd.Context(), reach, options); err != nil {
+				return unanswered(reach, err, "")
+			}
+			out.Notice("nothing is held any more")
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "in every namespace")
+	cmd.Flags().BoolVar(&force, "force", false, "though an operator runs")
+	cmd.Flags().StringVarP(&c.Namespace, "target-namespace", "n", "", "namespace to look in (default: the kubeconfig's)")
+	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
+	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
+	completeFlag(cmd, "context", contexts)
+	completeFlag(cmd, "target-namespace", namespaces)
+	return cmd
+}
