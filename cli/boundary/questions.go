@@ -205,7 +205,8 @@ func (b *Boundary) answerHere(ctx context.Context, header dnsmessage.Header, ask
 	if asked.Type != dnsmessage.TypeA && asked.Type != dnsmessage.TypeAAAA {
 		return b.askServer(ctx, question)
 	}
-	found, err := b.here.names.LookupNetIP(ctx, "ip", as+".")
+	// Without a dot at its end: with one the hosts file is not looked at.
+	found, err := b.here.names.LookupNetIP(ctx, "ip", as)
 	header.Response, header.RecursionAvailable, header.Authoritative = true, true, false
 	header.RCode = dnsmessage.RCodeSuccess
 	var of *net.DNSError
