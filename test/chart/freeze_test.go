@@ -1,13 +1,17 @@
 package chart
 
 import (
+	"context"
 	"testing"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -135,7 +139,8 @@ func TestWhatTheOperatorMayMakePrivileged(t *testing.T) {
 	}
 
 	t.Run("of what is there", func(t *testing.T) {
-		s.create(t, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: "default"}}, agent(nil))
+		s.agentsAccount(t)
+		s.create(t, agent(nil))
 		patch := func(text string) error {
 			object := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: nodeagent.PodName(uid, 1)}}
 			return s.operator(t).Patch(t.Context(), object, client.RawPatch(types.MergePatchType, []byte(text)), client.DryRunAll)
@@ -145,6 +150,69 @@ func TestWhatTheOperatorMayMakePrivileged(t *testing.T) {
 		check(t, patch(`{"spec":{"activeDeadlineSeconds":1}}`), "nothing of an agent's pod but its finalizers")
 		check(t, patch(`{"metadata":{"labels":{"understudy.dev/session-uid":"other"}}}`), "named for that session")
 	})
+}
+
+// agentsAccount makes the account that the cluster's own controllers make.
+func (s *server) agentsAccount(t *testing.T) {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: "default"}}
+	if err := s.as(t, "").Create(t.Context(), account); client.IgnoreAlreadyExists(err) != nil {
+		t.Fatal(err)
+	}
+}
+
+// freezes has the real operator freeze a pod and see it thawed, with the test as
+// the node: part of TestTheOperatorsRightsSuffice.
+func (s *server) freezes(t *testing.T, ns string) {
+	t.Helper()
+	admin := s.as(t, "")
+	s.agentsAccount(t)
+	running := func(p *corev1.Pod, name string, state corev1.ContainerState) {
+		t.Helper()
+		// The test's kubelet may write to it too.
+		before := p.DeepCopy()
+		p.Status.Phase = corev1.PodRunning
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: name, Image: "x", ImageID: "x", ContainerID: "containerd://0123", State: state, Ready: state.Running != nil, Started: ptr.To(true),
+		}}
+		if err := admin.Status().Patch(t.Context(), p, client.MergeFrom(before)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	target := pod(ns, "worker-0", nil)
+	target.Spec.NodeName = "node-1"
+	s.create(t, target)
+	alive := corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}
+	running(target, "worker", alive)
+
+	asked := frozen(ns, "frozen", "jane")
+	asked.Spec.Target.UID, asked.Spec.LeaseDurationSeconds = target.UID, 3600
+	check(t, s.as(t, "jane").Create(t.Context(), asked), "")
+	agent := &corev1.Pod{}
+	eventually(t, "there is an agent", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKey{Namespace: agents, Name: nodeagent.PodName(asked.UID, 1)}, agent)
+		return err == nil, client.IgnoreNotFound(err)
+	})
+	running(agent, nodeagent.AgentContainer, alive)
+	eventually(t, "the frozen session is ready", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(asked), asked)
+		return meta.IsStatusConditionTrue(asked.Status.Conditions, v1alpha1.ConditionReady), err
+	})
+	check(t, s.as(t, "jane").Delete(t.Context(), asked), "")
+	eventually(t, "the agent is told to end", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(agent), agent)
+		return agent.DeletionTimestamp != nil, err
+	})
+	running(agent, nodeagent.AgentContainer, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: "thawed", FinishedAt: metav1.Now()}})
+	if err := admin.Delete(t.Context(), agent, client.GracePeriodSeconds(0)); client.IgnoreNotFound(err) != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the frozen session is gone", func(ctx context.Context) (bool, error) {
+		err := admin.Get(ctx, client.ObjectKeyFromObject(asked), &v1alpha1.Session{})
+		return apierrors.IsNotFound(err), client.IgnoreNotFound(err)
+	})
+	s.nothingLeft(t, ns)
+	s.nothingLeft(t, agents)
 }
 
 func TestAgentsNamespace(t *testing.T) {

@@ -126,6 +126,7 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 	s.nothingLeft(t, ns)
 
 	s.otherKinds(t, ns)
+	s.freezes(t, ns)
 
 	// A session whose owner is silent is ended by the operator itself.
 	silent := session(ns, "silent", "jane")
@@ -246,7 +247,7 @@ func (s *server) runOperator(t *testing.T) (said func() string, stop func()) {
 	if err := clientcmd.WriteToFile(k, file); err != nil {
 		t.Fatal(err)
 	}
-	o, err := render(t, modern...)
+	o, err := render(t, append(modern, "--set", "freeze.enabled=true")...)
 	if err != nil {
 		t.Fatal(err)
 	}
