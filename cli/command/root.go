@@ -104,7 +104,7 @@ ends, the workload is as it was.`,
 	})
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
-	cmd.AddCommand(NewCmdExec(f, nil), NewCmdEnd(f), NewCmdRestore(f), NewCmdConfig(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
+	cmd.AddCommand(NewCmdExec(f, nil), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
 	for _, sub := range cmd.Commands() {

@@ -1,0 +1,52 @@
+package command
+
+import (
+	"github.com/spf13/cobra"
+
+	"understudy.dev/understudy/cli/thaw"
+	"understudy.dev/understudy/config"
+)
+
+// NewCmdThaw thaws by hand.
+func NewCmdThaw(f *Factory) *cobra.Command {
+	var c config.Config
+	var o thaw.Options
+	cmd := &cobra.Command{
+		Use:   "thaw (--pod NAME | --node NAME)",
+		Short: "Thaw what is frozen of a pod or on a node, where nothing else does",
+		Long: `Ends the agents that hold a pod, or all of a node, and then has one that does
+nothing else thaw what is frozen still and take the rules away. What is frozen is
+thawed by itself when its session ends, however it ends; this is for the day on
+which that does not happen.
+
+It is an administrator's tool: it makes a privileged pod on the node, in the
+namespace of Understudy's agents.`,
+		Example: `  understudy thaw --pod worker-0 -n shop
+  understudy thaw --node node-1`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, reach, err := connect(&c)
+			if err != nil {
+				return err
+			}
+			out := f.Progress(false)
+			o.Namespace, o.Say = client.Namespace, out.Notice
+			said, err := thaw.Run(cmd.Context(), client.Kube, o)
+			if err != nil {
+				return unanswered(reach, err, "")
+			}
+			out.Notice("%s", said)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&o.Pod, "pod", "", "pod to thaw")
+	cmd.Flags().StringVar(&o.Node, "node", "", "node whose pods are all to be thawed; their sessions end")
+	cmd.Flags().StringVar(&o.Agents, "agents-namespace", "", "namespace of the agents (default: what the operator's deployment says)")
+	cmd.Flags().StringVar(&o.Image, "agent-image", "", "image of the agent (default: what the operator's deployment says)")
+	cmd.Flags().StringVarP(&c.Namespace, "target-namespace", "n", "", "namespace of the pod (default: the kubeconfig's)")
+	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
+	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
+	completeFlag(cmd, "context", contexts)
+	completeFlag(cmd, "target-namespace", namespaces)
+	return cmd
+}

@@ -1,0 +1,223 @@
+// Package thaw thaws what is frozen on a node by hand, for the day on which
+// nothing else does: with an administrator's own rights, and with no operator.
+package thaw
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// Options of one run. Exactly one of Pod and Node is named.
+type Options struct {
+	// Namespace and Pod of what is frozen.
+	Namespace, Pod string
+	// Node whose pods are all to be thawed.
+	Node string
+	// Agents is the namespace of agents on nodes, Image the agent's; empty for
+	// what the operator's Deployment says.
+	Agents, Image string
+	// Say tells what is being done.
+	Say func(format string, args ...any)
+}
+
+const (
+	// lookEvery is how often a pod that is to end is looked at.
+	lookEvery = 200 * time.Millisecond
+	container = "agent"
+)
+
+// Run ends the agents that hold what is to be thawed, which thaws it where they
+// can, and then has one that only thaws look whether anything is left. It
+// returns what that one said.
+func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, error) {
+	if (o.Pod == "") == (o.Node == "") {
+		return "", failure.New("as in: understudy thaw --pod worker-0 -n shop, or: understudy thaw --node node-1", "say either which pod or which node is to be thawed")
+	}
+	var uid types.UID
+	node := o.Node
+	if o.Pod != "" {
+		pod, err := kube.CoreV1().Pods(o.Namespace).Get(ctx, o.Pod, metav1.GetOptions{})
+		if err != nil {
+			return "", fmt.Errorf("reading pod %s/%s: %w", o.Namespace, o.Pod, err)
+		}
+		if uid, node = pod.UID, pod.Spec.NodeName; node == "" {
+			return "", failure.New("", "pod %s/%s is on no node: nothing of it can be frozen", o.Namespace, o.Pod)
+		}
+	}
+	if err := o.complete(ctx, kube); err != nil {
+		return "", err
+	}
+	if err := endAgents(ctx, kube, o, node, uid); err != nil {
+		return "", err
+	}
+	return thaw(ctx, kube, o, node, uid)
+}
+
+// complete finds what the operator makes agents of.
+func (o *Options) complete(ctx context.Context, kube kubernetes.Interface) error {
+	if o.Agents != "" && o.Image != "" {
+		return nil
+	}
+	found, err := kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=understudy,app.kubernetes.io/component=operator"})
+	if err != nil {
+		return fmt.Errorf("looking for the operator's deployment: %w", err)
+	}
+	for i := range found.Items {
+		for _, c := range found.Items[i].Spec.Template.Spec.Containers {
+			for _, arg := range c.Args {
+				if image, ok := strings.CutPrefix(arg, "--agent-image="); ok && o.Image == "" {
+					o.Image = image
+				}
+				if agents, ok := strings.CutPrefix(arg, "--agents-namespace="); ok && o.Agents == "" {
+					o.Agents = agents
+				}
+			}
+		}
+	}
+	if o.Image == "" || o.Agents == "" {
+		return failure.New("say them: --agent-image IMAGE --agents-namespace NAMESPACE (it must allow privileged pods)",
+			"there is no operator's deployment that says which image agents have, and where")
+	}
+	return nil
+}
+
+// endAgents deletes the agents on the node, or those that hold one pod, and
+// waits until they have ended: one that lives would freeze again.
+func endAgents(ctx context.Context, kube kubernetes.Interface, o Options, node string, uid types.UID) error {
+	selector := v1alpha1.SessionUIDLabel
+	if uid != "" {
+		lock, err := kube.CoordinationV1().Leases(o.Agents).Get(ctx, "pod-"+string(uid), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil // no session has it
+		}
+		if err != nil {
+			return fmt.Errorf("reading who has the pod: %w", err)
+		}
+		selector += "=" + lock.Labels[v1alpha1.SessionUIDLabel]
+	}
+	agents := kube.CoreV1().Pods(o.Agents)
+	found, err := agents.List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return fmt.Errorf("listing the agents: %w", err)
+	}
+	for i := range found.Items {
+		agent := &found.Items[i]
+		if agent.Spec.NodeName != node {
+			continue
+		}
+		o.Say("ending the agent %s of session %s/%s", agent.Name, agent.Labels[v1alpha1.SessionNamespaceLabel], agent.Labels[v1alpha1.SessionLabel])
+		if err := agents.Delete(ctx, agent.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &agent.UID}}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("ending the agent %s: %w", agent.Name, err)
+		}
+		if _, err := ended(ctx, kube, agent); err != nil {
+			return fmt.Errorf("waiting for the agent %s to end: %w", agent.Name, err)
+		}
+		// Nobody else may be there to let it go.
+		_, err := agents.Patch(ctx, agent.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("letting go of the agent %s: %w", agent.Name, err)
+		}
+	}
+	return nil
+}
+
+// ended waits until a pod's container has ended, and answers how; nil for a pod
+// that is gone.
+func ended(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		now, err := kube.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err), err == nil && now.UID != pod.UID:
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+		for _, status := range now.Status.ContainerStatuses {
+			if status.Name == container && status.State.Terminated != nil {
+				return status.State.Terminated, nil
+			}
+		}
+		if now.Status.Phase == corev1.PodFailed || now.Status.Phase == corev1.PodSucceeded {
+			return nil, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-ticker.C:
+		}
+	}
+}
+
+// thaw runs the agent that only thaws.
+func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string, uid types.UID) (said string, err error) {
+	pods := kube.CoreV1().Pods(o.Agents)
+	made, err := pods.Create(ctx, pod(o, node, uid), metav1.CreateOptions{FieldManager: "understudy"})
+	if err != nil {
+		return "", fmt.Errorf("making an agent that thaws, on node %s: %w", node, err)
+	}
+	o.Say("thawing on node %s, by pod %s/%s", node, made.Namespace, made.Name)
+	defer func() {
+		deleting := context.WithoutCancel(ctx)
+		if gone := pods.Delete(deleting, made.Name, metav1.DeleteOptions{}); gone != nil && !apierrors.IsNotFound(gone) {
+			err = errors.Join(err, fmt.Errorf("deleting pod %s: %w", made.Name, gone))
+		}
+	}()
+	how, err := ended(ctx, kube, made)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("waiting for the agent that thaws: %w", err)
+	case how == nil:
+		return "", failure.New("look at the node's kubelet", "the agent that thaws did not run")
+	case how.ExitCode != 0:
+		return "", failure.New("run this again; what it says is what it could not undo", "not thawed: %s", strings.TrimSpace(how.Message))
+	}
+	return strings.TrimSpace(how.Message), nil
+}
+
+// pod is the agent that only thaws: the same as the operator makes, but nobody's
+// session's, so that nobody else waits for it.
+func pod(o Options, node string, uid types.UID) *corev1.Pod {
+	command := []string{"/understudy-agent", "thaw"}
+	if uid != "" {
+		command = append(command, "--pod="+string(uid))
+	}
+	volume := func(name, path string, kind corev1.HostPathType) corev1.Volume {
+		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
+	}
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "thaw-", Namespace: o.Agents, Labels: map[string]string{"app.kubernetes.io/name": "understudy"}},
+		Spec: corev1.PodSpec{
+			NodeName: node, HostPID: true, RestartPolicy: corev1.RestartPolicyNever,
+			Tolerations:                  []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			AutomountServiceAccountToken: ptr.To(false),
+			Volumes: []corev1.Volume{
+				volume("cgroup", "/sys/fs/cgroup", corev1.HostPathDirectory), volume("state", "/run/understudy", corev1.HostPathDirectoryOrCreate),
+			},
+			Containers: []corev1.Container{{
+				Name: container, Image: o.Image, Command: command,
+				Resources:       corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}},
+				SecurityContext: &corev1.SecurityContext{Privileged: ptr.To(true), RunAsUser: ptr.To(int64(0)), ReadOnlyRootFilesystem: ptr.To(true)},
+				VolumeMounts: []corev1.VolumeMount{
+					{Name: "cgroup", MountPath: "/sys/fs/cgroup", MountPropagation: ptr.To(corev1.MountPropagationHostToContainer)},
+					{Name: "state", MountPath: "/run/understudy"},
+				},
+			}},
+		},
+	}
+}

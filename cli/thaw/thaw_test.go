@@ -1,0 +1,124 @@
+package thaw
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// world is a cluster in which the test is the node: agents that are deleted end,
+// and the one that thaws does what the test says.
+type world struct {
+	*fake.Clientset
+	// order is what was done, in words.
+	order []string
+}
+
+func newWorld(t *testing.T, code int32, message string, objects ...runtime.Object) *world {
+	t.Helper()
+	w := &world{Clientset: fake.NewClientset(objects...)}
+	w.PrependReactor("delete", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		name := action.(clienttesting.DeleteAction).GetName()
+		w.order = append(w.order, "delete "+name)
+		pod, err := w.Tracker().Get(corev1.SchemeGroupVersion.WithResource("pods"), action.GetNamespace(), name)
+		if err != nil {
+			return true, nil, err
+		}
+		ended := pod.(*corev1.Pod).DeepCopy()
+		if len(ended.Finalizers) == 0 {
+			return false, nil, nil
+		}
+		ended.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
+		return true, nil, w.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), ended, action.GetNamespace())
+	})
+	w.PrependReactor("create", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		made := action.(clienttesting.CreateAction).GetObject().(*corev1.Pod)
+		made.Name, made.UID = "thaw-x", "uid-x"
+		made.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}}
+		w.order = append(w.order, "create "+strings.Join(made.Spec.Containers[0].Command, " ")+" on "+made.Spec.NodeName+" of "+made.Spec.Containers[0].Image)
+		return false, nil, nil
+	})
+	return w
+}
+
+func agent(name, node, session string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: name, Finalizers: []string{v1alpha1.AgentFinalizer}, Labels: map[string]string{v1alpha1.SessionUIDLabel: session}},
+		Spec:       corev1.PodSpec{NodeName: node},
+	}
+}
+
+func cluster() []runtime.Object {
+	operator := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "understudy", Name: "understudy-operator", Labels: map[string]string{
+		"app.kubernetes.io/name": "understudy", "app.kubernetes.io/component": "operator",
+	}}}
+	operator.Spec.Template.Spec.Containers = []corev1.Container{{Args: []string{"--agent-image=registry.example/agent:1", "--agents-namespace=agents"}}}
+	return []runtime.Object{
+		operator,
+		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "worker-0", UID: "u0"}, Spec: corev1.PodSpec{NodeName: "node-1"}},
+		&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "pod-u0", Labels: map[string]string{v1alpha1.SessionUIDLabel: "s0"}}},
+		agent("freeze-s0-1", "node-1", "s0"), agent("freeze-s1-1", "node-1", "s1"), agent("freeze-s2-1", "node-2", "s2"),
+	}
+}
+
+func TestThaw(t *testing.T) {
+	const image = " of registry.example/agent:1"
+	for name, test := range map[string]struct {
+		options Options
+		code    int32
+		order   []string
+		err     string
+	}{
+		"a pod": {options: Options{Namespace: "shop", Pod: "worker-0"}, order: []string{
+			"delete freeze-s0-1", "create /understudy-agent thaw --pod=u0 on node-1" + image, "delete thaw-x",
+		}},
+		"a node": {options: Options{Node: "node-1"}, order: []string{
+			"delete freeze-s0-1", "delete freeze-s1-1", "create /understudy-agent thaw on node-1" + image, "delete thaw-x",
+		}},
+		"what cannot be undone": {options: Options{Node: "node-2"}, code: 1, err: "not thawed: it says", order: []string{
+			"delete freeze-s2-1", "create /understudy-agent thaw on node-2" + image, "delete thaw-x",
+		}},
+		"no such pod": {options: Options{Namespace: "shop", Pod: "nothing"}, err: "not found"},
+		"both":        {options: Options{Namespace: "shop", Pod: "worker-0", Node: "node-1"}, err: "either which pod or which node"},
+		"neither":     {err: "either which pod or which node"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, test.code, "it says", cluster()...)
+			test.options.Say = t.Logf
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			said, err := Run(ctx, w, test.options)
+			if test.err == "" && (err != nil || said != "it says") || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+				t.Errorf("it says %q, %v", said, err)
+			}
+			if got, want := strings.Join(w.order, "\n"), strings.Join(test.order, "\n"); got != want {
+				t.Errorf("it did\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// With the operator gone whole, the administrator says what its deployment said.
+func TestThawWithoutOperator(t *testing.T) {
+	objects := cluster()[1:]
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	w := newWorld(t, 0, "it says", objects...)
+	if _, err := Run(ctx, w, Options{Node: "node-1", Say: t.Logf}); err == nil || len(w.order) != 0 {
+		t.Errorf("without an image it did %q, %v", w.order, err)
+	}
+	if _, err := Run(ctx, w, Options{Node: "node-1", Agents: "agents", Image: "other", Say: t.Logf}); err != nil || !strings.Contains(strings.Join(w.order, "\n"), "of other") {
+		t.Errorf("it did %q, %v", w.order, err)
+	}
+}
