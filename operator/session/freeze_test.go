@@ -3,17 +3,22 @@ package session
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/nodeagent"
+	"understudy.dev/understudy/operator/tunnel"
 )
 
 // leftOnNode names what is still there in the agents' namespace.
@@ -80,12 +85,35 @@ func TestSessionFreezesAndThaws(t *testing.T) {
 		t.Errorf("the status is %+v, agent %+v", s.Frozen, s.Agent)
 	}
 	f.checkGranted(session)
+	f.checkTold(session)
 
 	f.must(f.Delete(f.ctx, session))
 	f.driveNode(operator, "alice", "the session is gone", func() bool { return f.session("alice") == nil })
 	f.checkThawed()
 	if after := f.target(); after.ResourceVersion != before.ResourceVersion {
 		t.Error("the pod was written to")
+	}
+}
+
+// checkTold reads what the agent was told as the agent does.
+func (f *frozenWorld) checkTold(s *v1alpha1.Session) {
+	f.t.Helper()
+	secret := &corev1.Secret{}
+	f.must(f.Get(f.ctx, client.ObjectKey{Namespace: f.agents, Name: nodeagent.SecretName(s.UID, 1)}, secret))
+	dir := f.t.TempDir()
+	for name, content := range secret.Data {
+		f.must(os.WriteFile(filepath.Join(dir, name), content, 0o600))
+	}
+	config, key, err := settings.Load(dir)
+	f.must(err)
+	print, err := tunnel.KeyFingerprint(key.Public())
+	f.must(err)
+	if print != s.Status.Agent.CertificateFingerprint {
+		f.t.Errorf("the key's fingerprint is %s, and the status says %s", print, s.Status.Agent.CertificateFingerprint)
+	}
+	want := &settings.Freeze{Pod: f.namespace + "/worker", PodUID: string(f.target().UID), Container: "worker", ContainerID: "0123456789abcdef", Release: true}
+	if diff := cmp.Diff(want, config.Freeze); diff != "" || config.Session != string(s.UID) || config.LeaseSeconds != 60 {
+		f.t.Errorf("the agent is told %+v; to freeze (-want +got):\n%s", config, diff)
 	}
 }
 
