@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"understudy.dev/understudy/operator/agent/settings"
@@ -22,6 +23,7 @@ const (
 
 const usage = `usage: understudy-agent serve --config-dir=DIR    serve one owner until SIGTERM
        understudy-agent ready --config-dir=DIR    exit 0 if the pod is to take traffic
+       understudy-agent ready --ask=SOCKET        exit 0 if the container is frozen
        understudy-agent install DIR               copy this program into DIR
        understudy-agent node  --config-dir=DIR    freeze a container of this node, and serve its owner until SIGTERM
        understudy-agent thaw  --pod=UID           thaw what is frozen of a pod of this node
@@ -43,7 +45,13 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		})
 	case "ready":
 		// The kubelet shows a probe's output, on whichever stream, in its event.
-		err = withConfigDir(command, rest, stderr, askReady)
+		if path, ok := strings.CutPrefix(strings.Join(rest, " "), "--ask="); ok {
+			// An agent on a node is in another network namespace than its pod, and
+			// a probe may be put into either.
+			err = askProbe(path)
+		} else {
+			err = withConfigDir(command, rest, stderr, askReady)
+		}
 		if err == nil {
 			fmt.Fprintln(stdout, "ready")
 		} else if !errors.Is(err, errUsage) {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,9 +58,9 @@ type frozen struct {
 }
 
 // serveFrozen freezes the container, serves the owner, and thaws. It runs in the
-// target's network namespace, with two sockets of the agent's own pod. Without
+// target's network namespace, with a socket of the agent's own pod. Without
 // an error nothing is frozen when it returns.
-func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, ownersFD, probesFD int) (said string, err error) {
+func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, ownersFD int) (said string, err error) {
 	limitMemory(log, "/")
 	config, key, err := settings.Load(*places.config)
 	if err != nil {
@@ -69,7 +70,7 @@ func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, owner
 	if err != nil {
 		return "", err
 	}
-	probes, err := inherited(probesFD)
+	probes, err := listenProbes(filepath.Join(places.once, settings.ReadySocket))
 	if err != nil {
 		return "", err
 	}

@@ -44,7 +44,6 @@ func runNode(command string, args []string, stderr io.Writer) int {
 	flags.StringVar(&places.state, "state-dir", string(record.Directory), "where the node remembers what is frozen")
 	pod := flags.String("pod", "", "UID of the pod to thaw; empty for all of this node")
 	owners := flags.Int("owners", -1, "descriptor of the socket that owners connect to")
-	probes := flags.Int("probes", -1, "descriptor of the socket that is asked whether the agent is ready")
 	if err := flags.Parse(args); err != nil || flags.NArg() != 0 {
 		fmt.Fprint(stderr, usage)
 		return exitUsage
@@ -57,7 +56,7 @@ func runNode(command string, args []string, stderr io.Writer) int {
 	case "node":
 		said, err = enterPod(ctx, places)
 	case "frozen":
-		said, err = serveFrozen(ctx, log, places, *owners, *probes)
+		said, err = serveFrozen(ctx, log, places, *owners)
 	case "thaw":
 		said, err = thawPod(ctx, cgroup.Node{}, record.Dir(places.state), *pod)
 	}
@@ -87,7 +86,7 @@ func lastWord(log *slog.Logger, text string) {
 
 // enterPod opens what is to be reached in the agent's own pod, and begins anew
 // as a process that is wholly in the target's network namespace: the same
-// process by its number, with the sockets handed over. It returns only when
+// process by its number, with the socket handed over. It returns only when
 // there is nothing to begin.
 func enterPod(ctx context.Context, places nodePlaces) (said string, err error) {
 	config, err := settings.LoadConfig(*places.config)
@@ -106,10 +105,6 @@ func enterPod(ctx context.Context, places nodePlaces) (said string, err error) {
 	if again {
 		return thawPod(ctx, cgroup.Node{}, record.Dir(places.state), config.Freeze.PodUID)
 	}
-	probes, err := listenProbes(config.Port)
-	if err != nil {
-		return "", err
-	}
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), config.Port)
 	owners, err := new(net.ListenConfig).Listen(ctx, "tcp4", addr.String())
 	if err != nil {
@@ -119,17 +114,15 @@ func enterPod(ctx context.Context, places nodePlaces) (said string, err error) {
 	if err != nil {
 		return "", err
 	}
-	args := []string{os.Args[0], "frozen", "--config-dir=" + *places.config, "--state-dir=" + places.state}
-	for name, listener := range map[string]net.Listener{"owners": owners, "probes": probes} {
-		file, err := listener.(interface{ File() (*os.File, error) }).File()
-		if err != nil {
-			return "", fmt.Errorf("handing the %s' socket over: %w", name, err)
-		}
-		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
-			return "", fmt.Errorf("handing the %s' socket over: %w", name, err)
-		}
-		args = append(args, "--"+name+"="+strconv.Itoa(int(file.Fd())))
+	args := []string{os.Args[0], "frozen", "--config-dir=" + *places.config, "--state-dir=" + places.state, "--once-dir=" + places.once}
+	file, err := owners.(*net.TCPListener).File()
+	if err != nil {
+		return "", fmt.Errorf("handing the owners' socket over: %w", err)
 	}
+	if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
+		return "", fmt.Errorf("handing the owners' socket over: %w", err)
+	}
+	args = append(args, "--owners="+strconv.Itoa(int(file.Fd())))
 	runtime.LockOSThread()
 	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
 		return "", fmt.Errorf("entering the pod's network namespace: %w", err)

@@ -58,7 +58,7 @@ func (w *nodeWorld) start(dirs map[int]string, env ...string) *freezetest.Proces
 // agent starts the real program.
 func (w *nodeWorld) agent(change func(*settings.Config)) *process {
 	w.t.Helper()
-	return start(w.t, func(config *settings.Config, cmd *exec.Cmd) {
+	p := start(w.t, func(config *settings.Config, cmd *exec.Cmd) {
 		config.Session = "session-" + w.pod.UID
 		config.Freeze = &settings.Freeze{Pod: "shop/worker", PodUID: w.pod.UID, Container: "worker", ContainerID: w.pod.ID, Release: true}
 		config.Ports = []tunnel.Port{{Network: "tcp", Port: 8080, Why: "declared"}}
@@ -67,6 +67,8 @@ func (w *nodeWorld) agent(change func(*settings.Config)) *process {
 		}
 		cmd.Args = []string{cmd.Args[0], "node", "--config-dir=" + strings.TrimPrefix(cmd.Args[2], "--config-dir="), "--once-dir=" + w.once, "--state-dir=" + w.state}
 	})
+	p.ask = filepath.Join(w.once, settings.ReadySocket)
+	return p
 }
 
 func (p *process) awaitReady() {

@@ -70,6 +70,8 @@ type process struct {
 	cmd    *exec.Cmd
 	stderr *bytes.Buffer
 	exited chan error
+	// ask is the socket of an agent on a node; empty for one in a stand-in.
+	ask string
 }
 
 func newKey(t testing.TB) crypto.Signer {
@@ -150,7 +152,11 @@ func (p *process) connect() *tunnel.Client {
 
 // ready runs the probe as the kubelet does.
 func (p *process) ready() (string, bool) {
-	out, err := exec.Command(p.path, "ready", "--config-dir="+p.dir).CombinedOutput()
+	how := "--config-dir=" + p.dir
+	if p.ask != "" {
+		how = "--ask=" + p.ask
+	}
+	out, err := exec.Command(p.path, "ready", how).CombinedOutput()
 	return string(out), err == nil
 }
 

@@ -72,8 +72,8 @@ func (r *readiness) reason() string {
 // network namespace, not a file, as there may be no folder to write to.
 func probeName(port uint16) string { return fmt.Sprintf("@understudy.dev/agent/%d", port) }
 
-func listenProbes(port uint16) (net.Listener, error) {
-	listener, err := net.Listen("unix", probeName(port))
+func listenProbes(name string) (net.Listener, error) {
+	listener, err := net.Listen("unix", name)
 	if err != nil {
 		return nil, fmt.Errorf("listening for probes: %w", err)
 	}

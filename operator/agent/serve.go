@@ -25,7 +25,7 @@ func serve(ctx context.Context, dir string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	probes, err := listenProbes(config.Port)
+	probes, err := listenProbes(probeName(config.Port))
 	if err != nil {
 		return err
 	}

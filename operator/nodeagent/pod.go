@@ -61,7 +61,7 @@ func Pod(o Options) *corev1.Pod {
 		corev1.VolumeMount{Name: "once", MountPath: settings.OnceDirectory})
 	container.ReadinessProbe = &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{
-			Command: []string{program, "ready", "--config-dir=" + settings.Directory},
+			Command: []string{program, "ready", "--ask=" + path.Join(settings.OnceDirectory, settings.ReadySocket)},
 		}},
 		PeriodSeconds: 1, TimeoutSeconds: 1, FailureThreshold: 1,
 	}

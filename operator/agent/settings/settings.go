@@ -34,6 +34,9 @@ const (
 	// of its container and of the node: an agent that finds its mark there was
 	// here before, and may only thaw.
 	OnceDirectory = "/understudy.dev/once"
+	// ReadySocket is where an agent on a node is asked whether it has frozen: a
+	// file, which is the same from every network namespace.
+	ReadySocket = "ready"
 	// KeyFile is the Secret's key with the agent's private key (PKCS#8, PEM,
 	// ECDSA P-256 or Ed25519).
 	KeyFile = "key.pem"
