@@ -238,7 +238,7 @@ func (p *frozenPod) Listen(_ context.Context, request tunnel.ListenRequest) (net
 	if !p.allowed(request) {
 		return nil, fmt.Errorf("%s port %d: %w", request.Network, request.Port, tunnel.ErrForbidden)
 	}
-	stolen, err := p.of.fence.Steal(fence.Port{Number: request.Port, Loopback: request.Loopback})
+	stolen, err := p.of.fence.Steal(fence.Port{Number: request.Port, Loopback: onLoopback(request)})
 	if errors.Is(err, fence.ErrInUse) {
 		return nil, fmt.Errorf("%w: %w", tunnel.ErrInUse, err)
 	}
@@ -246,6 +246,21 @@ func (p *frozenPod) Listen(_ context.Context, request tunnel.ListenRequest) (net
 		return nil, err
 	}
 	return stolen, nil
+}
+
+// ListenUDP takes the datagrams to a port from the frozen container.
+func (p *frozenPod) ListenUDP(_ context.Context, request tunnel.ListenRequest) ([]tunnel.UDPSocket, error) {
+	if request.Network != "udp" || !p.allowed(request) {
+		return nil, fmt.Errorf("%s port %d: %w", request.Network, request.Port, tunnel.ErrForbidden)
+	}
+	stolen, err := p.of.fence.StealUDP(fence.Port{Number: request.Port, Loopback: onLoopback(request)})
+	if errors.Is(err, fence.ErrInUse) {
+		return nil, fmt.Errorf("%w: %w", tunnel.ErrInUse, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []tunnel.UDPSocket{stolen}, nil
 }
 
 // Watch compares the pod with what it was, once a second.

@@ -113,7 +113,7 @@ func (w *nodeWorld) checkThawed() {
 
 func TestNodeAgent(t *testing.T) {
 	w := newNodeWorld(t)
-	p := w.agent(nil)
+	p := w.agent(func(c *settings.Config) { c.Ports = append(c.Ports, tunnel.Port{Network: "udp", Port: 8125}) })
 	p.awaitReady()
 	w.pod.Still(w.target)
 	w.pod.Moves(w.sidecar)
@@ -163,6 +163,31 @@ func TestNodeAgent(t *testing.T) {
 		}
 		defer conn.Close()
 		if said, err := io.ReadAll(conn); err != nil || string(said) != "from the owner" {
+			t.Errorf("from the pod one reads %q, %v", said, err)
+		}
+		return nil
+	})
+
+	// And so does what is sent to a port of UDP that it still has.
+	var taken net.PacketConn
+	w.network.In(func() (err error) {
+		taken, err = net.ListenPacket("udp4", "0.0.0.0:8125")
+		return err
+	})
+	defer taken.Close()
+	port, err := c.Listen(t.Context(), tunnel.ListenRequest{Network: "udp", Port: 8125})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		flow, err := port.AcceptFlow()
+		if err == nil {
+			_, _ = flow.Write([]byte("from the owner"))
+		}
+	}()
+	w.network.In(func() error {
+		said, err := ask("udp", netip.MustParseAddrPort("127.0.0.1:8125"))
+		if err != nil || said != "from the owner" {
 			t.Errorf("from the pod one reads %q, %v", said, err)
 		}
 		return nil

@@ -34,5 +34,7 @@
 // Connections to stolen ports are given to a listener of the agent's (TPROXY) after
 // other tables' address translation, from outside and over loopback alike: so where
 // there is a mesh they come out of its proxy first. They keep both addresses. What
-// another socket has already, established or half open, stays where it is.
+// another socket has already, established or half open, stays where it is. Datagrams
+// of UDP are taken likewise; answers to them are sent by a raw socket, as the frozen
+// container still has the port.
 package fence

@@ -27,6 +27,8 @@ type Fence struct {
 	closed   bool
 	steal    []door
 	stealers map[Port]*Stolen
+	flaps    []*flap
+	takers   map[Port]*StolenUDP
 	answer   []door
 	answers  *probe.Answers
 	accepts  sync.WaitGroup
@@ -57,7 +59,7 @@ func New(netns *os.File, session string, o Options) (*Fence, error) {
 	}
 	f := &Fence{
 		netns: os.NewFile(uintptr(fd), netns.Name()), nodes: o.Nodes,
-		plan: plan{session: session}, stealers: map[Port]*Stolen{},
+		plan: plan{session: session}, stealers: map[Port]*Stolen{}, takers: map[Port]*StolenUDP{},
 	}
 	// Looked for first: removing waits for the kernel, and mostly there is nothing.
 	err = within(f.netns, func() error {
@@ -124,6 +126,12 @@ func (f *Fence) Close() error {
 	for _, d := range slices.Concat(f.steal, f.answer) {
 		d.Close()
 	}
+	for _, flap := range f.flaps {
+		flap.close()
+	}
+	for _, s := range f.takers {
+		s.once.Do(func() { close(s.done) })
+	}
 	stealers := f.stealers
 	f.stealers = nil
 	answers := f.answers
@@ -166,7 +174,7 @@ func Check() (byCgroup bool, err error) {
 		for _, addr := range []netip.Addr{loopback4.Addr(), loopback6.Addr()} {
 			p.steal = append(p.steal, netip.AddrPortFrom(addr, 5))
 		}
-		p.answer = p.steal
+		p.answer, p.stealUDP, p.stolenUDP = p.steal, p.steal, p.stolen
 		if err := p.apply(); err != nil {
 			return err
 		}

@@ -36,6 +36,9 @@ type plan struct {
 	stolen []Port
 	steal  []netip.AddrPort // where stolen connections go: one address of each family
 
+	stolenUDP []Port
+	stealUDP  []netip.AddrPort // where stolen datagrams go
+
 	probed []uint16
 	answer []netip.AddrPort // where probes go
 	nodes  []netip.Addr     // whom probes come from
@@ -75,13 +78,15 @@ func (p plan) apply() error {
 
 // redirect: what comes in for a stolen port goes to the agent, and so do probes.
 func (p plan) redirect(b *builder) {
-	if len(p.stolen)+len(p.probed) == 0 {
+	if len(p.stolen)+len(p.stolenUDP)+len(p.probed) == 0 {
 		return
 	}
 	incoming := b.base("incoming", nftables.ChainHookPrerouting, afterTranslation)
 	steal, answer, probe := b.chain("steal"), b.chain("answer"), b.chain("probe")
 	accept := &expr.Verdict{Kind: expr.VerdictAccept}
-	b.rule(incoming, "all but TCP passes", not(protocol(unix.IPPROTO_TCP)), accept)
+	if len(p.stolenUDP) == 0 {
+		b.rule(incoming, "all but TCP passes", not(protocol(unix.IPPROTO_TCP)), accept)
+	}
 	b.rule(incoming, "the agent's own connections pass", mark(Mark), accept)
 	// fib daddr type is what tells a pod that forwards for others from its own.
 	b.rule(incoming, "what is not for this pod passes", notLocal(), accept)
@@ -90,16 +95,18 @@ func (p plan) redirect(b *builder) {
 			b.rule(incoming, "another container listens there", inCgroup(group), accept)
 		}
 	}
-	for _, port := range p.stolen {
-		if !port.Loopback {
-			b.rule(incoming, "stolen", destinationPort(port.Number), goTo(steal))
-			continue
+	for number, stolen := range map[byte][]Port{unix.IPPROTO_TCP: p.stolen, unix.IPPROTO_UDP: p.stolenUDP} {
+		for _, port := range stolen {
+			if !port.Loopback {
+				b.rule(incoming, "stolen", protocol(number), destinationPort(port.Number), goTo(steal))
+				continue
+			}
+			b.rule(incoming, "stolen on loopback", protocol(number), family(unix.NFPROTO_IPV4), destinationIn(loopback4), destinationPort(port.Number), goTo(steal))
+			b.rule(incoming, "stolen on loopback", protocol(number), family(unix.NFPROTO_IPV6), destinationIn(loopback6), destinationPort(port.Number), goTo(steal))
 		}
-		b.rule(incoming, "stolen on loopback", family(unix.NFPROTO_IPV4), destinationIn(loopback4), destinationPort(port.Number), goTo(steal))
-		b.rule(incoming, "stolen on loopback", family(unix.NFPROTO_IPV6), destinationIn(loopback6), destinationPort(port.Number), goTo(steal))
 	}
 	for _, port := range p.probed {
-		b.rule(incoming, "may be a probe", destinationPort(port), goTo(probe))
+		b.rule(incoming, "may be a probe", protocol(unix.IPPROTO_TCP), destinationPort(port), goTo(probe))
 	}
 	if p.meshed {
 		b.rule(probe, "from the pod itself", fromLoopback(), goTo(answer))
@@ -107,11 +114,14 @@ func (p plan) redirect(b *builder) {
 	for _, node := range p.nodes {
 		b.rule(probe, "from the node", family(familyOf(node)), source(node), goTo(answer))
 	}
-	for chain, doors := range map[*nftables.Chain][]netip.AddrPort{steal: p.steal, answer: p.answer} {
+	give := func(chain *nftables.Chain, number byte, doors []netip.AddrPort) {
 		for _, door := range doors {
-			b.rule(chain, "to the agent", family(familyOf(door.Addr())), protocol(unix.IPPROTO_TCP), giveTo(door), accept)
+			b.rule(chain, "to the agent", family(familyOf(door.Addr())), protocol(number), giveTo(door), accept)
 		}
 	}
+	give(steal, unix.IPPROTO_TCP, p.steal)
+	give(steal, unix.IPPROTO_UDP, p.stealUDP)
+	give(answer, unix.IPPROTO_TCP, p.answer)
 }
 
 // refuse: new connections from and to the held container.
