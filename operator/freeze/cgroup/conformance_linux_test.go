@@ -16,7 +16,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	freezetest.Main(m, map[string]freezetest.Role{"pivot": pivot})
+	nested["pivot"] = pivot
+	freezetest.Main(m, nested)
 }
 
 // bed is a container that is to be frozen in one version.
