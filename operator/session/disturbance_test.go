@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,47 @@ func TestStrangerWithoutGate(t *testing.T) {
 	w.end(operator, "alice")
 	if n := *w.deployment("worker").Spec.Replicas; n != 5 {
 		t.Errorf("%d replicas, want the stranger's 5", n)
+	}
+}
+
+// A GitOps tool that heals by itself, on the server's side and on the client's:
+// it starts nothing, is named with what to set, and its number comes back.
+func TestGitOpsContends(t *testing.T) {
+	w := newWorld(t)
+	w.gate = true
+	w.deploy("worker", 3)
+	w.ask("alice", "worker")
+	operator := w.operator(w.WithWatch)
+	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	heal := map[string]func(){
+		"server-side": func() {
+			d := deployment(w.namespace, "worker")
+			d.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:x/worker"}
+			d.Spec.Replicas = ptr.To(int32(4))
+			data, err := json.Marshal(d)
+			w.must(err)
+			w.must(w.Patch(w.ctx, d, client.RawPatch("application/apply-patch+yaml", data), client.FieldOwner("argocd-controller"), client.ForceOwnership))
+		},
+		"client-side": func() {
+			d := w.deployment("worker")
+			d.Spec.Replicas = ptr.To(int32(4))
+			w.must(w.Update(w.ctx, d, client.FieldOwner("argocd-controller")))
+		},
+	}
+	for _, way := range []string{"server-side", "client-side", "server-side", "client-side"} {
+		heal[way]()
+		w.drive(operator, "alice", "it is at zero again", func() bool { return *w.deployment("worker").Spec.Replicas == 0 })
+		if n := w.running("worker"); n != 0 {
+			t.Errorf("%s: %d pods run", way, n)
+		}
+	}
+	c := w.conditionOf("alice", v1alpha1.ConditionContended)
+	if c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "Argo CD (application shop)") || !strings.Contains(c.Message, "ignoreDifferences") {
+		t.Errorf("Contended is %s: %s", c.Status, c.Message)
+	}
+	w.end(operator, "alice")
+	if n := *w.deployment("worker").Spec.Replicas; n != 4 {
+		t.Errorf("%d replicas, want the 4 of Git", n)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -50,9 +49,13 @@ func (v *visit) zero(ctx context.Context) error {
 		// Else only the claim had to be brought up to date.
 		if held && (found != 0 || stripped) {
 			v.Metrics.reasserted()
-			what := orUnknown(by) + " had set " + v.kind.Describe(found)
+			rival := hold.RivalOf(object, by)
+			what := rival.Name + " had set " + v.kind.Describe(found)
 			if found == 0 && stripped {
 				what = "the claim had been taken off"
+			}
+			if found != 0 {
+				v.contended(rival)
 			}
 			v.eventOnBoth(corev1.EventTypeWarning, "HoldReasserted", "Hold", "Brought to "+v.kind.Describe(0)+" again: "+what+".")
 		}
@@ -68,6 +71,17 @@ func (v *visit) zero(ctx context.Context) error {
 		}
 	}
 	return v.giveBack(ctx, true)
+}
+
+// contended says who else writes the number, and what keeps them from it. It is
+// said once for each of them: a tool that heals by itself does it every minute.
+func (v *visit) contended(rival hold.Rival) {
+	message := "The number of the held workload was also written by " + rival.String() + "."
+	if before := v.condition(v1alpha1.ConditionContended); before != nil && before.Message == message {
+		return
+	}
+	v.set(v1alpha1.ConditionContended, metav1.ConditionTrue, v1alpha1.ReasonRewritten, message)
+	v.eventOnBoth(corev1.EventTypeWarning, "HoldContended", "Hold", message)
 }
 
 // giveBack is done again and again until it is seen to be done: the workload's
@@ -124,11 +138,4 @@ func take(ctx context.Context, v *visit) (bool, error) {
 		return false, err
 	}
 	return true, v.zero(ctx)
-}
-
-func orUnknown(manager string) string {
-	if strings.TrimSpace(manager) == "" {
-		return "an unknown writer"
-	}
-	return manager
 }

@@ -21,6 +21,9 @@ const (
 	// ConditionRestored is True when the workload is as it was before the
 	// session, and False with a reason while that is being done.
 	ConditionRestored = "Restored"
+	// ConditionContended is True when somebody else wrote the number of the held
+	// workload; the message names them and says what keeps them from it.
+	ConditionContended = "Contended"
 	// ConditionHoldBroken is True when a pod of the held workload ran although
 	// it was held; the message names it and who wrote the number.
 	ConditionHoldBroken = "HoldBroken"
@@ -72,6 +75,8 @@ const (
 	// ReasonStandInEnding: waiting for the stand-in's containers to end before
 	// the workload is put back.
 	ReasonStandInEnding = "StandInEnding"
+	// ReasonRewritten: the number was written by somebody else.
+	ReasonRewritten = "Rewritten"
 	// ReasonPodRan: a pod of the held workload ran.
 	ReasonPodRan = "PodRan"
 	// ReasonOldPodsRunning: waiting for the pods of the workload to end; the
