@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -42,6 +43,8 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 	if err != nil {
 		return nil, "", &failure.Failure{What: "there is no cluster to talk to", Hint: hint, Err: err}
 	}
+	// By this an audit log tells who asked.
+	client.UserAgent = fmt.Sprintf("understudy/%s (%s/%s)", release(), runtime.GOOS, runtime.GOARCH)
 	namespace := c.Namespace
 	if namespace == "" {
 		if namespace, _, err = kube.Namespace(); err != nil {

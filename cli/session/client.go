@@ -38,7 +38,9 @@ func NewClient(config *rest.Config, namespace string) (*Client, error) {
 	config = rest.CopyConfig(config)
 	// These few requests are limited by what they are for, not by a budget.
 	config.QPS = -1
-	config.UserAgent = rest.DefaultKubernetesUserAgent()
+	if config.UserAgent == "" {
+		config.UserAgent = rest.DefaultKubernetesUserAgent()
+	}
 	kube, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("making a client: %w", err)

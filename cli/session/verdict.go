@@ -44,7 +44,7 @@ func (s State) Ended() error {
 	}
 	switch {
 	case s.Gone, s.Session.DeletionTimestamp != nil:
-		return failure.New("who did it is in the API server's audit log", "the session %s was deleted by somebody else", s.Session.Name)
+		return failure.New("start again; who did it is in the API server's audit log", "the session %s was deleted by somebody else", s.Session.Name)
 	}
 	return nil
 }
