@@ -233,13 +233,19 @@ func (s *show) exitCode() int {
 // eventually waits for a condition.
 func eventually(t testing.TB, condition func() error) {
 	t.Helper()
-	var err error
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if err = condition(); err == nil {
+	ticker, end := time.NewTicker(2*time.Millisecond), time.After(patience)
+	defer ticker.Stop()
+	for {
+		err := condition()
+		if err == nil {
 			return
 		}
+		select {
+		case <-ticker.C:
+		case <-end:
+			t.Fatal(err)
+		}
 	}
-	t.Fatal(err)
 }
 
 // logged waits until the program's keeper has left a line that begins so.

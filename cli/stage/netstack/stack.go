@@ -52,13 +52,15 @@ type Outside interface {
 }
 
 // Timeouts. Those of UDP are the kernel's own for tracked flows
-// (nf_conntrack_udp_timeout, _stream); that of a name server's answer only
-// spares streams, as resolvers take a new port for each question.
+// (nf_conntrack_udp_timeout, _stream); those of a name server's answers only
+// spare streams, of which the agent takes 4096: resolvers take a new port for
+// each question, and say nothing more once all are answered.
 const (
 	dialTimeout       = 130 * time.Second // Linux gives up a connect after 127 s
 	udpUnanswered     = 30 * time.Second
 	udpAnswered       = 120 * time.Second
 	udpNameAnswered   = 5 * time.Second
+	udpNameDone       = 500 * time.Millisecond
 	timeWait          = 2 * time.Second
 	maxPendingConnect = 2048
 )

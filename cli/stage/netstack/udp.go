@@ -60,20 +60,13 @@ func (s *Stack) carryFlow(id stack.TransportEndpointID, inside net.Conn, to neti
 
 	idle := time.AfterFunc(udpUnanswered, end)
 	defer idle.Stop()
-	answered := udpAnswered
-	if to.Port() == namePort {
-		answered = udpNameAnswered
-	}
 	var flow sync.WaitGroup
 	var mu sync.Mutex
-	patience := udpUnanswered
+	patience := flowPatience{names: to.Port() == namePort}
 	seen := func(answer bool) {
 		mu.Lock()
 		defer mu.Unlock()
-		if answer {
-			patience = answered
-		}
-		idle.Reset(patience)
+		idle.Reset(patience.after(answer))
 	}
 	flow.Go(func() {
 		defer end()
@@ -86,6 +79,31 @@ func (s *Stack) carryFlow(id stack.TransportEndpointID, inside net.Conn, to neti
 	}
 	end()
 	flow.Wait()
+}
+
+// flowPatience is how long one flow may be silent.
+type flowPatience struct {
+	names              bool // it is with a name server
+	questions, answers int
+}
+
+// after one more datagram, an answer or not, it is how long the flow may be
+// silent.
+func (p *flowPatience) after(answer bool) time.Duration {
+	if answer {
+		p.answers++
+	} else {
+		p.questions++
+	}
+	switch {
+	case p.answers == 0:
+		return udpUnanswered
+	case !p.names:
+		return udpAnswered
+	case p.answers < p.questions:
+		return udpNameAnswered
+	}
+	return udpNameDone
 }
 
 // DialUDP opens a flow to a process in the stage, from any address: it sees
