@@ -115,6 +115,22 @@ func (s stageEnd) connects(six bool) {
 	}
 }
 
+// dialled sends a SYN, again and again as the kernel does, until it has come to
+// a dial: while the stack is still done with the last one, it is not heard.
+func (s stageEnd) dialled(six bool, w world) answer {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		s.connects(six)
+		select {
+		case dial := <-w.dials:
+			return dial
+		case <-time.After(retransmission):
+		}
+	}
+	s.t.Fatal("no SYN has come to a dial")
+	return answer{}
+}
+
 // hears waits for the next packet, and returns its protocol and what follows
 // the IP header; nil where none comes.
 func (s stageEnd) hears(wait time.Duration) (uint8, []byte) {
@@ -136,14 +152,16 @@ func (s stageEnd) hears(wait time.Duration) (uint8, []byte) {
 
 const patience = 10 * time.Second
 
+// retransmission is after how long a SYN is sent again.
+const retransmission = 200 * time.Millisecond
+
 func TestAConnectIsAnsweredWithWhatTheDialComesTo(t *testing.T) {
 	for _, six := range []bool{false, true} {
 		for _, ethernet := range []bool{false, true} {
 			w := world{make(chan answer)}
 			s := begin(t, w, ethernet)
 
-			s.connects(six)
-			dial := <-w.dials
+			dial := s.dialled(six, w)
 			if want := netip.AddrPortFrom(netip.MustParseAddr(map[bool]string{false: "10.0.0.2", true: "fd00::2"}[six]), farPort); dial.to != want {
 				t.Errorf("dialed %s, want %s", dial.to, want)
 			}
@@ -157,19 +175,16 @@ func TestAConnectIsAnsweredWithWhatTheDialComesTo(t *testing.T) {
 				t.Errorf("refused: %d % x", protocol, segment)
 			}
 
-			s.connects(six)
-			(<-w.dials).as <- tunnel.ErrUnreachable
+			s.dialled(six, w).as <- tunnel.ErrUnreachable
 			protocol, message := s.hears(patience)
 			checkUnreachable(t, six, protocol, message)
 
-			s.connects(six)
-			(<-w.dials).as <- tunnel.ErrTimeout
+			s.dialled(six, w).as <- tunnel.ErrTimeout
 			if protocol, _ := s.hears(50 * time.Millisecond); protocol != 0 {
 				t.Errorf("protocol %d answered, the dial had not", protocol)
 			}
 
-			s.connects(six) // as the kernel does, again
-			(<-w.dials).as <- nil
+			s.dialled(six, w).as <- nil
 			if protocol, segment := s.hears(patience); protocol != uint8(header.TCPProtocolNumber) || header.TCP(segment).Flags() != header.TCPFlagSyn|header.TCPFlagAck {
 				t.Errorf("success: %d % x", protocol, segment)
 			}
