@@ -148,8 +148,10 @@ func (s *Stack) Close() {
 	s.stack.Close()
 	s.link.Close()
 	s.flows.Wait()
-	s.stack.Wait()
+	// First the link: the stack waits for it with its lock held, which a packet
+	// on its way in may need.
 	s.link.Wait()
+	s.stack.Wait()
 }
 
 // Lost counts the packets that the device did not take.

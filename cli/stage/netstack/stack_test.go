@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +67,14 @@ type stageEnd struct {
 
 func begin(t *testing.T, w world, ethernet bool) stageEnd {
 	t.Helper()
+	end, stack := beginOpen(t, w, ethernet)
+	t.Cleanup(func() { stack.Close(); end.Close() })
+	return end
+}
+
+// beginOpen is begin where the test itself closes both.
+func beginOpen(t *testing.T, w world, ethernet bool) (stageEnd, *Stack) {
+	t.Helper()
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +88,7 @@ func begin(t *testing.T, w world, ethernet bool) stageEnd {
 	if ethernet {
 		end.offset += ethernetHeader
 	}
-	t.Cleanup(func() { stack.Close(); end.Close() })
-	return end
+	return end, stack
 }
 
 var (
@@ -97,8 +105,15 @@ const (
 // connects sends a SYN.
 func (s stageEnd) connects(six bool) {
 	s.t.Helper()
+	if err := s.sends(six, header.TCPFlagSyn); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// sends sends a segment without data.
+func (s stageEnd) sends(six bool, flags header.TCPFlags) error {
 	segment := header.TCP(make([]byte, header.TCPMinimumSize))
-	segment.Encode(&header.TCPFields{SrcPort: ownPort, DstPort: farPort, SeqNum: sequence, DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn, WindowSize: 65535})
+	segment.Encode(&header.TCPFields{SrcPort: ownPort, DstPort: farPort, SeqNum: sequence, DataOffset: header.TCPMinimumSize, Flags: flags, WindowSize: 65535})
 	var packet []byte
 	if six {
 		ip := header.IPv6(make([]byte, header.IPv6MinimumSize))
@@ -110,9 +125,8 @@ func (s stageEnd) connects(six bool) {
 		ip.SetChecksum(^ip.CalculateChecksum())
 		packet = append(ip, segment...)
 	}
-	if _, err := s.Write(append(make([]byte, s.offset), packet...)); err != nil {
-		s.t.Fatal(err)
-	}
+	_, err := s.Write(append(make([]byte, s.offset), packet...))
+	return err
 }
 
 // dialled sends a SYN, again and again as the kernel does, until it has come to
@@ -189,6 +203,32 @@ func TestAConnectIsAnsweredWithWhatTheDialComesTo(t *testing.T) {
 				t.Errorf("success: %d % x", protocol, segment)
 			}
 		}
+	}
+}
+
+// Segments of connections that are gone may come until the last moment; each
+// wants a reset, for which the stack has to look up a route.
+func TestClosingWhileSegmentsCome(t *testing.T) {
+	for range 50 {
+		s, stack := beginOpen(t, world{make(chan answer)}, false)
+		var sending sync.WaitGroup
+		sending.Go(func() {
+			for s.sends(false, header.TCPFlagAck) == nil {
+			}
+		})
+		if protocol, _ := s.hears(patience); protocol != uint8(header.TCPProtocolNumber) {
+			t.Errorf("protocol %d is the answer", protocol)
+		}
+		sending.Go(func() { _, _ = io.Copy(io.Discard, s) })
+		closed := make(chan struct{})
+		go func() { defer close(closed); stack.Close() }()
+		select {
+		case <-closed:
+		case <-time.After(patience):
+			t.Fatal("closing does not end")
+		}
+		s.Close()
+		sending.Wait()
 	}
 }
 
