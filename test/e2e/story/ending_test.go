@@ -72,12 +72,13 @@ func TestEndings(t *testing.T) {
 	}
 }
 
-// keeper is the process of the tool that is not the one that was started: its
-// child that runs the same program.
+// keeper is the process of the tool that keeps the session: of the children of
+// the one that was started the one with a process group of its own. Its pid need
+// not be the least of them, as pids begin anew one day.
 func (s *scene) keeper(r *developer.Run) int {
 	s.Helper()
 	for _, p := range r.Of("understudy") {
-		if p.PID != r.PID() && parent(p.PID) == r.PID() {
+		if group, err := syscall.Getpgid(p.PID); err == nil && group == p.PID && parent(p.PID) == r.PID() {
 			return p.PID
 		}
 	}
