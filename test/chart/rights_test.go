@@ -215,15 +215,16 @@ func (s *server) otherKinds(t *testing.T, ns string) {
 	s.nothingLeft(t, ns)
 }
 
-// nothingLeft waits until nothing that was made for a session is there.
-func (s *server) nothingLeft(t *testing.T, ns string) {
+// nothingLeft waits until nothing that was made for a session is there, of those
+// that the options choose.
+func (s *server) nothingLeft(t *testing.T, ns string, of ...client.ListOption) {
 	t.Helper()
-	made := client.HasLabels{v1alpha1.SessionLabel}
+	of = append(of, client.InNamespace(ns), client.HasLabels{v1alpha1.SessionLabel})
 	for _, list := range []client.ObjectList{
 		&corev1.PodList{}, &corev1.SecretList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &coordinationv1.LeaseList{},
 	} {
 		eventually(t, "nothing is left", func(ctx context.Context) (bool, error) {
-			err := s.as(t, "").List(ctx, list, client.InNamespace(ns), made)
+			err := s.as(t, "").List(ctx, list, of...)
 			return meta.LenList(list) == 0, err
 		})
 	}
