@@ -53,7 +53,7 @@ type Options struct {
 	Image string
 }
 
-// Apply applies one of the manifests ("broker", "worker", "web", "traffic") as the team.
+// Apply applies one of the manifests ("broker", "worker", "stateful", "web", "traffic") as the team.
 func Apply(ctx context.Context, c *cluster.Cluster, namespace, name string, o Options) error {
 	manifest, err := Manifest(name, o)
 	if err != nil {
