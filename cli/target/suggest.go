@@ -3,6 +3,8 @@ package target
 import (
 	"slices"
 	"strings"
+
+	"understudy.dev/understudy/config/decision"
 )
 
 // near are the names that somebody may have meant by name, the likeliest
@@ -14,7 +16,7 @@ func near(name string, names []string) []string {
 	}
 	var found []candidate
 	for _, n := range names {
-		d := distance(name, n)
+		d := decision.Distance(name, n)
 		switch {
 		case strings.Contains(n, name) || strings.Contains(name, n):
 			d = min(d, 1)
@@ -34,28 +36,6 @@ func near(name string, names []string) []string {
 		out = append(out, c.name)
 	}
 	return out
-}
-
-// distance is how many letters must be put in, taken out or replaced to make
-// b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // list is a readable enumeration: "a", "a or b", "a, b or c".

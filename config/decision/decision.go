@@ -98,7 +98,7 @@ func Near(key string) string {
 			continue
 		}
 		above, last := split(row.Name)
-		d := 3 * distance(name, last)
+		d := 3 * Distance(name, last)
 		switch {
 		case above == section:
 		case strings.HasPrefix(section+".", above+"."), strings.HasPrefix(above+".", section+"."):
@@ -118,9 +118,9 @@ func split(key string) (section, name string) {
 	return section, strings.TrimPrefix(strings.TrimPrefix(key, section), ".")
 }
 
-// distance is how many letters must be put in, taken out or replaced to make b
+// Distance is how many letters must be put in, taken out or replaced to make b
 // of a.
-func distance(a, b string) int {
+func Distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
