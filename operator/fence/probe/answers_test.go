@@ -66,6 +66,22 @@ func TestSilenceIsReset(t *testing.T) {
 	wantReset(t, "a silent connection", dial(t, addr))
 }
 
+// awaitKept waits until so many connections are kept.
+func awaitKept(t *testing.T, a *Answers, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(enough); ; time.Sleep(time.Millisecond) {
+		a.mu.Lock()
+		open := len(a.open)
+		a.mu.Unlock()
+		if open == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are kept, not %d", open, want)
+		}
+	}
+}
+
 // More connections than are answered at once are reset, and room comes again.
 func TestMoreThanAtOnce(t *testing.T) {
 	a, addr := answering(t, time.Hour, Probe{Kind: HTTP, Port: port, Path: "/"})
@@ -83,17 +99,7 @@ func TestMoreThanAtOnce(t *testing.T) {
 	for _, conn := range waiting {
 		conn.Close()
 	}
-	for deadline := time.Now().Add(enough); ; time.Sleep(time.Millisecond) {
-		a.mu.Lock()
-		open := len(a.open)
-		a.mu.Unlock()
-		if open == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are still kept", open)
-		}
-	}
+	awaitKept(t, a, 0)
 	conn := dial(t, addr)
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.37\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -110,14 +116,7 @@ func TestCloseResets(t *testing.T) {
 	if _, err := io.WriteString(slow, "GET / HTTP/1.1\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(enough); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		a.mu.Lock()
-		open := len(a.open)
-		a.mu.Unlock()
-		if open == 2 {
-			break
-		}
-	}
+	awaitKept(t, a, 2)
 	a.Close()
 	wantReset(t, "a silent connection", silent)
 	wantReset(t, "half a question", slow)
