@@ -13,7 +13,7 @@ import (
 	"understudy.dev/understudy/operator/tunnel"
 )
 
-// InstallContainer is the init container of DeliveryInitContainer.
+// InstallContainer is the init container of v1alpha1.DeliveryInitContainer.
 const InstallContainer = "understudy-install"
 
 // What a stand-in has of ours beside it.
@@ -26,18 +26,6 @@ const (
 // GracePeriodSeconds is how long the stand-in may take to end. The agent has
 // nothing to finish, and the workload comes back only after it is gone.
 const GracePeriodSeconds int64 = 5
-
-// Delivery says how the agent's program gets into the container.
-type Delivery string
-
-const (
-	// DeliveryImageVolume mounts the agent's image as a volume, where the API
-	// server, its admission and the nodes' runtime take one.
-	DeliveryImageVolume Delivery = "ImageVolume"
-	// DeliveryInitContainer copies the program into an emptyDir before
-	// anything else of the pod starts.
-	DeliveryInitContainer Delivery = "InitContainer"
-)
 
 // Options says for whom and how a stand-in is made.
 type Options struct {
@@ -57,8 +45,8 @@ type Options struct {
 	AgentImage string
 	// AgentPullPolicy of that image; empty leaves it to the API server.
 	AgentPullPolicy corev1.PullPolicy
-	// Delivery of the program; empty is DeliveryImageVolume.
-	Delivery Delivery
+	// Delivery of the program; empty is by image volume.
+	Delivery v1alpha1.AgentDelivery
 
 	// TakesTraffic says that what comes to the target is to come to the
 	// stand-in: the target is held at zero, or the traffic is shared. Without
@@ -214,7 +202,7 @@ func checkOptions(opts Options) error {
 			return fmt.Errorf("no %s given", required.field)
 		}
 	}
-	if !slices.Contains([]Delivery{"", DeliveryImageVolume, DeliveryInitContainer}, opts.Delivery) {
+	if !slices.Contains([]v1alpha1.AgentDelivery{"", v1alpha1.DeliveryImageVolume, v1alpha1.DeliveryInitContainer}, opts.Delivery) {
 		return fmt.Errorf("unknown delivery %q", opts.Delivery)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // Every scenario is made both ways, with and without traffic.
@@ -16,7 +17,7 @@ func everyOption(t *testing.T, call func(t *testing.T, s scenario, opts Options)
 	t.Helper()
 	scenarios(t, func(t *testing.T, path string) {
 		s := readScenario(t, path)
-		for _, delivery := range []Delivery{DeliveryImageVolume, DeliveryInitContainer} {
+		for _, delivery := range []v1alpha1.AgentDelivery{v1alpha1.DeliveryImageVolume, v1alpha1.DeliveryInitContainer} {
 			for _, traffic := range []bool{false, true} {
 				opts := s.options
 				opts.Delivery, opts.TakesTraffic = delivery, traffic
@@ -199,7 +200,7 @@ func TestStandInInvariants(t *testing.T) {
 // What the restricted Pod Security level demands of each container.
 func TestRestrictedStaysRestricted(t *testing.T) {
 	for _, name := range []string{"restricted", "restricted-image-volume"} {
-		for _, delivery := range []Delivery{DeliveryImageVolume, DeliveryInitContainer} {
+		for _, delivery := range []v1alpha1.AgentDelivery{v1alpha1.DeliveryImageVolume, v1alpha1.DeliveryInitContainer} {
 			t.Run(name+" "+string(delivery), func(t *testing.T) {
 				s := readScenario(t, "testdata/"+name+".yaml")
 				s.options.Delivery = delivery
@@ -236,7 +237,7 @@ func TestRestrictedStaysRestricted(t *testing.T) {
 						}
 					}
 				}
-				if want := map[Delivery]int{DeliveryImageVolume: 1, DeliveryInitContainer: 2}[delivery]; seen != want {
+				if want := map[v1alpha1.AgentDelivery]int{v1alpha1.DeliveryImageVolume: 1, v1alpha1.DeliveryInitContainer: 2}[delivery]; seen != want {
 					t.Errorf("looked at %d containers, want %d", seen, want)
 				}
 			})

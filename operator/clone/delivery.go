@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // secretMode lets any user of the container read the session's Secret: the
@@ -20,7 +21,7 @@ func deliver(spec *corev1.PodSpec, target *corev1.Container, opts Options) {
 		Secret: &corev1.SecretVolumeSource{SecretName: opts.SecretName, DefaultMode: &mode},
 	}}
 	binary := corev1.Volume{Name: binaryVolume}
-	if opts.Delivery == DeliveryInitContainer {
+	if opts.Delivery == v1alpha1.DeliveryInitContainer {
 		binary.EmptyDir = &corev1.EmptyDirVolumeSource{}
 		install := installContainer(target.SecurityContext, target.Resources, opts)
 		// Before all others: a native sidecar that is replaced starts among them.
@@ -29,6 +30,16 @@ func deliver(spec *corev1.PodSpec, target *corev1.Container, opts Options) {
 		binary.Image = &corev1.ImageVolumeSource{Reference: opts.AgentImage, PullPolicy: opts.AgentPullPolicy}
 	}
 	spec.Volumes = append(spec.Volumes, binary, secret)
+}
+
+// DeliveryOf says how the agent's program gets into a stand-in that was made.
+func DeliveryOf(pod *corev1.Pod) v1alpha1.AgentDelivery {
+	for i := range pod.Spec.Volumes {
+		if volume := &pod.Spec.Volumes[i]; volume.Name == binaryVolume && volume.Image != nil {
+			return v1alpha1.DeliveryImageVolume
+		}
+	}
+	return v1alpha1.DeliveryInitContainer
 }
 
 func installContainer(security *corev1.SecurityContext, resources corev1.ResourceRequirements, opts Options) corev1.Container {

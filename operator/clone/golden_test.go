@@ -17,6 +17,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -32,13 +33,13 @@ type scenario struct {
 // asked is the document of kind Options.
 type asked struct {
 	metav1.TypeMeta       `json:",inline"`
-	Container             string            `json:"container,omitempty"`
-	Delivery              Delivery          `json:"delivery,omitempty"`
-	AgentPullPolicy       corev1.PullPolicy `json:"agentPullPolicy,omitempty"`
-	TakesTraffic          bool              `json:"takesTraffic,omitempty"`
-	ExcludeContainers     []string          `json:"excludeContainers,omitempty"`
-	ExcludeInitContainers []string          `json:"excludeInitContainers,omitempty"`
-	ListenPorts           []int32           `json:"listenPorts,omitempty"`
+	Container             string                 `json:"container,omitempty"`
+	Delivery              v1alpha1.AgentDelivery `json:"delivery,omitempty"`
+	AgentPullPolicy       corev1.PullPolicy      `json:"agentPullPolicy,omitempty"`
+	TakesTraffic          bool                   `json:"takesTraffic,omitempty"`
+	ExcludeContainers     []string               `json:"excludeContainers,omitempty"`
+	ExcludeInitContainers []string               `json:"excludeInitContainers,omitempty"`
+	ListenPorts           []int32                `json:"listenPorts,omitempty"`
 }
 
 // someOptions are enough for a stand-in.

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 func TestAgentResources(t *testing.T) {
@@ -127,7 +128,7 @@ func TestLimitRangesAdmitTheStandIn(t *testing.T) {
 		}
 		admitted++
 		opts := someOptions()
-		opts.Container, opts.LimitRanges, opts.Delivery = "worker", ranges, DeliveryInitContainer
+		opts.Container, opts.LimitRanges, opts.Delivery = "worker", ranges, v1alpha1.DeliveryInitContainer
 		pod, _ := mustStandIn(t, FromTemplate("shop", template), opts)
 		if err := admits(item, &pod.Spec); err != nil {
 			t.Fatalf("seed %d: %v\nlimit range:\n%s\ntarget:\n%s\nstand-in:\n%s",

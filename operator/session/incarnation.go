@@ -34,9 +34,10 @@ import (
 // incarnation is one stand-in to be made: everything of it has the number in
 // its name, so that a second try finds what the first one made.
 type incarnation struct {
-	number int32
-	pod    *corev1.Pod
-	report clone.Report
+	number   int32
+	pod      *corev1.Pod
+	report   clone.Report
+	delivery v1alpha1.AgentDelivery
 }
 
 func podName(session string, number int32) string {
@@ -65,6 +66,7 @@ func (v *visit) equip(ctx context.Context, in incarnation) error {
 	}
 	v.status().Agent = &v1alpha1.Agent{
 		Incarnation: in.number, PodName: in.pod.Name, Port: int32(in.report.AgentPort), CertificateFingerprint: fingerprint,
+		Delivery: in.delivery,
 	}
 	v.status().Selector = v1alpha1.SessionLabel + "=" + v.session.Name
 	return v.save(ctx)

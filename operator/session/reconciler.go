@@ -17,17 +17,6 @@ import (
 	"understudy.dev/understudy/operator/hold"
 )
 
-// Delivery says how the agent's program gets into stand-ins.
-type Delivery string
-
-const (
-	// DeliveryAuto is an image volume where the API server takes it, else an
-	// init container.
-	DeliveryAuto  Delivery = "auto"
-	DeliveryImage Delivery = "image"
-	DeliveryInit  Delivery = "init"
-)
-
 // DefaultKeepFinal is how long a session that ended by itself is kept.
 const DefaultKeepFinal = 10 * time.Minute
 

@@ -66,6 +66,9 @@ func (v *visit) awaitStandIn(ctx context.Context, pod *corev1.Pod) (bool, error)
 		return true, nil
 	}
 	v.status().StandIns = 0
+	if why := startFailure(pod, v.session.Spec.Target.Container); why != "" && v.mayDeliverOtherwise(pod) {
+		return v.deliverOtherwise(ctx, why)
+	}
 	var events corev1.EventList
 	if err := v.Live.List(ctx, &events, client.InNamespace(pod.Namespace), client.MatchingFields{"involvedObject.uid": string(pod.UID)}); err != nil {
 		return false, fmt.Errorf("listing the events of the stand-in: %w", err)
@@ -77,15 +80,20 @@ func (v *visit) awaitStandIn(ctx context.Context, pod *corev1.Pod) (bool, error)
 	return false, nil
 }
 
-// loseStandIn begins the next incarnation. The old one may still be ending:
-// its key is known to nobody's session any more.
+// loseStandIn begins the next incarnation after one that was lost.
 func (v *visit) loseStandIn(ctx context.Context, why string) (bool, error) {
-	agent := v.status().Agent
-	message := fmt.Sprintf("The stand-in %s was lost (%s); another is being made.", agent.PodName, why)
+	message := fmt.Sprintf("The stand-in %s was lost (%s); another is being made.", v.status().Agent.PodName, why)
 	if v.is(v1alpha1.ConditionStandInReady) || v.is(v1alpha1.ConditionReady) {
 		v.event(corev1.EventTypeWarning, v1alpha1.ReasonStandInLost, "StandIn", message)
 		v.Metrics.lost()
 	}
+	return v.replaceStandIn(ctx, message)
+}
+
+// replaceStandIn begins the next incarnation. The old one may still be ending:
+// its key is known to nobody's session any more.
+func (v *visit) replaceStandIn(ctx context.Context, message string) (bool, error) {
+	agent := v.status().Agent
 	v.set(v1alpha1.ConditionStandInReady, metav1.ConditionFalse, v1alpha1.ReasonStandInLost, message)
 	v.waiting(v1alpha1.ReasonStandInLost, message)
 	v.status().StandIns = 0
@@ -159,20 +167,12 @@ func (v *visit) tryStandIn(ctx context.Context, number int32) (incarnation, erro
 	if err != nil {
 		return incarnation{}, err
 	}
-	deliveries := []clone.Delivery{clone.DeliveryImageVolume, clone.DeliveryInitContainer}
-	switch v.Agent.Delivery {
-	case DeliveryImage:
-		deliveries = deliveries[:1]
-	case DeliveryInit:
-		deliveries = deliveries[1:]
-	case DeliveryAuto:
-	}
 	source, err := v.source(ctx)
 	if err != nil {
 		return incarnation{}, err
 	}
 	var refusal error
-	for _, delivery := range deliveries {
+	for _, delivery := range v.deliveries() {
 		opts.Delivery = delivery
 		pod, report, err := clone.StandIn(source, opts)
 		var no *clone.RefusedError
@@ -184,7 +184,7 @@ func (v *visit) tryStandIn(ctx context.Context, number int32) (incarnation, erro
 		}
 		err = v.Writer.Create(ctx, pod.DeepCopy(), client.DryRunAll, client.FieldOwner(hold.FieldManager))
 		if err == nil || apierrors.IsAlreadyExists(err) {
-			return incarnation{number: number, pod: pod, report: report}, nil
+			return incarnation{number: number, pod: pod, report: report, delivery: delivery}, nil
 		}
 		var end *finalError
 		if !errors.As(refused(err), &end) {

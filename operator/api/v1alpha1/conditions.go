@@ -72,6 +72,9 @@ const (
 	ReasonStandInPending = "StandInPending"
 	// ReasonStandInLost: the stand-in went; another is being made.
 	ReasonStandInLost = "StandInLost"
+	// ReasonImageVolumeFailed: the agent did not start from an image volume; it
+	// is tried with an init container. It is an event's reason.
+	ReasonImageVolumeFailed = "ImageVolumeFailed"
 	// ReasonStandInEnding: waiting for the stand-in's containers to end before
 	// the workload is put back.
 	ReasonStandInEnding = "StandInEnding"

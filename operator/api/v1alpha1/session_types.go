@@ -370,12 +370,29 @@ type Agent struct {
 	// has ended can only be asked of that node.
 	// +optional
 	NodeName string `json:"nodeName,omitempty"`
+	// Delivery says how the agent's program came into the stand-in's container.
+	// Once it is InitContainer it stays that for the session.
+	// +kubebuilder:validation:Enum=ImageVolume;InitContainer
+	// +optional
+	Delivery AgentDelivery `json:"delivery,omitempty"`
 	// Port that the agent listens on, on the pod's loopback.
 	Port int32 `json:"port"`
 	// CertificateFingerprint is the SHA-256 of the agent's public key (PKIX,
 	// DER), in lower-case hex.
 	CertificateFingerprint string `json:"certificateFingerprint"`
 }
+
+// AgentDelivery says how the agent's program gets into a stand-in's container.
+type AgentDelivery string
+
+const (
+	// DeliveryImageVolume mounts the agent's image as a volume, where the API
+	// server, its admission and the node's container runtime take one.
+	DeliveryImageVolume AgentDelivery = "ImageVolume"
+	// DeliveryInitContainer copies the program into an emptyDir before
+	// anything else of the pod starts.
+	DeliveryInitContainer AgentDelivery = "InitContainer"
+)
 
 // Silence is how long the Lease has not been renewed, as counted by the
 // operator's own clock while its own reads of the Lease succeeded.
