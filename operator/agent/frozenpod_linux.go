@@ -115,8 +115,8 @@ func (p *frozenPod) close() {
 	p.drop()
 }
 
-// files is who reads the container's files now.
-func (p *frozenPod) files() (*root.Reader, error) {
+// who is who reads the container's files now.
+func (p *frozenPod) who() (*root.Reader, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.reader != nil && p.reader.Lost() {
@@ -159,6 +159,7 @@ func (p *frozenPod) Welcome(ctx context.Context) (tunnel.Welcome, error) {
 		WorkingDir:    self.workingDir,
 		Files:         files,
 		Mounts:        p.mountsNow(ctx),
+		RemoteFiles:   true,
 		Ports:         p.config.Ports,
 		ListenAll:     p.config.ListenAll,
 		LoopbackPorts: ports,
@@ -183,7 +184,7 @@ func fileOf(files []tunnel.File, path string) []byte {
 }
 
 func (p *frozenPod) ownFiles(ctx context.Context) ([]tunnel.File, error) {
-	reader, err := p.files()
+	reader, err := p.who()
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +206,7 @@ func (p *frozenPod) ownFiles(ctx context.Context) ([]tunnel.File, error) {
 // mountsNow are those of the configuration that there are, with their versions.
 func (p *frozenPod) mountsNow(ctx context.Context) []tunnel.Mount {
 	mounts := []tunnel.Mount{}
-	reader, err := p.files()
+	reader, err := p.who()
 	if err != nil {
 		p.log.Warn("mounts not read", "error", err)
 		return mounts
@@ -277,7 +278,7 @@ func (p *frozenPod) ReadTree(ctx context.Context, mount string, file func(tunnel
 	if !slices.Contains(p.config.Mounts, mount) {
 		return "", fmt.Errorf("%s: %w", mount, tunnel.ErrNotFound)
 	}
-	reader, err := p.files()
+	reader, err := p.who()
 	if err != nil {
 		return "", err
 	}

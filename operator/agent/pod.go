@@ -32,14 +32,17 @@ type pod struct {
 	log    *slog.Logger
 	state  *readiness
 	// root of the filesystem that is read: "/" but in tests.
-	root string
+	root  string
+	files *remoteFiles
+	// own is the folder of the agent's key: nobody else's to read.
+	own string
 	// hidden are the inodes of sockets that are not the pod's for the owner; nil
 	// for the agent's own alone.
 	hidden func() (map[uint64]bool, error)
 }
 
 func newPod(config *settings.Config, log *slog.Logger) *pod {
-	return &pod{config: config, log: log, state: newReadiness(config), root: "/"}
+	return &pod{config: config, log: log, state: newReadiness(config), root: "/", files: newRemoteFiles()}
 }
 
 func (p *pod) path(path string) string { return filepath.Join(p.root, path) }
@@ -75,6 +78,7 @@ func (p *pod) Welcome(context.Context) (tunnel.Welcome, error) {
 		WorkingDir:    workingDir,
 		Files:         files,
 		Mounts:        p.mounts(),
+		RemoteFiles:   p.readsFiles(),
 		Ports:         p.config.Ports,
 		ListenAll:     p.config.ListenAll,
 		LoopbackPorts: ports,

@@ -37,6 +37,7 @@ func serve(ctx context.Context, dir string, stderr io.Writer) error {
 		return fmt.Errorf("listening for the owner: %w", err)
 	}
 	pod := newPod(config, log)
+	pod.own = dir
 	go answerProbes(probes, pod.state.reason)
 	server, err := tunnel.NewServer(tunnel.ServerConfig{
 		Key:       key,

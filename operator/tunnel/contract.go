@@ -23,6 +23,9 @@ type Welcome struct {
 	// (tokens too) that are mounted into the replaced container. Their content
 	// is read with Client.ReadTree.
 	Mounts []Mount `json:"mounts"`
+	// RemoteFiles says that the agent reads any file of the container. One that
+	// is older does not say so.
+	RemoteFiles bool `json:"remoteFiles,omitempty"`
 	// Ports that the container declares, its probes use or a Service targets,
 	// and those that the session asked for: all that may be opened.
 	Ports []Port `json:"ports"`

@@ -98,7 +98,8 @@
 // status 0 is success. Others, with {"message"}: 1 refused, 2 unreachable,
 // 3 timed out, 4 forbidden, 5 in use, 6 not found, 7 changing, 8 too large,
 // 9 another session, 10 another version, 11 protocol error, 12 anything else,
-// 13 too many connections. Unknown fields of JSON are ignored.
+// 13 too many connections. 14, with {"message","errno"}, is of 8 to 11 alone:
+// what the container's kernel said, by its name ("ENOENT"). Unknown fields of JSON are ignored.
 //
 //	1 control   {"session"} -> {}; then the agent's messages
 //	2 TCP       {"to"} -> {"from"} once connected; then the connection's bytes
@@ -114,6 +115,12 @@
 //	            has them, until the flow is idle or the port closed
 //	6 tree      {"mount"} -> {}; then records
 //	7 ready     {"ready"} -> {} once the agent knows it
+//	8 look      {"path"} -> {"mode","size","modified","inode","target"} of what
+//	            is there, a link not followed
+//	9 list      {"path"} -> {}; then entries
+//	10 read     {"path"} -> as 8, of a regular file; then questions and answers
+//	11 space    {"path"} -> {"blockSize","blocks","free","available","files",
+//	            "freeFiles"} of the file system
 //
 // The control stream is the owner's first and only one of its kind; every
 // other before it is a protocol error. FIN and RESET of TCP streams are those
@@ -127,7 +134,24 @@
 //	2 event    1 MiB   Event; whenever something has changed
 //	3 file     16 KiB  {"path","mode","size"}, followed by size bytes (2 MiB)
 //	4 end      16 KiB  {"version","status","message"}; the last of a tree
+//	5 entry    16 KiB  {"name", and as 8 has them}
+//	6 list end 16 KiB  {"message","errno"}; the last of a list, {} of a whole one
 //
 // A tree has at most 8192 files and 16 MiB. It ends with status 7 where the
 // content changed meanwhile; the owner's end asks again.
+//
+// # The container's files
+//
+// An agent whose welcome says "remoteFiles" serves 8 to 11, with the container's
+// rights and nothing beyond; another answers them with status 11. Paths, names
+// and targets are bytes, in base64; a path has at most 4095, a list 100,000
+// entries. A read stream is an open file, of which there are at most 512. On it
+//
+//	question  uint64 offset, uint32 length (at most 1 MiB)
+//	answer    pieces: status, uint32 length, bytes
+//
+// Questions are answered in their order. Pieces of status 0 have at most 16 KiB
+// and together what was asked for; an empty one says that the file ends there,
+// and one of status 14 ({"message","errno"}, at most 8192 bytes) that it cannot
+// be read on: either ends the answer, not the stream.
 package tunnel

@@ -58,6 +58,7 @@ const (
 	statusProtocol    Status = 11
 	statusInternal    Status = 12
 	statusBusy        Status = 13
+	statusFile        Status = 14 // with an errno
 )
 
 var statusErrors = map[Status]error{

@@ -17,13 +17,17 @@ type Kind byte
 
 // The kinds, as on the wire.
 const (
-	kindControl  Kind = 1 // owner: the welcome, then events
-	kindTCP      Kind = 2 // owner: a connection from the pod's network
-	kindUDP      Kind = 3 // owner: a flow from the pod's network
-	kindListen   Kind = 4 // owner: a port in the cluster, while the stream lives
-	kindAccepted Kind = 5 // agent: a connection that came in on such a port
-	kindTree     Kind = 6 // owner: the files of a mount
-	kindReady    Kind = 7 // owner: whether the session takes traffic
+	kindControl  Kind = 1  // owner: the welcome, then events
+	kindTCP      Kind = 2  // owner: a connection from the pod's network
+	kindUDP      Kind = 3  // owner: a flow from the pod's network
+	kindListen   Kind = 4  // owner: a port in the cluster, while the stream lives
+	kindAccepted Kind = 5  // agent: a connection that came in on such a port
+	kindTree     Kind = 6  // owner: the files of a mount
+	kindReady    Kind = 7  // owner: whether the session takes traffic
+	kindLook     Kind = 8  // owner: what is at a path of the container
+	kindList     Kind = 9  // owner: what is in a folder
+	kindRead     Kind = 10 // owner: bytes of a file, while the stream lives
+	kindSpace    Kind = 11 // owner: how full a file system is
 )
 
 // hello is the body of a control stream's header.
@@ -142,6 +146,13 @@ func decodeReply(b []byte, body any) error {
 		return err
 	}
 	if status := Status(b[0]); status != statusOK {
+		if status == statusFile {
+			var said fileFailure
+			if err := json.Unmarshal(content, &said); err != nil {
+				return fmt.Errorf("decoding a reply: %w: %w", ErrProtocol, err)
+			}
+			return said.err()
+		}
 		var said failure
 		if err := json.Unmarshal(content, &said); err != nil {
 			return fmt.Errorf("decoding a reply: %w: %w", ErrProtocol, err)

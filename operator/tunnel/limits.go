@@ -21,6 +21,14 @@ const (
 	MaxDatagram = 65507
 	// MaxListenAddrs at which one port may be opened.
 	MaxListenAddrs = 32
+	// MaxPath of a file, in bytes: the kernel's own.
+	MaxPath = 4095
+	// MaxEntries that are listed of one folder.
+	MaxEntries = 100_000
+	// MaxRead of a file in one question, in bytes.
+	MaxRead = 1 << 20
+	// MaxOpenFiles of the container at a time.
+	MaxOpenFiles = 512
 	// MaxStreams that one end accepts from the other at a time.
 	MaxStreams = 4096
 

@@ -7,12 +7,14 @@ import (
 	"io"
 )
 
-// Types of the messages on a control stream and of the records of a tree.
+// Types of the messages on a control stream and of the records of a tree and of a folder.
 const (
 	messageWelcome = 1
 	messageEvent   = 2
 	recordFile     = 3 // followed by the file's bytes
 	recordEnd      = 4
+	recordEntry    = 5 // of a folder
+	recordListEnd  = 6 // the last of a folder
 )
 
 // fileRecord stands before a file's bytes in a tree.
@@ -35,6 +37,8 @@ var messageLimits = map[byte]int{
 	messageEvent:   MaxEvent,
 	recordFile:     maxRecord,
 	recordEnd:      maxRecord,
+	recordEntry:    maxRecord,
+	recordListEnd:  maxRecord,
 }
 
 // writeMessage writes a type, a length and JSON.

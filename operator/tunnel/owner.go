@@ -31,6 +31,8 @@ type owner struct {
 	opened chan struct{}
 	// flows holds one for each peer of a UDP port.
 	flows chan struct{}
+	// files holds one for each open file of the container.
+	files chan struct{}
 	// rest are the goroutines that are not a stream's own.
 	rest sync.WaitGroup
 }
@@ -112,6 +114,8 @@ func (o *owner) serve(ctx context.Context, unwatch func(), stream *mux.Stream, h
 		return with(body, func(b listen) error { return o.serveListen(ctx, stream, b) })
 	case kindTree:
 		return with(body, func(b readTree) error { return o.serveTree(ctx, stream, b) })
+	case kindLook, kindList, kindRead, kindSpace:
+		return with(body, func(b lookAt) error { return o.serveFiles(ctx, kind, stream, b) })
 	case kindReady:
 		return with(body, func(b ready) error { return o.serveReady(stream, b) })
 	}

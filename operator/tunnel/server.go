@@ -306,6 +306,7 @@ func (s *Server) newOwner(id replay.ID) *owner {
 		done:   make(chan struct{}),
 		opened: make(chan struct{}, MaxStreams),
 		flows:  make(chan struct{}, maxFlows),
+		files:  make(chan struct{}, MaxOpenFiles),
 	}
 	o.ctx, o.cancel = context.WithCancelCause(context.Background())
 	return o

@@ -42,24 +42,56 @@ func Main(args []string) int {
 		} else if err != nil {
 			return 1
 		}
-		last := answer{End: true}
-		switch asked.Op {
-		case opFile:
-			file, err := files.readFile(asked.Path)
-			last.File, last.Error = &file, failureOf(err)
-		case opMount:
-			mount, err := files.mount(asked.Path)
-			last.Mount, last.Error = &mount, failureOf(err)
-		case opTree:
-			last.Version, err = files.tree(asked.Path, func(file tunnel.File) error { return out.Encode(answer{File: &file}) })
-			last.Error = failureOf(err)
-		default:
-			last.Error = failureOf(fmt.Errorf("there is no question %q", asked.Op))
-		}
+		last, err := files.answer(asked, func(part answer) error { return out.Encode(part) })
+		last.End, last.Error = true, failureOf(err)
 		if err := out.Encode(last); err != nil {
 			return 1
 		}
 	}
+}
+
+// answer is the last part of what is said to a question; part sends those before.
+func (r rooted) answer(asked question, part func(answer) error) (last answer, err error) {
+	path := string(asked.Path)
+	switch asked.Op {
+	case opFile:
+		last.File = new(tunnel.File)
+		*last.File, err = r.readFile(path)
+	case opMount:
+		last.Mount = new(tunnel.Mount)
+		*last.Mount, err = r.mount(path)
+	case opTree:
+		last.Version, err = r.tree(path, func(file tunnel.File) error { return part(answer{File: &file}) })
+	case opLook:
+		last.Info = new(tunnel.FileInfo)
+		*last.Info, err = r.look(path)
+	case opSpace:
+		last.Space = new(tunnel.Space)
+		*last.Space, err = r.space(path)
+	case opOpen:
+		var file *os.File
+		last.Info = new(tunnel.FileInfo)
+		if file, *last.Info, err = r.regular(path); err == nil {
+			file.Close()
+		}
+	case opPart:
+		if asked.Opened == nil || asked.Length < 0 {
+			return last, errors.New("a part of what?")
+		}
+		last.Data, err = r.part(path, *asked.Opened, asked.Offset, asked.Length)
+	case opList:
+		err = r.list(path, func(entry tunnel.Entry) error {
+			if last.Entries = append(last.Entries, entry); len(last.Entries) < listStep {
+				return nil
+			}
+			full := last.Entries
+			last.Entries = nil
+			return part(answer{Entries: full})
+		})
+	default:
+		err = fmt.Errorf("there is no question %q", asked.Op)
+	}
+	return last, err
 }
 
 // enter goes where the process is, as who it is. There is no way back.

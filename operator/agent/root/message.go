@@ -3,6 +3,7 @@ package root
 import (
 	"errors"
 	"io/fs"
+	"syscall"
 
 	"understudy.dev/understudy/operator/tunnel"
 )
@@ -12,12 +13,22 @@ const (
 	opFile  = "file"
 	opMount = "mount"
 	opTree  = "tree"
+	opLook  = "look"
+	opList  = "list"
+	opOpen  = "open"
+	opPart  = "part"
+	opSpace = "space"
 )
 
 // question is what the child is asked.
 type question struct {
-	Op   string `json:"op"`
-	Path string `json:"path"`
+	Op string `json:"op"`
+	// Path has any bytes.
+	Path []byte `json:"path"`
+	// Of a part of a file: what it was when it was opened, and which part.
+	Opened *tunnel.FileInfo `json:"opened,omitempty"`
+	Offset int64            `json:"offset,omitempty"`
+	Length int              `json:"length,omitempty"`
 }
 
 // answer is a part of what it says; the last part has End.
@@ -25,8 +36,13 @@ type answer struct {
 	File    *tunnel.File  `json:"file,omitempty"`
 	Mount   *tunnel.Mount `json:"mount,omitempty"`
 	Version string        `json:"version,omitempty"`
-	Error   *failure      `json:"error,omitempty"`
-	End     bool          `json:"end,omitempty"`
+	// Entries of a folder, some at a time.
+	Entries []tunnel.Entry   `json:"entries,omitempty"`
+	Info    *tunnel.FileInfo `json:"info,omitempty"`
+	Space   *tunnel.Space    `json:"space,omitempty"`
+	Data    []byte           `json:"data,omitempty"`
+	Error   *failure         `json:"error,omitempty"`
+	End     bool             `json:"end,omitempty"`
 }
 
 // failure is an error that crosses over to the parent: its text, and the
@@ -34,6 +50,8 @@ type answer struct {
 type failure struct {
 	Text string `json:"text"`
 	Is   []int  `json:"is,omitempty"`
+	// Errno of the kernel's, where it is one; both ends are on one machine.
+	Errno syscall.Errno `json:"errno,omitempty"`
 }
 
 // meanings that cross over, by their place; both ends are of one program.
@@ -44,6 +62,7 @@ func failureOf(err error) *failure {
 		return nil
 	}
 	f := &failure{Text: err.Error()}
+	f.Errno, _ = errors.AsType[syscall.Errno](err)
 	for i, meaning := range meanings {
 		if errors.Is(err, meaning) {
 			f.Is = append(f.Is, i)
@@ -60,6 +79,9 @@ func (f *failure) Unwrap() []error {
 		if i >= 0 && i < len(meanings) {
 			is = append(is, meanings[i])
 		}
+	}
+	if f.Errno != 0 {
+		is = append(is, f.Errno)
 	}
 	return is
 }

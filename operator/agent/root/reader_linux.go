@@ -53,7 +53,7 @@ func Open(pid int, command ...string) (*Reader, error) {
 		return nil, fmt.Errorf("starting who reads files: %w", err)
 	}
 	r := &Reader{cmd: cmd, conn: conn, in: json.NewDecoder(conn), out: json.NewEncoder(conn)}
-	if err := r.last(nil).Error.asError(); err != nil {
+	if err := r.last(noParts).Error.asError(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -67,8 +67,13 @@ func (r *Reader) Close() error {
 	return err
 }
 
+// noParts is for answers that have one part alone.
+func noParts(answer) error { return errUnasked }
+
+var errUnasked = errors.New("asking who reads files: a part that was not asked for")
+
 // last reads up to the last part of an answer.
-func (r *Reader) last(each func(tunnel.File) error) answer {
+func (r *Reader) last(each func(answer) error) answer {
 	for {
 		var part answer
 		if err := r.in.Decode(&part); err != nil {
@@ -78,10 +83,7 @@ func (r *Reader) last(each func(tunnel.File) error) answer {
 		if part.End {
 			return part
 		}
-		if part.File == nil || each == nil {
-			return answer{Error: failureOf(errors.New("asking who reads files: a part that was not asked for"))}
-		}
-		if err := each(*part.File); err != nil {
+		if err := each(part); err != nil {
 			// The rest would be taken for the next answer.
 			r.lost = true
 			return answer{Error: failureOf(err)}
@@ -91,43 +93,88 @@ func (r *Reader) last(each func(tunnel.File) error) answer {
 
 // ask leaves the child when ctx ends: what it reads may hang, and then the
 // Reader is of no more use.
-func (r *Reader) ask(ctx context.Context, op, path string, each func(tunnel.File) error) answer {
+func (r *Reader) ask(ctx context.Context, asked question, each func(answer) error) (answer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { r.conn.Close() })
 	defer stop()
 	if r.lost {
-		return answer{Error: failureOf(errors.New("asking who reads files: it has ended"))}
+		return answer{}, errors.New("asking who reads files: it has ended")
 	}
-	if err := r.out.Encode(question{Op: op, Path: path}); err != nil {
+	if err := r.out.Encode(asked); err != nil {
 		r.lost = true
-		return answer{Error: failureOf(fmt.Errorf("asking who reads files: %w", err))}
+		return answer{}, fmt.Errorf("asking who reads files: %w", err)
 	}
-	return r.last(each)
+	last := r.last(each)
+	return last, last.Error.asError()
 }
 
 // File reads one regular file whole, links followed within the root.
 func (r *Reader) File(ctx context.Context, path string) (tunnel.File, error) {
-	got := r.ask(ctx, opFile, path, nil)
-	if err := got.Error.asError(); err != nil || got.File == nil {
-		return tunnel.File{}, err
-	}
-	return *got.File, nil
+	got, err := r.ask(ctx, question{Op: opFile, Path: []byte(path)}, noParts)
+	return value(got.File), err
 }
 
 // Mount is a mounted volume as it is now.
 func (r *Reader) Mount(ctx context.Context, path string) (tunnel.Mount, error) {
-	got := r.ask(ctx, opMount, path, nil)
-	if err := got.Error.asError(); err != nil || got.Mount == nil {
-		return tunnel.Mount{}, err
-	}
-	return *got.Mount, nil
+	got, err := r.ask(ctx, question{Op: opMount, Path: []byte(path)}, noParts)
+	return value(got.Mount), err
 }
 
 // Tree hands over the files of a mount, and returns their version.
 func (r *Reader) Tree(ctx context.Context, path string, each func(tunnel.File) error) (string, error) {
-	got := r.ask(ctx, opTree, path, each)
-	return got.Version, got.Error.asError()
+	got, err := r.ask(ctx, question{Op: opTree, Path: []byte(path)}, func(part answer) error {
+		if part.File == nil {
+			return errUnasked
+		}
+		return each(*part.File)
+	})
+	return got.Version, err
+}
+
+// Look says what is at a path; a link is not followed.
+func (r *Reader) Look(ctx context.Context, path string) (tunnel.FileInfo, error) {
+	got, err := r.ask(ctx, question{Op: opLook, Path: []byte(path)}, noParts)
+	return value(got.Info), err
+}
+
+// Space says how full a file system is.
+func (r *Reader) Space(ctx context.Context, path string) (tunnel.Space, error) {
+	got, err := r.ask(ctx, question{Op: opSpace, Path: []byte(path)}, noParts)
+	return value(got.Space), err
+}
+
+// List returns what is in a folder, at most tunnel.MaxEntries.
+func (r *Reader) List(ctx context.Context, path string) ([]tunnel.Entry, error) {
+	var entries []tunnel.Entry
+	got, err := r.ask(ctx, question{Op: opList, Path: []byte(path)}, func(part answer) error {
+		if entries = append(entries, part.Entries...); len(entries) > tunnel.MaxEntries {
+			return fmt.Errorf("%s has more than %d entries: %w", path, tunnel.MaxEntries, tunnel.ErrTooLarge)
+		}
+		return nil
+	})
+	return append(entries, got.Entries...), err
+}
+
+// OpenFile says what a regular file is that may be read. It is not kept open.
+func (r *Reader) OpenFile(ctx context.Context, path string) (tunnel.FileInfo, error) {
+	got, err := r.ask(ctx, question{Op: opOpen, Path: []byte(path)}, noParts)
+	return value(got.Info), err
+}
+
+// Part reads at most length bytes of a file from an offset on, and none at its end.
+// ESTALE says that another file has the name than the one that was opened.
+func (r *Reader) Part(ctx context.Context, path string, opened tunnel.FileInfo, offset int64, length int) ([]byte, error) {
+	got, err := r.ask(ctx, question{Op: opPart, Path: []byte(path), Opened: &opened, Offset: offset, Length: length}, noParts)
+	return got.Data, err
+}
+
+// value is what a pointer of an answer leads to, if it leads anywhere.
+func value[T any](p *T) T {
+	if p == nil {
+		return *new(T)
+	}
+	return *p
 }
 
 // Lost says that the child has ended or is no longer understood: Close it and

@@ -192,9 +192,29 @@ func TestPlanted(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s was read: %q", path, got.Data)
 		}
+		if _, err := r.OpenFile(ctx, path); err == nil {
+			t.Errorf("%s was opened", path)
+		}
+		if data, err := r.Part(ctx, path, tunnel.FileInfo{}, 0, 100); err == nil {
+			t.Errorf("of %s %q was read", path, data)
+		}
 		if r.Lost() {
 			t.Fatalf("%s: %v", path, err)
 		}
+	}
+	for _, path := range []string{"/folder", "/folder/secret", "/magic/x"} {
+		if entries, err := r.List(ctx, path); err == nil {
+			t.Errorf("in %s there is %+v", path, entries)
+		}
+	}
+	if info, err := r.Look(ctx, "/to-the-node"); err != nil || string(info.Target) != secret {
+		t.Errorf("the link is %+v, %v", info, err)
+	}
+	if _, err := r.Look(ctx, "/folder/secret"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("through a link to the node: %v", err)
+	}
+	if _, err := r.OpenFile(ctx, "/private"); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("of a file that is root's: %v", err)
 	}
 	if _, err := r.File(ctx, "/nothing"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of a file that is not there: %v", err)
@@ -261,6 +281,43 @@ func TestSwapped(t *testing.T) {
 	}
 	if read == 0 {
 		t.Error("never read anything: the race was not run")
+	}
+}
+
+// A file that is read in parts is one and the same.
+func TestParts(t *testing.T) {
+	c := newContainer(t, uid)
+	c.write("data", strings.Repeat("0123456789", 5000), 0o644)
+	r := c.reader()
+	opened, err := r.OpenFile(t.Context(), "/data")
+	if err != nil || opened.Size != 50000 {
+		t.Fatalf("opened as %+v, %v", opened, err)
+	}
+	data, err := r.Part(t.Context(), "/data", opened, 49995, 100)
+	if err != nil || string(data) != "56789" {
+		t.Errorf("the last part is %q, %v", data, err)
+	}
+	if data, err = r.Part(t.Context(), "/data", opened, 0, 1<<20); err != nil || len(data) != maxPart {
+		t.Errorf("a part has %d bytes, %v", len(data), err)
+	}
+	if data, err = r.Part(t.Context(), "/data", opened, 50000, 100); err != nil || len(data) != 0 {
+		t.Errorf("at the end there is %q, %v", data, err)
+	}
+	c.write("other", "another", 0o644)
+	if err := os.Rename(filepath.Join(c.dir, "other"), filepath.Join(c.dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Part(t.Context(), "/data", opened, 0, 100); !errors.Is(err, syscall.ESTALE) {
+		t.Errorf("of another file of the name: %v", err)
+	}
+	for i := range listStep + 10 {
+		c.write(fmt.Sprintf("many/%d", i), "", 0o644)
+	}
+	if entries, err := r.List(t.Context(), "/many"); err != nil || len(entries) != listStep+10 {
+		t.Errorf("listed %d, %v", len(entries), err)
+	}
+	if _, err := r.Space(t.Context(), "/many"); err != nil {
+		t.Error(err)
 	}
 }
 

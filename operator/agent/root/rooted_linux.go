@@ -27,6 +27,8 @@ const (
 	maxEntries = 10000
 	// maxLink is the longest target of a link that is read.
 	maxLink = 4096
+	// maxPart of a file that is handed over at a time, in bytes.
+	maxPart = 16 << 10
 )
 
 // rooted is a container's root, and our own descriptors in /proc by which what
@@ -128,17 +130,11 @@ func (r rooted) readFile(name string) (tunnel.File, error) {
 
 // readlink reads a link itself.
 func (r rooted) readlink(name string) (string, error) {
-	fd, err := r.locate(name, unix.O_NOFOLLOW)
-	if err != nil {
-		return "", err
+	info, err := r.look(name)
+	if err == nil && info.Target == nil {
+		err = &fs.PathError{Op: "readlink", Path: name, Err: unix.EINVAL}
 	}
-	defer unix.Close(fd)
-	target := make([]byte, maxLink)
-	n, err := unix.Readlinkat(fd, "", target)
-	if err != nil {
-		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
-	}
-	return string(target[:n]), nil
+	return string(info.Target), err
 }
 
 // entries are the names in a folder, sorted.
