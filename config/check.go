@@ -40,7 +40,7 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		if c.Paused {
 			c.notice(`pause is deprecated: say "takeover": "freeze" where the target has one pod, or "takeover": "scale-down", which holds any number of pods`)
 		}
-		if c.Target == "" || c.Target == "targetless" {
+		if c.Target == "" || c.Target == NoTarget {
 			add(problem("name the workload, as in --target deployment/NAME", "there is nothing to pause without a target"))
 		}
 		if c.Incoming.Mode != IncomingSteal {
@@ -48,7 +48,12 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		}
 		add(problem(worksNow, "freezing the target (--pause) does not work yet"))
 	case TakeoverNone:
-		add(problem(worksNow, "attaching to the running target does not work yet"))
+		if !c.Targetless() {
+			add(problem(worksNow, "attaching to the running target does not work yet"))
+		}
+		if c.Operator != nil && !*c.Operator {
+			c.notice("operator: false has no effect: every session is made by understudy's own operator, and there is no way without it")
+		}
 	default:
 		add(problem(worksNow, "there is no takeover %q", c.Takeover))
 	}
@@ -67,10 +72,10 @@ func (c *Config) checkTakeover() (found []*Problem) {
 func (c *Config) checkTarget() (found []*Problem) {
 	copies := c.Takeover == TakeoverCopy || c.Takeover == TakeoverScaleDown
 	switch kind, name := c.SplitTarget(); {
-	case name == "targetless" && copies:
+	case c.Targetless() && c.Target == "":
+		c.notice("no target is named: the process is in the network of the namespace, and in the place of nothing (-t names a workload; -t targetless says that this is meant)")
+	case name == NoTarget && copies:
 		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none"))
-	case name == "targetless":
-		found = append(found, problem("name a workload, as in --target deployment/NAME", "a session without a target does not work yet"))
 	case (kind == "service" || kind == "services" || kind == "svc") && copies:
 		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied or held"))
 	}

@@ -19,9 +19,11 @@ import (
 // Takeover says how the target is kept from consuming.
 type Takeover string
 
-// The takeovers. TakeoverFreeze and TakeoverNone are known and not served yet.
+// The takeovers. TakeoverFreeze is known and not served yet, and so is
+// TakeoverNone with a target.
 const (
-	// TakeoverNone attaches to the target and leaves it running.
+	// TakeoverNone attaches to the target and leaves it running; without a target
+	// the process is in the cluster's network and in nothing's place.
 	TakeoverNone Takeover = "none"
 	// TakeoverCopy makes a stand-in and leaves the target as it is.
 	TakeoverCopy Takeover = "copy"
@@ -243,6 +245,14 @@ type form struct {
 	Pause     bool `key:"pause"`
 	CopyTo    bool `key:"feature.copy_target.enabled"`
 	ScaleDown bool `key:"feature.copy_target.scale_down"`
+}
+
+// NoTarget is how a person says that there is no target.
+const NoTarget = "targetless"
+
+// Targetless says whether there is no target, and none is needed.
+func (c *Config) Targetless() bool {
+	return c.Takeover == TakeoverNone && (c.Target == "" || c.Target == NoTarget)
 }
 
 // SplitTarget gives a target's kind and name, both as they were written.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,9 @@ type Facts struct {
 // Explain says in a paragraph what a Config means: what happens to the target,
 // what the local process gets, and how it ends.
 func (c *Config) Explain(facts Facts) string {
+	if c.Targetless() {
+		return c.explainTargetless(facts)
+	}
 	if facts.Target == "" {
 		facts = Facts{Target: c.Target, Namespace: c.Namespace, Replicas: -1}
 	}
@@ -31,6 +35,28 @@ func (c *Config) Explain(facts Facts) string {
 	} {
 		part(c, facts, say)
 	}
+	return strings.Join(said, " ")
+}
+
+// explainTargetless is the paragraph of a session that stands in for nothing.
+func (c *Config) explainTargetless(facts Facts) string {
+	where := "in the kubeconfig's namespace"
+	if namespace := cmp.Or(facts.Namespace, c.Namespace); namespace != "" {
+		where = "in namespace " + namespace
+	}
+	var said []string
+	say := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	say("No workload is touched: an empty pod is made %s, of understudy's own image, with nobody's account and no volumes.", where)
+	say("Your process gets your own environment, and of the pod's what Kubernetes gives to every one; all its files are this machine's.")
+	c.explainOutgoing(facts, say)
+	c.explainNames(facts, say)
+	switch {
+	case c.Incoming.Mode == IncomingOff, !c.Listen.All && len(c.Listen.Ports) == 0:
+		say("No connection of the cluster comes to it.")
+	default:
+		say("Connections to the pod's own address come to it where it listens, if --listen names the port; no Service leads there.")
+	}
+	say("When your process ends, or this machine is not heard of for %s, the pod goes.", c.Lease)
 	return strings.Join(said, " ")
 }
 

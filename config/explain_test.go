@@ -37,4 +37,13 @@ func TestExplain(t *testing.T) {
 	if got := c.Explain(Facts{}); got != rich {
 		t.Errorf("got  %s\nwant %s", got, rich)
 	}
+	c = usual()
+	c.Outgoing.Filter = Filter{Remote: []string{"db:5432"}}
+	const nothing = "No workload is touched: an empty pod is made in namespace shop, of understudy's own image, with nobody's account and no volumes. " +
+		"Your process gets your own environment, and of the pod's what Kubernetes gives to every one; all its files are this machine's. " +
+		"Its connections to db:5432 go out from the pod's network, all others from this machine. Names are looked up as in the pod. " +
+		"No connection of the cluster comes to it. When your process ends, or this machine is not heard of for 1m0s, the pod goes."
+	if got := c.Explain(Facts{Namespace: "shop"}); got != nothing {
+		t.Errorf("got  %s\nwant %s", got, nothing)
+	}
 }

@@ -216,7 +216,9 @@ func TestTakeover(t *testing.T) {
 		paused bool
 		wrong  string
 	}{
-		"nothing":                       {"", nil, TakeoverNone, false, "attaching to the running target does not work yet"},
+		"nothing":                       {"", nil, TakeoverNone, false, ""},
+		"a target alone":                {"target: deployment/w", nil, TakeoverNone, false, "attaching to the running target does not work yet"},
+		"no target, said so":            {"target: targetless", nil, TakeoverNone, false, ""},
 		"a copy":                        {"feature: {copy_target: true}", nil, TakeoverCopy, false, ""},
 		"an object is a copy":           {"feature: {copy_target: {exclude_containers: [x]}}", nil, TakeoverCopy, false, ""},
 		"an object that is off":         {"feature: {copy_target: {enabled: false, scale_down: true}}", nil, TakeoverNone, false, "feature.copy_target.scale_down needs a stand-in"},

@@ -84,7 +84,7 @@ code is 0 when exec would go on from here, and 125 when it would not.`,
 			if err != nil {
 				return err
 			}
-			ref, err := target.Parse(c.Target)
+			ref, err := refOf(c)
 			if err != nil {
 				return err
 			}
@@ -128,6 +128,10 @@ func askTarget(ctx context.Context, c *config.Config, ref target.Ref) (config.Fa
 		client, _, err := connect(c)
 		if err != nil {
 			answers <- answer{err: err}
+			return
+		}
+		if ref.None() {
+			answers <- answer{facts: config.Facts{Namespace: client.Namespace}}
 			return
 		}
 		found, err := target.Resolve(ctx, client.Targets(), client.Namespace, ref)

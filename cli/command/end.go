@@ -48,12 +48,16 @@ func (p *performance) end(ctx context.Context, status *stage.Status, cause error
 func (p *performance) left(err error) error {
 	code := failure.CodeOwn
 	var by interrupted
+	back := p.target.String() + " is back"
 	what := fmt.Sprintf("left before %s was seen to be back", p.target)
+	if p.target.None() {
+		back, what = "the session has ended", "left before the session was seen to have ended"
+	}
 	switch {
 	case errors.As(err, &by):
 		code = failure.CodeSignal + int(by.signal)
 	case errors.Is(err, session.ErrNoNews):
-		what = fmt.Sprintf("the cluster does not say that %s is back", p.target)
+		what = "the cluster does not say that " + back
 	}
 	name := ""
 	if p.session != nil { // else it was left while it was being made

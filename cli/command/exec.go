@@ -32,7 +32,7 @@ type ExecOptions struct {
 // for goes to runF, where tests look at it; nil is the real thing.
 func NewCmdExec(f *Factory, runF func(context.Context, *ExecOptions) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exec -t TARGET --copy-target [--scale-down] [flags] -- COMMAND [ARGUMENTS]",
+		Use:   "exec [-t TARGET --copy-target [--scale-down]] [flags] -- COMMAND [ARGUMENTS]",
 		Short: "Run a command on this machine in the place of a workload in the cluster",
 		Long: `Runs a command on this machine as if it ran in the pod of a workload: with the
 environment, the mounted config maps, secrets and tokens, the names and the
@@ -42,6 +42,9 @@ With --copy-target a stand-in is made, a copy of the target's pod in which
 understudy's agent takes the place of the container. With --scale-down besides
 the target itself is held at 0 replicas from just before the command starts
 until it has ended: no message of a queue goes to the cluster's pods meanwhile.
+
+Without a target (-t targetless, or none named) no workload is touched: an empty
+pod is made, and the command has its network and the names that it can look up.
 
 When the command ends, by itself, by Ctrl-C, by a signal or because this machine
 is gone, everything is undone: at once, or when the cluster has not heard of this
@@ -63,6 +66,9 @@ said. See docs/configuration.md.
 
   # A container of several, in another namespace
   understudy exec -t deploy/orders/container/app -n shop --copy-target --scale-down -- npm start
+
+  # Reach what only pods reach, in the place of nothing
+  understudy exec -t targetless -n shop -- psql -h orders-db
 
   # Look around beside the workload, which goes on running
   understudy exec -t deployment/worker --copy-target -- bash
@@ -100,7 +106,7 @@ func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
 	if err != nil {
 		return nil, err
 	}
-	ref, err := target.Parse(c.Target)
+	ref, err := refOf(c)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +128,15 @@ func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	return &ExecOptions{Config: c, Target: ref, Args: args, Environ: variables, Boundary: line}, nil
+}
+
+// refOf is the target that a configuration names; the zero Ref where there is
+// none and none is needed.
+func refOf(c *config.Config) (target.Ref, error) {
+	if c.Targetless() {
+		return target.Ref{}, nil
+	}
+	return target.Parse(c.Target)
 }
 
 // perform splits this process from the one that goes on here and has it run

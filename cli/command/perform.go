@@ -173,7 +173,9 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		spec.Takeover = v1alpha1.TakeoverScaleDown
 	case config.TakeoverFreeze:
 		spec.Takeover = v1alpha1.TakeoverFreeze
-	case config.TakeoverCopy, config.TakeoverNone:
+	case config.TakeoverNone:
+		spec.Takeover = v1alpha1.TakeoverNone
+	case config.TakeoverCopy:
 	}
 	p.made.Store(true)
 	step := p.out.Step("making a session")
@@ -213,8 +215,11 @@ func holder(owner v1alpha1.Owner) string {
 
 // far is who is at the far end of the tunnel, for messages.
 func (p *performance) far() string {
-	if p.takeover == config.TakeoverFreeze {
+	switch {
+	case p.takeover == config.TakeoverFreeze:
 		return "the agent on the node"
+	case p.target.None():
+		return "the empty pod"
 	}
 	return "the stand-in"
 }

@@ -99,11 +99,7 @@ func (p *performance) start(ctx context.Context, r rehearsed) error {
 	if len(left) > 0 {
 		p.out.Detail("not taken over from the container: %s", strings.Join(left, ", "))
 	}
-	place := "in the place of"
-	if !p.rests() {
-		place = "beside"
-	}
-	p.out.Notice("ready after %.1f s: %s runs %s %s", p.out.Elapsed().Seconds(), p.opts.Args[0], place, p.target)
+	p.out.Notice("ready after %.1f s: %s runs %s", p.out.Elapsed().Seconds(), p.opts.Args[0], p.place())
 	p.playing.Store(true)
 	if err := r.stage.Run(ctx, stage.Command{Args: p.opts.Args, Env: env}); err != nil {
 		return startFailure(p.opts.Args[0], err)
@@ -116,6 +112,17 @@ func (p *performance) scalesDown() bool { return p.takeover == config.TakeoverSc
 
 // rests says whether the target rests while the command runs.
 func (p *performance) rests() bool { return p.scalesDown() || p.takeover == config.TakeoverFreeze }
+
+// place says where the command runs, as seen from the cluster.
+func (p *performance) place() string {
+	switch {
+	case p.target.None():
+		return "in the network of namespace " + p.client.Namespace
+	case p.rests():
+		return "in the place of " + p.target.String()
+	}
+	return "beside " + p.target.String()
+}
 
 // cutOff is why the command is ended when this machine was silent for so long:
 // most of the lease, or more than it where the machine slept.

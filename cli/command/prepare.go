@@ -25,7 +25,11 @@ const (
 // nothing, and returns as soon as ctx is done: what still waits then, for an
 // answer or for a credential plugin, is left behind.
 func (p *performance) prepare(ctx context.Context) error {
-	step := p.out.Step("looking up " + p.opts.Target.String())
+	looking := "looking up " + p.opts.Target.String()
+	if p.opts.Target.None() {
+		looking = "asking the cluster"
+	}
+	step := p.out.Step(looking)
 	defer step.Done("")
 	var namespace string
 	var err error
@@ -72,7 +76,11 @@ func (p *performance) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	step.Done(fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target)))
+	found := fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target))
+	if p.target.None() {
+		found = "no target, in namespace " + namespace
+	}
+	step.Done(found)
 	for _, notice := range p.target.Notices {
 		p.out.Notice("%s", notice)
 	}
@@ -97,11 +105,7 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
 		if a.target, a.takeover, found = resolve(ctx, client, opts); found == nil {
-			verb := session.VerbTakeover
-			if a.takeover == config.TakeoverFreeze {
-				verb = session.VerbFreeze
-			}
-			mayTakeOver = client.MayTakeOver(ctx, a.target, verb)
+			mayTakeOver = client.MayTakeOver(ctx, a.target, verb(a))
 		}
 		return nil
 	})
@@ -118,10 +122,24 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	return a
 }
 
+// verb is the right that a session needs on its target.
+func verb(a answers) string {
+	switch {
+	case a.target.None():
+		return session.VerbTargetless
+	case a.takeover == config.TakeoverFreeze:
+		return session.VerbFreeze
+	}
+	return session.VerbTakeover
+}
+
 // resolve finds the object that will be held, and how: what is to be frozen, or
 // paused, depends on how many pods it has.
 func resolve(ctx context.Context, client *session.Client, opts *ExecOptions) (*target.Target, config.Takeover, error) {
 	takeover, notice := opts.Config.Takeover, ""
+	if opts.Target.None() {
+		return target.Nothing(client.Namespace), takeover, nil
+	}
 	if takeover == config.TakeoverFreeze {
 		reach, err := target.Reaching(ctx, client.Targets(), client.Namespace, opts.Target)
 		if err != nil {

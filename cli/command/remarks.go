@@ -46,10 +46,10 @@ func (p *performance) restarted(welcome tunnel.Welcome) {
 func (p *performance) followNew(ctx context.Context, r rehearsed, welcome tunnel.Welcome) {
 	ctx, cancel := context.WithTimeout(ctx, followFor)
 	defer cancel()
-	p.out.Notice("the stand-in was made again")
-	p.detail("following the new stand-in", r.stage.SetWelcome(ctx, p.opts.Boundary.Welcome(welcome)))
+	p.out.Notice("%s was made again", p.far())
+	p.detail("following "+p.far(), r.stage.SetWelcome(ctx, p.opts.Boundary.Welcome(welcome)))
 	if p.playing.Load() {
-		p.detail("following the new stand-in", r.tunnel.SetReady(ctx, true))
+		p.detail("following "+p.far(), r.tunnel.SetReady(ctx, true))
 	}
 }
 
@@ -114,6 +114,9 @@ func (p *performance) remarks(ctx context.Context) {
 
 // finale says how it ended for the cluster.
 func finale(state session.State, target string) string {
+	if state.Session.Spec.Targetless() {
+		return "the session has ended"
+	}
 	if outcome := state.Outcome(); outcome != "" {
 		return target + ": " + outcome
 	}

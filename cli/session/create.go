@@ -25,8 +25,11 @@ const (
 	createTries = 3
 )
 
-// Name makes a Session's name of its target's.
+// Name makes a Session's name of its target's; of nothing, where there is none.
 func Name(target string) string {
+	if target == "" {
+		target = "targetless"
+	}
 	cut := strings.ReplaceAll(target, ".", "-")
 	cut = strings.TrimRight(cut[:min(len(cut), nameLength-nameRandom-1)], "-")
 	return cut + "-" + rand.String(nameRandom)

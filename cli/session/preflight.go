@@ -21,6 +21,10 @@ const VerbTakeover = "takeover"
 // VerbFreeze is the right, on a pod itself, to freeze it and stand in for it.
 const VerbFreeze = "freeze"
 
+// VerbTargetless is the right, on pods and none in particular, to have an empty
+// one to go out from.
+const VerbTargetless = "targetless"
+
 // InstallHint says how an operator is had.
 const InstallHint = "an administrator installs it once per cluster, with Helm, from a checkout of Understudy:\n" +
 	"helm install understudy charts/understudy --namespace understudy --create-namespace"
@@ -55,8 +59,11 @@ func (c *Client) MayCreate(ctx context.Context) error {
 }
 
 // MayTakeOver fails unless the user may stand in for exactly this target, by one
-// of the two verbs.
+// of the verbs.
 func (c *Client) MayTakeOver(ctx context.Context, t *target.Target, verb string) error {
+	if t.None() {
+		return c.may(ctx, "pods", authorizationv1.ResourceAttributes{Namespace: c.Namespace, Verb: verb, Resource: "pods"})
+	}
 	return c.may(ctx, t.String(), authorizationv1.ResourceAttributes{
 		Namespace: c.Namespace, Verb: verb, Group: t.Group, Resource: t.Resource, Name: t.Name,
 	})

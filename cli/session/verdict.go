@@ -121,6 +121,10 @@ func (s State) Steps(target string) []Step {
 		{v1alpha1.ConditionStandInReady, "starting the stand-in", "the stand-in runs"},
 		{v1alpha1.ConditionReady, "getting ready", "ready"},
 	}
+	if s.Session.Spec.Targetless() {
+		steps[0].Doing, steps[0].Done = "starting an empty pod", "the empty pod runs"
+		return steps
+	}
 	if s.Session.Spec.Takeover == v1alpha1.TakeoverFreeze {
 		return []Step{
 			{v1alpha1.ConditionClaimed, "claiming " + target, "claimed " + target},

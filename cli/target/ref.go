@@ -15,7 +15,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 )
 
-// Ref is a target as a person names it.
+// Ref is a target as a person names it; the zero Ref is none.
 type Ref struct {
 	// Group and Resource of the object: "apps", "deployments".
 	Group, Resource string
@@ -25,14 +25,23 @@ type Ref struct {
 	Container string
 }
 
+// None says whether there is no target.
+func (r Ref) None() bool { return r == (Ref{}) }
+
 // String is the shortest form of the reference, as in "deployment/worker".
 func (r Ref) String() string {
+	if r.None() {
+		return nothing
+	}
 	resource := schema.GroupResource{Group: r.Group, Resource: r.Resource}
 	if k, ok := known(resource); ok {
 		return k.word() + "/" + r.Name
 	}
 	return resource.String() + "/" + r.Name
 }
+
+// nothing is what a person calls the absence of a target.
+const nothing = "targetless"
 
 const shapes = "name it as deployment/NAME, deployment/NAME/container/CONTAINER or pod/NAME; " +
 	"or a statefulset, replicaset, rollout, cronjob, job, daemonset, or a custom resource as PLURAL.GROUP/NAME"
@@ -45,6 +54,9 @@ func Parse(text string) (Ref, error) {
 	parts := strings.Split(text, "/")
 	if text == "" {
 		return Ref{}, failure.New("say with --target (-t) which workload is meant; "+shapes, "no target is named")
+	}
+	if text == nothing {
+		return Ref{}, nil
 	}
 	word := strings.ToLower(parts[0])
 	k, ok := called(word)

@@ -36,8 +36,19 @@ type Target struct {
 	Notices []string
 }
 
+// Nothing is the target of a session without one.
+func Nothing(namespace string) *Target { return &Target{Namespace: namespace} }
+
+// None says whether there is no target.
+func (t *Target) None() bool { return t.Name == "" }
+
 // String is the target as a person would name it.
-func (t *Target) String() string { return t.Kind + "/" + t.Name }
+func (t *Target) String() string {
+	if t.None() {
+		return nothing
+	}
+	return t.Kind + "/" + t.Name
+}
 
 // CanBeHeld fails for a target of which there can only be a copy. The error is
 // a *failure.Failure.
@@ -150,6 +161,11 @@ func (r resolver) get(ctx context.Context, k kind, name string) (*unstructured.U
 	if err == nil {
 		return object, nil
 	}
+	if apierrors.IsNotFound(err) {
+		if missing := r.noNamespace(ctx); missing != nil {
+			return nil, missing
+		}
+	}
 	return nil, r.explain(err, k, name, func() []string {
 		list, err := objects.List(ctx, metav1.ListOptions{})
 		if err != nil {
@@ -161,6 +177,16 @@ func (r resolver) get(ctx context.Context, k kind, name string) (*unstructured.U
 		}
 		return names
 	})
+}
+
+// noNamespace is the failure where there is not even the namespace; nil where
+// there is, and where this user is not told.
+func (r resolver) noNamespace(ctx context.Context) error {
+	_, err := r.Objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, r.namespace, metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		return nil
+	}
+	return failure.New("choose another with -n, or another cluster with --context", "there is no namespace %s", r.namespace)
 }
 
 // top climbs from controller to controller, up to the object that nothing

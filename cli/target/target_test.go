@@ -27,6 +27,7 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]Ref{
+		"targetless":                      {},
 		"deployment/worker":               {"apps", "deployments", "worker", ""},
 		"deploy/worker":                   {"apps", "deployments", "worker", ""},
 		"Deployment/worker/container/app": {"apps", "deployments", "worker", "app"},
@@ -120,6 +121,7 @@ func cluster(t *testing.T) (Reader, *dynamicfake.FakeDynamicClient) {
 	template := rolled.Spec.Template
 	suspended := true
 	objects := []runtime.Object{
+		&corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: "shop"}},
 		deployment("worker", "", "app"), deployment("orders", "", "proxy", "app", "logs"),
 		deployment("annotated", "app", "proxy", "app"), controlled, unset, rolled,
 		pod("worker-abc-1", owned("ReplicaSet", "worker-abc")), set("worker-abc", owned("Deployment", "worker")),
@@ -269,6 +271,24 @@ func TestResolveForbidden(t *testing.T) {
 	}
 	_, err = Resolve(context.Background(), refuse("list"), "shop", Ref{Group: "apps", Resource: "deployments", Name: "wroker"})
 	if got, want := said(err), `there is no deployment "wroker" in namespace shop; hint: choose another namespace with -n`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestNoNamespace: a namespace that is not there is told apart from one without
+// the target, where the user may know.
+func TestNoNamespace(t *testing.T) {
+	reader, objects := cluster(t)
+	ref := Ref{Group: "apps", Resource: "deployments", Name: "worker"}
+	_, err := Resolve(t.Context(), reader, "shpo", ref)
+	if got, want := said(err), "there is no namespace shpo; hint: choose another with -n, or another cluster with --context"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	objects.PrependReactor("get", "namespaces", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "namespaces"}, "shpo", nil)
+	})
+	_, err = Resolve(t.Context(), reader, "shpo", ref)
+	if got, want := said(err), `there is no deployment "worker" in namespace shpo; hint: choose another namespace with -n`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }

@@ -139,7 +139,7 @@ var Keys = []Row{
 	{Name: "target.job", Verdict: Mapped, To: []string{"target.path"}, Text: "`job/NAME`"},
 	{Name: "target.labels", Verdict: Refused, Text: "a target is one object, not whatever bears a label", Do: "name the workload: deployment/NAME"},
 	{Name: "target.namespace", Verdict: Supported, Text: "namespace of the target; the kubeconfig's where it is not said"},
-	{Name: "target.path", Verdict: Supported, Text: "`KIND/NAME[/container/CONTAINER]`: a deployment, a pod, or one of the kinds of kinds.md, by kubectl's names. `targetless` does not work yet"},
+	{Name: "target.path", Verdict: Supported, Text: "`KIND/NAME[/container/CONTAINER]`: a deployment, a pod, or one of the kinds of kinds.md, by kubectl's names. `targetless`, or no target and no takeover: an empty pod, whose network and names the process has"},
 	{Name: "target.path.container", Verdict: Mapped, To: []string{"target.path"}, Text: "the same as `/container/NAME` at its end"},
 	{Name: "target.path.cron_job", Verdict: Mapped, To: []string{"target.path"}, Text: "`cronjob/NAME`"},
 	{Name: "target.path.deployment", Verdict: Mapped, To: []string{"target.path"}, Text: "`deployment/NAME`"},

@@ -162,7 +162,7 @@ func StandIn(source Source, opts Options) (*corev1.Pod, Report, error) {
 	}
 	shrink(spec, original, name, excluded, pod.Annotations, opts)
 	target := findContainer(spec, name)
-	replace(target)
+	replace(target, opts)
 	deliver(spec, target, opts)
 
 	pod.Spec = *spec
@@ -202,7 +202,7 @@ func checkOptions(opts Options) error {
 			return fmt.Errorf("no %s given", required.field)
 		}
 	}
-	if !slices.Contains([]v1alpha1.AgentDelivery{"", v1alpha1.DeliveryImageVolume, v1alpha1.DeliveryInitContainer}, opts.Delivery) {
+	if !slices.Contains([]v1alpha1.AgentDelivery{"", v1alpha1.DeliveryImageVolume, v1alpha1.DeliveryInitContainer, v1alpha1.DeliveryOwnImage}, opts.Delivery) {
 		return fmt.Errorf("unknown delivery %q", opts.Delivery)
 	}
 	return nil

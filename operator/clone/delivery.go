@@ -13,6 +13,9 @@ import (
 // image may run as whomever it likes, and no other container has it mounted.
 const secretMode int32 = 0o444
 
+// imageBinary is where the agent's image has its program.
+var imageBinary = path.Join("/", path.Base(settings.Binary))
+
 // deliver gives the pod the volumes that the agent comes in and, for
 // DeliveryInitContainer, the container that copies it.
 func deliver(spec *corev1.PodSpec, target *corev1.Container, opts Options) {
@@ -20,6 +23,10 @@ func deliver(spec *corev1.PodSpec, target *corev1.Container, opts Options) {
 	secret := corev1.Volume{Name: secretVolume, VolumeSource: corev1.VolumeSource{
 		Secret: &corev1.SecretVolumeSource{SecretName: opts.SecretName, DefaultMode: &mode},
 	}}
+	if opts.Delivery == v1alpha1.DeliveryOwnImage {
+		spec.Volumes = append(spec.Volumes, secret)
+		return
+	}
 	binary := corev1.Volume{Name: binaryVolume}
 	if opts.Delivery == v1alpha1.DeliveryInitContainer {
 		binary.EmptyDir = &corev1.EmptyDirVolumeSource{}
@@ -35,11 +42,14 @@ func deliver(spec *corev1.PodSpec, target *corev1.Container, opts Options) {
 // DeliveryOf says how the agent's program gets into a stand-in that was made.
 func DeliveryOf(pod *corev1.Pod) v1alpha1.AgentDelivery {
 	for i := range pod.Spec.Volumes {
-		if volume := &pod.Spec.Volumes[i]; volume.Name == binaryVolume && volume.Image != nil {
+		switch volume := &pod.Spec.Volumes[i]; {
+		case volume.Name == binaryVolume && volume.Image != nil:
 			return v1alpha1.DeliveryImageVolume
+		case volume.Name == binaryVolume:
+			return v1alpha1.DeliveryInitContainer
 		}
 	}
-	return v1alpha1.DeliveryInitContainer
+	return v1alpha1.DeliveryOwnImage
 }
 
 func installContainer(security *corev1.SecurityContext, resources corev1.ResourceRequirements, opts Options) corev1.Container {
@@ -47,7 +57,7 @@ func installContainer(security *corev1.SecurityContext, resources corev1.Resourc
 		Name:            InstallContainer,
 		Image:           opts.AgentImage,
 		ImagePullPolicy: opts.AgentPullPolicy,
-		Command:         []string{path.Join("/", path.Base(settings.Binary)), "install", settings.BinaryDirectory},
+		Command:         []string{imageBinary, "install", settings.BinaryDirectory},
 		Resources:       *resources.DeepCopy(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: binaryVolume, MountPath: settings.BinaryDirectory}},
 		SecurityContext: narrow(security),

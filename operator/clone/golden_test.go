@@ -86,6 +86,13 @@ func readScenario(t testing.TB, path string) scenario {
 			into(t, document, &pod, true)
 			s.source = FromPod(&pod)
 			s.template = corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+		case "Nothing":
+			nothing := metav1.PartialObjectMetadata{}
+			into(t, document, &nothing, true)
+			// Its pull policy comes with the options.
+			s.options.AgentPullPolicy = corev1.PullAlways
+			s.source = FromNothing(nothing.Namespace, s.options)
+			s.template = s.source.template
 		case "Service":
 			s.options.Services = append(s.options.Services, corev1.Service{})
 			into(t, document, &s.options.Services[len(s.options.Services)-1], true)

@@ -4,19 +4,24 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // replace puts the agent in the application's place. Everything that makes the
 // container what it is in the cluster stays: name, image, environment, volumes,
 // ports, working directory, security context.
-func replace(target *corev1.Container) {
-	target.Command = []string{settings.Binary, "serve", "--config-dir=" + settings.Directory}
+func replace(target *corev1.Container, opts Options) {
+	program := settings.Binary
+	if opts.Delivery == v1alpha1.DeliveryOwnImage {
+		program = imageBinary
+	}
+	target.Command = []string{program, "serve", "--config-dir=" + settings.Directory}
 	target.Args = nil
 	// These ask the application, which is not there.
 	target.LivenessProbe = nil
 	target.StartupProbe = nil
 	target.Lifecycle = nil
-	target.ReadinessProbe = readinessProbe()
+	target.ReadinessProbe = readinessProbe(program)
 	// An agent that ended is started again, whatever the application wanted.
 	if !isSidecar(target) {
 		target.RestartPolicy = nil
@@ -24,18 +29,18 @@ func replace(target *corev1.Container) {
 	target.RestartPolicyRules = nil
 	target.ResizePolicy = nil
 	target.Stdin, target.StdinOnce, target.TTY = false, false, false
-	target.VolumeMounts = append(target.VolumeMounts,
-		corev1.VolumeMount{Name: binaryVolume, MountPath: settings.BinaryDirectory, ReadOnly: true},
-		corev1.VolumeMount{Name: secretVolume, MountPath: settings.Directory, ReadOnly: true},
-	)
+	if opts.Delivery != v1alpha1.DeliveryOwnImage {
+		target.VolumeMounts = append(target.VolumeMounts, corev1.VolumeMount{Name: binaryVolume, MountPath: settings.BinaryDirectory, ReadOnly: true})
+	}
+	target.VolumeMounts = append(target.VolumeMounts, corev1.VolumeMount{Name: secretVolume, MountPath: settings.Directory, ReadOnly: true})
 }
 
 // readinessProbe asks the agent every second. One no is enough to leave the
 // Services, but a slow node gets some seconds to answer.
-func readinessProbe() *corev1.Probe {
+func readinessProbe(program string) *corev1.Probe {
 	return &corev1.Probe{
 		ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{
-			Command: []string{settings.Binary, "ready", "--config-dir=" + settings.Directory},
+			Command: []string{program, "ready", "--config-dir=" + settings.Directory},
 		}},
 		PeriodSeconds:    1,
 		TimeoutSeconds:   5,

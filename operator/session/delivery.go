@@ -25,6 +25,8 @@ const (
 func (v *visit) deliveries() []v1alpha1.AgentDelivery {
 	agent := v.status().Agent
 	switch {
+	case v.targetless():
+		return []v1alpha1.AgentDelivery{v1alpha1.DeliveryOwnImage}
 	case v.Agent.Delivery == DeliveryImage:
 		return []v1alpha1.AgentDelivery{v1alpha1.DeliveryImageVolume}
 	case v.Agent.Delivery == DeliveryInit, agent != nil && agent.Delivery == v1alpha1.DeliveryInitContainer:

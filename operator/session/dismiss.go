@@ -49,7 +49,7 @@ func dismiss(ctx context.Context, v *visit) (bool, error) {
 	if err := v.Live.List(ctx, &pods, client.InNamespace(v.session.Namespace), client.MatchingLabels{v1alpha1.SessionLabel: v.session.Name}); err != nil {
 		return false, fmt.Errorf("listing the stand-ins: %w", err)
 	}
-	container := v.session.Spec.Target.Container
+	container := v.agentContainer()
 	var left []string
 	present := map[types.UID]bool{}
 	for i := range pods.Items {

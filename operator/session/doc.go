@@ -11,6 +11,9 @@
 // kind: limits, policy, target pod, enlist, record pod, lock, lease, node
 // agent, ready; and unready, thaw, retire.
 //
+// A session without a target has the first list without what looks at a
+// workload (targetless.go).
+//
 // Every reconciliation reads the Session and its workload anew from the API
 // server and walks the whole list; a step that finds its work done costs
 // nothing. No step remembers anything: whatever must survive is in the

@@ -41,19 +41,25 @@ func (v *visit) freezes() bool { return v.session.Spec.Takeover == v1alpha1.Take
 
 // lists are the steps of this session's takeover.
 func (v *visit) lists() (up, down []step) {
-	if v.freezes() {
+	switch {
+	case v.freezes():
 		return setUpFrozen, undoFrozen
+	case v.targetless():
+		return setUpTargetless, undo
 	}
 	return setUp, undo
 }
 
 // conditions are those that this session's takeover comes to.
 func (v *visit) conditions() []string {
-	if v.freezes() {
+	switch {
+	case v.freezes():
 		return []string{
 			v1alpha1.ConditionRecorded, v1alpha1.ConditionClaimed, v1alpha1.ConditionFrozen,
 			v1alpha1.ConditionReady, v1alpha1.ConditionRestored,
 		}
+	case v.targetless():
+		return targetlessConditions
 	}
 	return []string{
 		v1alpha1.ConditionRecorded, v1alpha1.ConditionClaimed, v1alpha1.ConditionStandInReady,

@@ -27,7 +27,7 @@ const policyLag = 3 * time.Second
 // some: the resource stays when the chart is uninstalled, and is there before
 // the policies when it is installed.
 func policy(ctx context.Context, v *visit) (bool, error) {
-	if v.condition(v1alpha1.ConditionRecorded).Status != metav1.ConditionUnknown {
+	if v.begun() {
 		return true, nil
 	}
 	rule, binding := &admissionv1.ValidatingAdmissionPolicy{}, &admissionv1.ValidatingAdmissionPolicyBinding{}
@@ -57,6 +57,13 @@ func policy(ctx context.Context, v *visit) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// begun says whether anything was done for the session: the record comes first,
+// and where there is nothing to record the agent.
+func (v *visit) begun() bool {
+	recorded := v.condition(v1alpha1.ConditionRecorded)
+	return recorded != nil && recorded.Status != metav1.ConditionUnknown || v.status().Agent != nil
 }
 
 // binds says whether a binding enforces that policy everywhere.

@@ -16,11 +16,13 @@ func ready(ctx context.Context, v *visit) (bool, error) {
 		return true, nil
 	}
 	message := "The stand-in runs beside the target."
-	if v.scalesDown() {
+	switch {
+	case v.scalesDown():
 		message = "The stand-in runs and no pod of the workload does."
-	}
-	if v.freezes() {
+	case v.freezes():
 		message = "The container is frozen."
+	case v.targetless():
+		message = "The empty pod runs."
 	}
 	v.set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDone, message)
 	if v.status().ReadyAt == nil {

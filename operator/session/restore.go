@@ -32,7 +32,11 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 	}
 	record := v.status().Record
 	if record == nil || !v.scalesDown() {
-		v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded, "Nothing was done to the target.")
+		message := "Nothing was done to the target."
+		if v.targetless() {
+			message = "There was no target."
+		}
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded, message)
 		return true, nil
 	}
 	if err := v.look(ctx); err != nil {

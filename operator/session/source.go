@@ -13,8 +13,11 @@ import (
 
 // source is what the stand-in is made from: the target's template, the target
 // itself if that is a pod, or else a pod that it controls, of a kind whose
-// template cannot be told from the object.
-func (v *visit) source(ctx context.Context) (clone.Source, error) {
+// template cannot be told from the object; without a target it is nothing.
+func (v *visit) source(ctx context.Context, opts clone.Options) (clone.Source, error) {
+	if v.targetless() {
+		return clone.FromNothing(v.session.Namespace, opts), nil
+	}
 	switch object := v.object.(type) {
 	case *appsv1.StatefulSet:
 		return clone.FromStatefulSet(object), nil

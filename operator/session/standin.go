@@ -57,7 +57,7 @@ func standIn(ctx context.Context, v *visit) (bool, error) {
 func (v *visit) awaitStandIn(ctx context.Context, pod *corev1.Pod) (bool, error) {
 	agent := v.status().Agent
 	agent.PodUID, agent.NodeName = pod.UID, pod.Spec.NodeName
-	if containerRuns(pod, v.session.Spec.Target.Container) {
+	if containerRuns(pod, v.agentContainer()) {
 		v.status().StandIns = 1
 		if !v.is(v1alpha1.ConditionStandInReady) {
 			v.event(corev1.EventTypeNormal, "StandInStarted", "StandIn", "The stand-in "+pod.Name+" started.")
@@ -66,7 +66,7 @@ func (v *visit) awaitStandIn(ctx context.Context, pod *corev1.Pod) (bool, error)
 		return true, nil
 	}
 	v.status().StandIns = 0
-	if why := startFailure(pod, v.session.Spec.Target.Container); why != "" && v.mayDeliverOtherwise(pod) {
+	if why := startFailure(pod, v.agentContainer()); why != "" && v.mayDeliverOtherwise(pod) {
 		return v.deliverOtherwise(ctx, why)
 	}
 	var events corev1.EventList
@@ -111,7 +111,7 @@ func (v *visit) replaceStandIn(ctx context.Context, message string) (bool, error
 // makeStandIn makes the pod of the given number: built and tried before
 // anything is made for it.
 func (v *visit) makeStandIn(ctx context.Context, number int32) (bool, error) {
-	if v.object == nil {
+	if v.object == nil && !v.targetless() {
 		return false, final(v1alpha1.ReasonTargetNotFound, "the target was deleted, and no stand-in can be made without its template")
 	}
 	in, err := v.tryStandIn(ctx, number)
@@ -167,7 +167,7 @@ func (v *visit) tryStandIn(ctx context.Context, number int32) (incarnation, erro
 	if err != nil {
 		return incarnation{}, err
 	}
-	source, err := v.source(ctx)
+	source, err := v.source(ctx, opts)
 	if err != nil {
 		return incarnation{}, err
 	}
@@ -214,7 +214,7 @@ func (v *visit) cloneOptions(ctx context.Context, number int32) (clone.Options, 
 	return clone.Options{
 		SessionName: v.session.Name, SessionUID: v.session.UID,
 		PodName: podName(v.session.Name, number), SecretName: secretName(v.session.Name, number),
-		Container:  spec.Target.Container,
+		Container:  v.agentContainer(),
 		AgentImage: v.Agent.Image, AgentPullPolicy: v.Agent.PullPolicy,
 		TakesTraffic:      v.takesTraffic(),
 		ExcludeContainers: spec.ExcludeContainers, ExcludeInitContainers: spec.ExcludeInitContainers,

@@ -30,7 +30,14 @@ func TestWhoMayCreateASession(t *testing.T) {
 	s.bind(t, ns, "jane", "ClusterRole", "understudy-user")
 	s.allow(t, ns, "joan", everySessionRight, takeoverWorker)
 	s.allow(t, ns, "stranger", everySessionRight)
+	s.allow(t, ns, "jim", everySessionRight, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"targetless"}})
+	s.allow(t, ns, "josh", everySessionRight, rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: []string{"worker-0"}, Verbs: []string{"targetless", "takeover"},
+	})
 	s.allow(t, elsewhere, "jane", everySessionRight)
+	noTarget := func(s *v1alpha1.Session) {
+		s.Spec.Takeover, s.Spec.Target = v1alpha1.TakeoverNone, v1alpha1.Target{}
+	}
 
 	const missing = `missing is the verb "takeover" on `
 	for _, test := range []struct {
@@ -47,6 +54,28 @@ func TestWhoMayCreateASession(t *testing.T) {
 		{
 			name: "of an Argo rollout, with the chart's user role", user: "jane",
 			change: func(s *v1alpha1.Session) { s.Spec.Target.Group, s.Spec.Target.Resource = "argoproj.io", "rollouts" },
+		},
+		{name: "without a target, with the chart's user role", user: "jane", change: noTarget},
+		{name: "without a target, with the right to it", user: "jim", change: noTarget},
+		{
+			name: "without a target, with the right on one pod", user: "josh", change: noTarget,
+			want: `may not start a session without a target: missing is the verb "targetless" on pods in namespace "` + ns + `"`,
+		},
+		{
+			name: "without a target, with the right on a deployment", user: "joan", change: noTarget,
+			want: `missing is the verb "targetless" on pods in namespace`,
+		},
+		{
+			name: "with a target, with the right to be without", user: "jim",
+			want: missing + `deployments.apps "worker"`,
+		},
+		{
+			name: "with a target that is not taken over", user: "root", want: "None has none",
+			change: func(s *v1alpha1.Session) { s.Spec.Takeover = v1alpha1.TakeoverNone },
+		},
+		{
+			name: "that takes nothing over, by name", user: "root", want: "every takeover needs a target",
+			change: func(s *v1alpha1.Session) { s.Spec.Target = v1alpha1.Target{} },
 		},
 		{name: "with the right on this one deployment", user: "joan"},
 		{

@@ -110,7 +110,7 @@ The right to take over each kind of workload that this installation knows.
   verbs: [takeover]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [takeover]
+  verbs: [takeover, targetless]
 {{- if .Values.workloads.argoRollouts }}
 - apiGroups: [argoproj.io]
   resources: [rollouts]

@@ -8,7 +8,7 @@ import (
 )
 
 // Takeover says how the target is kept from consuming while a session runs.
-// +kubebuilder:validation:Enum=Copy;ScaleDown;Freeze
+// +kubebuilder:validation:Enum=Copy;ScaleDown;Freeze;None
 type Takeover string
 
 const (
@@ -19,6 +19,9 @@ const (
 	// TakeoverFreeze freezes the target container where it stands, by an agent
 	// on its node. The target is the pod.
 	TakeoverFreeze Takeover = "Freeze"
+	// TakeoverNone takes nothing over. There is no target: the agent runs in an
+	// empty pod, and its owner has the network and the names of the namespace.
+	TakeoverNone Takeover = "None"
 )
 
 // Defaults and bounds of the durations in a SessionSpec.
@@ -63,11 +66,13 @@ type SessionList struct {
 
 // SessionSpec is what the developer asked for. It is immutable as a whole.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a session's spec cannot be changed: end the session and start another"
-// +kubebuilder:validation:XValidation:rule="self.takeover != 'Freeze' || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be frozen: name the pod as the target"
+// +kubebuilder:validation:XValidation:rule="self.takeover != 'Freeze' || !has(self.target) || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be frozen: name the pod as the target"
+// +kubebuilder:validation:XValidation:rule="has(self.target) != (self.takeover == 'None')",message="every takeover needs a target, and None has none"
 type SessionSpec struct {
 	// Target is the object that will really be held, as the command line tool
-	// resolved it.
-	Target Target `json:"target"`
+	// resolved it; none in a session without a target.
+	// +optional
+	Target Target `json:"target,omitzero"`
 
 	// Takeover says how the target is kept from consuming.
 	Takeover Takeover `json:"takeover"`
@@ -162,6 +167,9 @@ type SessionSpec struct {
 	// +optional
 	StandIns int32 `json:"standIns,omitempty"`
 }
+
+// Targetless says whether the session stands in for nothing.
+func (s *SessionSpec) Targetless() bool { return s.Takeover == TakeoverNone && s.Target == (Target{}) }
 
 // Target names one object and one container of its pods.
 type Target struct {
@@ -372,7 +380,7 @@ type Agent struct {
 	NodeName string `json:"nodeName,omitempty"`
 	// Delivery says how the agent's program came into the stand-in's container.
 	// Once it is InitContainer it stays that for the session.
-	// +kubebuilder:validation:Enum=ImageVolume;InitContainer
+	// +kubebuilder:validation:Enum=ImageVolume;InitContainer;OwnImage
 	// +optional
 	Delivery AgentDelivery `json:"delivery,omitempty"`
 	// Port that the agent listens on, on the pod's loopback.
@@ -392,6 +400,9 @@ const (
 	// DeliveryInitContainer copies the program into an emptyDir before
 	// anything else of the pod starts.
 	DeliveryInitContainer AgentDelivery = "InitContainer"
+	// DeliveryOwnImage is for a pod that stands in for nothing: the container's
+	// image is the agent's.
+	DeliveryOwnImage AgentDelivery = "OwnImage"
 )
 
 // Silence is how long the Lease has not been renewed, as counted by the
