@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build images install demo test lint generate verify test-unit test-cluster e2e bench cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build images install demo shell test lint generate verify test-unit test-cluster e2e bench cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -23,13 +23,16 @@ build: ## The three programs, into bin/.
 images: build ## An archive of each image in bin/images/, made without a container engine.
 	@.ci/images product
 
-install: build cluster-up ## Images, chart and operator into the cluster (CLUSTER=current: IMAGES=registry/prefix that they were pushed to).
+install: build cluster-up ## Images, chart and operator into the cluster (CLUSTER=current: IMAGES=registry/path that they are pushed to).
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) .ci/install
 
 ## trying and testing
 
 demo: install ## See it: a real cluster, a real queue, and a process here that takes the place of three pods.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go run ./demo
+
+shell: build ## A shell for trying things: understudy and kubectl on its PATH, and the cluster's KUBECONFIG.
+	@CLUSTER=$(CLUSTER) .ci/shell
 
 e2e: export KEEP_ENDED ?= 10s
 e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of them.

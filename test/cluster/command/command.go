@@ -36,6 +36,8 @@ const usage = `usage: cluster COMMAND
   load FILE ...               import image archives on both nodes
   image --name NAME --file OUTSIDE=/INSIDE ... -o FILE
                               make an image archive of static programs
+  push FILE NAME              push an image archive to a registry, as registry/path:tag,
+                              with what docker login has left
   user NAME [--group G ...]   print a kubeconfig for a user of that name
 
   stop [--kill] COMPONENT ... stop components: apiserver, etcd, controller-manager,
@@ -44,7 +46,7 @@ const usage = `usage: cluster COMMAND
   restart [--kill] COMPONENT ...
   exec MACHINE -- COMMAND ... run a command inside of control, node-1 or node-2
 
-Without root only env, image and binaries work.
+Without root only env, image, push and binaries work.
 `
 
 // errUsage is what the caller did wrong; the usage is shown.
@@ -113,6 +115,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (int, error)
 		return exitOK, nil
 	case "image":
 		return exitOK, t.image(rest)
+	case "push":
+		return exitOK, t.push(ctx, rest)
 	case "user":
 		return exitOK, t.user(rest)
 	case "stop", "start", "restart":

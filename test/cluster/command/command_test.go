@@ -28,6 +28,8 @@ func TestMainExitCodes(t *testing.T) {
 		"restart":                {exitUsage, "", "a component"},
 		"binaries docker":        {exitFailed, "", "no program"},
 		"image --name a:b -o x":  {exitUsage, "", "--file"},
+		"push a.tar":             {exitUsage, "", "a full name"},
+		"push a.tar b":           {exitFailed, "", "example.com/worker:dev"},
 		"load":                   {exitUsage, "", "a file"},
 		"load /no/such/file.tar": {exitFailed, "", "no such file"},
 	} {

@@ -179,3 +179,19 @@ func (t tool) image(args []string) error {
 	fmt.Fprintf(t.errOut, "made %s as %s\n", spec.Name, *output)
 	return nil
 }
+
+func (t tool) push(ctx context.Context, args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("%w: push needs an archive and a full name", errUsage)
+	}
+	pushed, err := image.Push(ctx, args[0], args[1])
+	if err != nil {
+		return err
+	}
+	said := "pushed"
+	if !pushed {
+		said = "there already:"
+	}
+	fmt.Fprintln(t.errOut, said, args[1])
+	return nil
+}

@@ -15,7 +15,6 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -49,7 +48,7 @@ const defaultUser = "65532"
 // Write makes the image as a docker-archive at file. The same input gives the
 // same bytes: nothing in it depends on when or where it was made.
 func Write(spec Spec, file string) error {
-	tag, err := name.NewTag(spec.Name, name.StrictValidation)
+	tag, err := parse(spec.Name)
 	if err != nil {
 		return fmt.Errorf("making image: %w", err)
 	}

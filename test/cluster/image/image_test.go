@@ -17,9 +17,7 @@ import (
 func TestWrite(t *testing.T) {
 	folder := t.TempDir()
 	program := filepath.Join(folder, "program")
-	if err := os.WriteFile(program, []byte("#!"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, program)
 	spec := Spec{
 		Name:       "example.com/a:dev",
 		Files:      map[string]string{"/usr/bin/a": program},
@@ -109,5 +107,13 @@ func TestWriteRefuses(t *testing.T) {
 		if _, err := os.Stat(archive); err == nil {
 			t.Errorf("%s: an archive was left", what)
 		}
+	}
+}
+
+// writeProgram makes a file that may be executed.
+func writeProgram(t *testing.T, at string) {
+	t.Helper()
+	if err := os.WriteFile(at, []byte("#!"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 }

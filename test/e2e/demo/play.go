@@ -66,7 +66,9 @@ func play(ctx context.Context, s *screen) error {
 		return fmt.Errorf("%d promises were not kept", st.broken)
 	}
 	s.line("%s", s.bold("All as promised."))
-	s.line("%s", s.dim("The shop stays in namespace "+namespace+". Try it: bin/understudy exec -t deployment/worker -n "+namespace+" --copy-target --scale-down -- bash"))
+	s.line("%s", s.dim("The shop stays in namespace "+namespace+". Take it over yourself:"))
+	s.line("%s", s.dim("  $ make shell      # understudy and kubectl on its PATH, and the KUBECONFIG of this cluster"))
+	s.line("%s", s.dim("  $ understudy exec -t deployment/worker -n "+namespace+" --copy-target --scale-down -- bash"))
 	return nil
 }
 
