@@ -65,7 +65,7 @@ func (p *performance) left(err error) error {
 	}
 	return &failure.Failure{
 		What: what, Code: code, Err: plain(err),
-		Hint: fmt.Sprintf("the cluster goes on undoing it by itself; see: kubectl get sessions.understudy.dev%s -n %s", name, p.client.Namespace),
+		Hint: fmt.Sprintf("the cluster goes on undoing it by itself; see: understudy sessions%s -n %s", name, p.client.Namespace),
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // NewCmdEnd ends a session, one's own or another's.
 func NewCmdEnd(f *Factory) *cobra.Command {
-	var c config.Config
+	var in place
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "end SESSION",
@@ -33,25 +33,12 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return endSession(cmd.Context(), f.Progress(false), &c, args[0], force)
+			return endSession(cmd.Context(), f.Progress(false), &in.Config, bareName(args[0]), force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "end it though it is somebody else's")
-	cmd.Flags().StringVarP(&c.Namespace, "target-namespace", "n", "", "namespace of the session (default: the kubeconfig's)")
-	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
-	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
-	completeFlag(cmd, "context", contexts)
-	completeFlag(cmd, "target-namespace", namespaces)
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
-		defer cancel()
-		client, _, err := connect(&c)
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		names, _ := client.Names(ctx) // nobody could be told
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+	in.flags(cmd, "session")
+	completeSession(cmd, &in)
 	return cmd
 }
 

@@ -58,6 +58,9 @@ func TestScriptCluster(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/cluster",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"apply": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(apply(t.Context(), config, ts.ReadFile(args[0])))
+			},
 			"install-policy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(installPolicy(t.Context(), client)) },
 			"make-session": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(makeSession(t.Context(), client, args[0], args[1]))

@@ -221,7 +221,7 @@ func (p *Printer) line(text string) {
 }
 
 func (p *Printer) raw(text string) {
-	text = harmless(text)
+	text = Harmless(text)
 	if p.opts.Live {
 		fmt.Fprintf(p.w, "\r%s\r\n", text)
 		return
@@ -242,7 +242,7 @@ func (p *Printer) redraw() {
 	}
 	text := fmt.Sprintf("%8s  %s", seconds(p.opts.Clock.Since(p.start)), p.current.text())
 	text = strings.ReplaceAll(text, "\n", " ")
-	fmt.Fprintf(p.w, "\r\x1b[K%s", cut(harmless(text), width-1))
+	fmt.Fprintf(p.w, "\r\x1b[K%s", cut(Harmless(text), width-1))
 	p.drawn = true
 }
 
@@ -253,9 +253,9 @@ func (p *Printer) wipe() {
 	}
 }
 
-// harmless takes out what a terminal would obey: much of the text comes from
+// Harmless takes out what a terminal would obey: much of the text comes from
 // other people, as the name of whoever holds a target, or from a registry.
-func harmless(text string) string {
+func Harmless(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':

@@ -21,6 +21,7 @@ func (c *Client) Find(ctx context.Context, name string) (*v1alpha1.Session, erro
 	found, err := c.sessions.Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case err == nil:
+		named(found)
 		return found, nil
 	case apierrors.IsNotFound(err):
 		hint := "choose another namespace with -n"

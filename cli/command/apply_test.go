@@ -1,0 +1,75 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/yaml"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// apply makes the objects of a script's YAML with their status, which is
+// written as an operator would have. What only the API server can know is
+// filled in: the UID of a Session's target, and the Session as the owner of the
+// Lease of its name.
+func apply(ctx context.Context, config *rest.Config, file string) error {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	for _, text := range strings.Split(file, "\n---\n") {
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+			return err
+		}
+		kind := object.GroupVersionKind()
+		plural, _ := meta.UnsafeGuessKindToResource(kind)
+		in := func(resource schema.GroupVersionResource) dynamic.ResourceInterface {
+			if object.GetNamespace() == "" {
+				return client.Resource(resource)
+			}
+			return client.Resource(resource).Namespace(object.GetNamespace())
+		}
+		switch kind.Kind {
+		case "Session":
+			get := func(field string) string {
+				text, _, _ := unstructured.NestedString(object.Object, "spec", "target", field)
+				return text
+			}
+			target, err := in(schema.GroupVersionResource{Group: get("group"), Version: "v1", Resource: get("resource")}).Get(ctx, get("name"), metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if err := unstructured.SetNestedField(object.Object, string(target.GetUID()), "spec", "target", "uid"); err != nil {
+				return err
+			}
+		case "Lease":
+			session, err := in(v1alpha1.GroupVersion.WithResource("sessions")).Get(ctx, object.GetName(), metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			object.SetOwnerReferences([]metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session", Name: session.GetName(), UID: session.GetUID(),
+			}})
+		}
+		made, err := in(plural).Create(ctx, object, metav1.CreateOptions{})
+		if err != nil {
+			return fmt.Errorf("making %s %s: %w", kind.Kind, object.GetName(), err)
+		}
+		if status, ok := object.Object["status"]; ok {
+			made.Object["status"] = status
+			if _, err := in(plural).UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
+				return fmt.Errorf("writing the status of %s %s: %w", kind.Kind, object.GetName(), err)
+			}
+		}
+	}
+	return nil
+}
