@@ -20,7 +20,7 @@ func (f *frozen) raise() error {
 		return fmt.Errorf("opening the pod's network namespace: %w", err)
 	}
 	defer ns.Close()
-	if f.fence, err = fence.New(ns, f.config.Session, fence.Options{}); err != nil {
+	if f.fence, err = fence.New(ns, f.config.Session, fence.Options{}); err != nil || f.attaches() {
 		return err
 	}
 	if err := f.rescope(); err != nil {
@@ -32,8 +32,12 @@ func (f *frozen) raise() error {
 	return nil
 }
 
-// rescope refuses new connections to the whole pod but its other containers.
+// rescope refuses new connections to the whole pod but its other containers, and
+// to nobody where the container goes on running.
 func (f *frozen) rescope() error {
+	if f.attaches() {
+		return nil
+	}
 	scope, err := f.scope()
 	if err != nil {
 		return fmt.Errorf("keeping the container's new connections back: %w", err)

@@ -124,13 +124,20 @@ func inherited(fd int) (net.Listener, error) {
 
 // reason is why the agent is not ready, empty if it is.
 func (f *frozen) reason() string {
-	if f.ready.Load() {
+	switch {
+	case f.ready.Load():
 		return ""
+	case f.attaches():
+		return "the agent is not attached"
 	}
 	return "the container is not frozen"
 }
 
-// begin freezes. Without an error, and only then, end has something to undo.
+// attaches says whether the container goes on running: then the hold is held for
+// what it undoes, and keeps nothing frozen.
+func (f *frozen) attaches() bool { return f.config.Freeze.Attach }
+
+// begin freezes, or attaches. Without an error, and only then, end has something to undo.
 func (f *frozen) begin(ctx context.Context) error {
 	containers, err := f.node.Containers(f.target.PodUID)
 	if err != nil {
@@ -140,10 +147,14 @@ func (f *frozen) begin(ctx context.Context) error {
 	for _, c := range containers {
 		f.others[c.ID] = c.ID != f.target.ID
 	}
+	var toFreeze []cgroup.Container
+	if !f.attaches() {
+		toFreeze = []cgroup.Container{f.target}
+	}
 	f.hold, err = freeze.Begin(ctx, freeze.Options{
 		Session: f.config.Session, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID,
 		Lease: f.lease(), Directory: f.state, Cleanups: cleanups, Log: f.log,
-		Containers: []cgroup.Container{f.target},
+		Containers: toFreeze,
 		Notice: func(n freeze.Notice) {
 			f.log.Info("notice", "kind", n.Kind, "container", n.Container.ID, "error", n.Error)
 		},
@@ -173,8 +184,13 @@ func (f *frozen) lease() time.Duration {
 	return time.Duration(f.config.LeaseSeconds) * time.Second
 }
 
-// freeze freezes one container and has its connections cut.
+// freeze freezes one container and has its connections cut; one that is attached
+// to is only looked at.
 func (f *frozen) freeze(ctx context.Context, c cgroup.Container) error {
+	if f.attaches() {
+		f.pod.show(c)
+		return nil
+	}
 	began := time.Now()
 	if err := f.hold.Freeze(ctx, c); err != nil {
 		return fmt.Errorf("freezing %v: %w", c, err)
@@ -224,7 +240,8 @@ func (f *frozen) look(ctx context.Context) (end string) {
 	alive := err == nil
 	switch f.looked++; {
 	case alive:
-		if signal := toldToEnd(pids); signal != "" {
+		// One that runs takes its signals itself.
+		if signal := toldToEnd(pids); signal != "" && !f.attaches() {
 			return "the container was sent " + signal
 		}
 		if f.looked%othersEvery != 0 {
@@ -269,7 +286,11 @@ func (f *frozen) end(ctx context.Context, why string) (string, error) {
 	for {
 		err := errors.Join(f.closeFence(), f.hold.End(ctx))
 		if err == nil {
-			return fmt.Sprintf("thawed in %d ms: %s", time.Since(began).Milliseconds(), why), nil
+			done := "thawed"
+			if f.attaches() {
+				done = "let go"
+			}
+			return fmt.Sprintf("%s in %d ms: %s", done, time.Since(began).Milliseconds(), why), nil
 		}
 		f.log.Error("not thawed yet", "error", err)
 		select {

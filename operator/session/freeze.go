@@ -14,7 +14,8 @@ import (
 	"understudy.dev/understudy/operator/nodeagent"
 )
 
-// setUpFrozen and undoFrozen are the two lists of a session that freezes a pod.
+// setUpFrozen and undoFrozen are the two lists of a session that freezes a pod, or
+// attaches to one.
 // The order makes the promise: what may be frozen is written into the Session,
 // which has its finalizer, and into the lock on the pod, before there is an
 // agent that could freeze; the finalizer goes after the proof that nothing is
@@ -39,10 +40,13 @@ var undoFrozen = []step{
 
 func (v *visit) freezes() bool { return v.session.Spec.Takeover == v1alpha1.TakeoverFreeze }
 
+// onNode says whether the session's agent is one on the target's node.
+func (v *visit) onNode() bool { return v.freezes() || v.attaches() }
+
 // lists are the steps of this session's takeover.
 func (v *visit) lists() (up, down []step) {
 	switch {
-	case v.freezes():
+	case v.onNode():
 		return setUpFrozen, undoFrozen
 	case v.targetless():
 		return setUpTargetless, undo
@@ -53,9 +57,9 @@ func (v *visit) lists() (up, down []step) {
 // conditions are those that this session's takeover comes to.
 func (v *visit) conditions() []string {
 	switch {
-	case v.freezes():
+	case v.onNode():
 		return []string{
-			v1alpha1.ConditionRecorded, v1alpha1.ConditionClaimed, v1alpha1.ConditionFrozen,
+			v1alpha1.ConditionRecorded, v1alpha1.ConditionClaimed, v.grip().condition,
 			v1alpha1.ConditionReady, v1alpha1.ConditionRestored,
 		}
 	case v.targetless():
@@ -72,11 +76,14 @@ func (v *visit) conditions() []string {
 // end as its application wants.
 func targetPod(ctx context.Context, v *visit) (bool, error) {
 	target := v.session.Spec.Target
+	if v.AgentsNamespace == "" && v.attaches() {
+		return false, final(v1alpha1.ReasonAttachUnsupported, "nothing is attached to in this cluster: an administrator allows it with the chart's value freeze.enabled; a copy needs no such thing")
+	}
 	if v.AgentsNamespace == "" {
 		return false, final(v1alpha1.ReasonFreezeUnsupported, "nothing is frozen in this cluster: an administrator allows it with the chart's value freeze.enabled; a copy with the workload scaled down needs no such thing")
 	}
 	if target.Group != "" || target.Resource != "pods" {
-		return false, final(v1alpha1.ReasonTargetUnsupported, "%s cannot be frozen, only a pod", groupResource(target))
+		return false, final(v1alpha1.ReasonTargetUnsupported, "%s has no agent on a node, only a pod has", groupResource(target))
 	}
 	pod := &corev1.Pod{}
 	err := v.Live.Get(ctx, client.ObjectKey{Namespace: v.session.Namespace, Name: target.Name}, pod)
@@ -107,10 +114,10 @@ func targetPod(ctx context.Context, v *visit) (bool, error) {
 	if nodeagent.Container(&pod.Spec, target.Container) == nil {
 		return false, final(v1alpha1.ReasonContainerNotFound, "pod %s has no container %s", target.Name, target.Container)
 	}
-	for _, reason := range plan.Preflight(pod, target.Container) {
+	for _, reason := range v.preflight(pod) {
 		// One that is still starting is waited for.
 		if reason.Final && reason.Code != "NotStarted" {
-			return false, final(v1alpha1.ReasonFreezeUnsupported, "pod %s cannot be frozen: %s", target.Name, reason.Message)
+			return false, final(v.grip().unsupported, v.grip().refusal, target.Name, reason.Message)
 		}
 	}
 	if why := nodeagent.NotYet(pod, target.Container); why != "" {
@@ -121,6 +128,13 @@ func targetPod(ctx context.Context, v *visit) (bool, error) {
 	return true, nil
 }
 
+func (v *visit) preflight(pod *corev1.Pod) []plan.Reason {
+	if v.attaches() {
+		return plan.Attachable(pod, v.session.Spec.Target.Container)
+	}
+	return plan.Preflight(pod, v.session.Spec.Target.Container)
+}
+
 // recordPod writes down what may be frozen, and has it acknowledged before
 // there is an agent.
 func recordPod(ctx context.Context, v *visit) (bool, error) {
@@ -129,10 +143,10 @@ func recordPod(ctx context.Context, v *visit) (bool, error) {
 			UID: v.pod.UID, NodeName: v.pod.Spec.NodeName,
 			ContainerID: nodeagent.Status(v.pod, v.session.Spec.Target.Container).ContainerID,
 		}
-		for _, reason := range plan.Preflight(v.pod, v.session.Spec.Target.Container) {
+		for _, reason := range v.preflight(v.pod) {
 			v.event(corev1.EventTypeWarning, "Freeze"+reason.Code, "Freeze", "Meanwhile: "+reason.Message+".")
 		}
 	}
-	v.set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("Container %s on node %s is to be thawed.", v.session.Spec.Target.Container, v.status().Frozen.NodeName))
+	v.set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf(v.grip().recorded, v.session.Spec.Target.Container, v.status().Frozen.NodeName))
 	return true, v.save(ctx)
 }

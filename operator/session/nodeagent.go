@@ -30,7 +30,7 @@ import (
 )
 
 // nodeAgent makes the agent on the target's node and waits until it says that
-// the container is frozen. One that is lost ends the session: with it the
+// the container is frozen, or that it is attached. One that is lost ends the session: with it the
 // container was thawed, and reads again.
 func nodeAgent(ctx context.Context, v *visit) (bool, error) {
 	agent := v.status().Agent
@@ -78,33 +78,34 @@ func (v *visit) awaitNodeAgent(ctx context.Context, pod *corev1.Pod) (bool, erro
 	}
 	why := pendingReason(pod, events.Items)
 	if status != nil && status.State.Running != nil {
-		why = "it has not said yet that the container is frozen."
+		why = v.grip().pending
 	}
-	v.set(v1alpha1.ConditionFrozen, metav1.ConditionFalse, v1alpha1.ReasonNodeAgentPending, why)
+	v.set(v.grip().condition, metav1.ConditionFalse, v1alpha1.ReasonNodeAgentPending, why)
 	v.waiting(v1alpha1.ReasonNodeAgentPending, "Waiting for the agent on node "+pod.Spec.NodeName+": "+why)
 	v.again(askAgain)
 	return false, nil
 }
 
 func (v *visit) noteFrozen() {
-	if v.is(v1alpha1.ConditionFrozen) {
+	grip := v.grip()
+	if v.is(grip.condition) {
 		return
 	}
 	frozen := v.status().Frozen
 	if frozen.FrozenAt == nil {
 		now := metav1.NewMicroTime(v.now())
 		frozen.FrozenAt = &now
-		v.eventOnBoth(corev1.EventTypeNormal, "Frozen", "Freeze", "Froze container "+v.session.Spec.Target.Container+".")
+		v.eventOnBoth(corev1.EventTypeNormal, grip.event, grip.action, fmt.Sprintf(grip.begun, v.session.Spec.Target.Container))
 	}
-	v.set(v1alpha1.ConditionFrozen, metav1.ConditionTrue, v1alpha1.ReasonDone, "The kernel of node "+frozen.NodeName+" has confirmed that the container is frozen.")
+	v.set(grip.condition, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf(grip.ready, frozen.NodeName))
 }
 
 func (v *visit) agentLost(why string) error {
 	why = strings.TrimSuffix(strings.TrimSpace(why), ".")
 	if v.status().Frozen.FrozenAt == nil {
-		return final(v1alpha1.ReasonFreezeFailed, "the agent on node %s did not freeze the container: %s", v.status().Frozen.NodeName, why)
+		return final(v.grip().failed, "the agent on node %s did not get to container %s: %s", v.status().Frozen.NodeName, v.session.Spec.Target.Container, why)
 	}
-	return final(v1alpha1.ReasonNodeAgentLost, "the agent on node %s has ended, and the container is thawed: %s", v.status().Frozen.NodeName, why)
+	return final(v1alpha1.ReasonNodeAgentLost, v.grip().lost, v.status().Frozen.NodeName, why)
 }
 
 // makeNodeAgent makes the pod of the given number, after what it needs and
@@ -126,7 +127,7 @@ func (v *visit) makeNodeAgent(ctx context.Context, number int32) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("making the agent on the node: %w", agentRefused(err))
+		return false, fmt.Errorf("making the agent on the node: %w", v.agentRefused(err))
 	}
 	return v.awaitNodeAgent(ctx, pod)
 }
@@ -162,7 +163,7 @@ func (v *visit) equipNodeAgent(ctx context.Context, podName string, number int32
 			return errNumberTaken
 		}
 		if err != nil {
-			return fmt.Errorf("making the agent's secret: %w", agentRefused(err))
+			return fmt.Errorf("making the agent's secret: %w", v.agentRefused(err))
 		}
 		return nil
 	})
@@ -179,7 +180,7 @@ func (v *visit) equipNodeAgent(ctx context.Context, podName string, number int32
 func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 	clientKey, err := base64.StdEncoding.DecodeString(v.session.Spec.ClientKey)
 	if err != nil {
-		return nil, final(v1alpha1.ReasonFreezeFailed, "the session's client key is not base64: %v", err)
+		return nil, final(v.grip().failed, "the session's client key is not base64: %v", err)
 	}
 	var services corev1.ServiceList
 	if err := v.Live.List(ctx, &services, client.InNamespace(v.session.Namespace)); err != nil {
@@ -188,6 +189,10 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 	spec, name := v.session.Spec, v.session.Spec.Target.Container
 	_, containerID, _ := strings.Cut(v.status().Frozen.ContainerID, "://")
 	probes, inPod := plan.Probes(v.pod, name)
+	if v.attaches() {
+		// The container answers them itself.
+		probes, inPod = nil, false
+	}
 	selecting := clone.Selecting(services.Items, v.pod.Labels)
 	config := settings.Config{
 		Session: string(v.session.UID), Port: settings.DefaultPort, ClientKey: clientKey,
@@ -196,12 +201,12 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 		Mounts: clone.Paths(clone.Mounts(&v.pod.Spec, name)), ShareTraffic: true,
 		Freeze: &settings.Freeze{
 			Pod: v.pod.Namespace + "/" + v.pod.Name, PodUID: string(v.pod.UID), Container: name, ContainerID: containerID,
-			Release: ptr.Deref(spec.ReleaseConnections, true),
-			Probes:  probes, ProbesInPod: inPod,
+			Attach: v.attaches(), Release: v.freezes() && ptr.Deref(spec.ReleaseConnections, true),
+			Probes: probes, ProbesInPod: inPod,
 		},
 	}
 	if err := config.Validate(); err != nil {
-		return nil, final(v1alpha1.ReasonFreezeFailed, "the agent would not take its configuration: %v", err)
+		return nil, final(v.grip().failed, "the agent would not take its configuration: %v", err)
 	}
 	data, err := json.Marshal(config)
 	if err != nil {
@@ -232,10 +237,10 @@ func (v *visit) grantNodeAgent(ctx context.Context, pod string) error {
 }
 
 // agentRefused makes what admission says no to a final error.
-func agentRefused(err error) error {
+func (v *visit) agentRefused(err error) error {
 	var status apierrors.APIStatus
 	if (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) && errors.As(err, &status) {
-		return final(v1alpha1.ReasonFreezeFailed, "the API server refused the agent on the node (its namespace must allow privileged pods): %s", status.Status().Message)
+		return final(v.grip().failed, "the API server refused the agent on the node (its namespace must allow privileged pods): %s", status.Status().Message)
 	}
 	return err
 }

@@ -21,6 +21,8 @@ func ready(ctx context.Context, v *visit) (bool, error) {
 		message = "The stand-in runs and no pod of the workload does."
 	case v.freezes():
 		message = "The container is frozen."
+	case v.attaches():
+		message = "The agent is in the pod's network, and the container goes on running."
 	case v.targetless():
 		message = "The empty pod runs."
 	}

@@ -124,6 +124,8 @@ var finalReasons = map[string]bool{
 	v1alpha1.ReasonStandInRefused:        true,
 	v1alpha1.ReasonFreezeUnsupported:     true,
 	v1alpha1.ReasonFreezeFailed:          true,
+	v1alpha1.ReasonAttachUnsupported:     true,
+	v1alpha1.ReasonAttachFailed:          true,
 	v1alpha1.ReasonNodeAgentLost:         true,
 	v1alpha1.ReasonTargetEnded:           true,
 	v1alpha1.ReasonSetupDeadlineExceeded: true,

@@ -17,9 +17,9 @@ func thaw(ctx context.Context, v *visit) (bool, error) {
 	if v.is(v1alpha1.ConditionRestored) {
 		return true, nil
 	}
-	frozen := v.status().Frozen
+	frozen, grip := v.status().Frozen, v.grip()
 	if frozen == nil {
-		v.set(v1alpha1.ConditionFrozen, metav1.ConditionFalse, v1alpha1.ReasonNotNeeded, "Nothing was frozen.")
+		v.set(grip.condition, metav1.ConditionFalse, v1alpha1.ReasonNotNeeded, "Nothing was done to the target.")
 		v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded, "Nothing was done to the target.")
 		return true, nil
 	}
@@ -29,7 +29,7 @@ func thaw(ctx context.Context, v *visit) (bool, error) {
 		proof: frozen.Thawed, silentAt: began.Add(v.leaseDuration() + agentMargin),
 		prove: func(ctx context.Context, proof string) error {
 			frozen.Thawed = proof
-			v.set(v1alpha1.ConditionFrozen, metav1.ConditionFalse, v1alpha1.ReasonThawed, "The container is thawed: "+proof+".")
+			v.set(grip.condition, metav1.ConditionFalse, grip.undone, fmt.Sprintf(grip.over, proof))
 			return v.save(ctx)
 		},
 	}
@@ -42,18 +42,18 @@ func thaw(ctx context.Context, v *visit) (bool, error) {
 		return false, err
 	}
 	if waiting != "" {
-		v.set(v1alpha1.ConditionFrozen, metav1.ConditionUnknown, v1alpha1.ReasonThawing, "Waiting for "+waiting+".")
-		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonThawing, "Waiting for "+waiting+".")
+		v.set(grip.condition, metav1.ConditionUnknown, grip.undoing, "Waiting for "+waiting+".")
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, grip.undoing, "Waiting for "+waiting+".")
 		v.again(thawEvery)
 		return false, nil
 	}
 	if t.doubtful {
-		v.eventOnBoth(corev1.EventTypeWarning, "ThawUnconfirmed", "Thaw", "The container was not seen to be thawed: "+frozen.Thawed+".")
+		v.eventOnBoth(corev1.EventTypeWarning, grip.actionEnd+"Unconfirmed", grip.actionEnd, "The end was not seen on the node: "+frozen.Thawed+".")
 	} else if frozen.FrozenAt != nil {
-		v.eventOnBoth(corev1.EventTypeNormal, "Thawed", "Thaw", fmt.Sprintf("Thawed container %s.", v.session.Spec.Target.Container))
+		v.eventOnBoth(corev1.EventTypeNormal, grip.eventEnd, grip.actionEnd, fmt.Sprintf(grip.ended, v.session.Spec.Target.Container))
 	}
-	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonThawed, "The pod is nobody's.")
-	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonThawed, "The container runs on where it stood: "+frozen.Thawed+".")
+	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, grip.undone, "The pod is nobody's.")
+	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, grip.undone, fmt.Sprintf(grip.over, frozen.Thawed))
 	v.Pods.Stop(v.key())
 	return true, v.save(ctx)
 }

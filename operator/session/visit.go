@@ -172,7 +172,7 @@ func (v *visit) send(n notice) {
 	if v.object != nil {
 		ref.UID = v.object.GetUID()
 	}
-	if v.freezes() {
+	if v.onNode() {
 		ref.APIVersion, ref.Kind = "v1", "Pod"
 	}
 	v.Events.Eventf(ref, nil, n.kind, n.reason, n.action, "%s", cut(fmt.Sprintf("Session %s of %s: %s", v.session.Name, v.session.Spec.Owner.Username, n.note), maxNote))

@@ -67,6 +67,32 @@ func TestWhoMayFreeze(t *testing.T) {
 	}
 }
 
+// Attaching needs the verb attach on exactly that pod, and neither the right to
+// freeze it nor that to be without a target is one.
+func TestWhoMayAttach(t *testing.T) {
+	s := installed(t)
+	ns := s.namespace(t, nil)
+	s.bind(t, ns, "jane", "ClusterRole", "understudy-user")
+	onPod := func(verb string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: []string{"worker-0"}, Verbs: []string{verb}}
+	}
+	s.allow(t, ns, "joan", everySessionRight, onPod("attach"))
+	s.allow(t, ns, "stranger", everySessionRight, onPod("freeze"), onPod("takeover"),
+		rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"targetless"}})
+	for _, test := range []struct{ name, user, pod, want string }{
+		{name: "with the chart's user role", user: "jane", pod: "worker-0"},
+		{name: "with the right on this one pod", user: "joan", pod: "worker-0"},
+		{name: "with the right on another pod", user: "joan", pod: "worker-1", want: `missing is the verb "attach" on pods "worker-1"`},
+		{name: "with the other rights", user: "stranger", pod: "worker-0", want: `missing is the verb "attach" on pods "worker-0"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			made := frozen(ns, "f", test.user)
+			made.Spec.Takeover, made.Spec.Target.Name = v1alpha1.TakeoverNone, test.pod
+			check(t, s.as(t, test.user).Create(t.Context(), made, client.DryRunAll), test.want)
+		})
+	}
+}
+
 // TestWhatTheOperatorMayMakePrivileged: in the agents' namespace it may make
 // what a session needs there, and nothing that would give more of a node away.
 func TestWhatTheOperatorMayMakePrivileged(t *testing.T) {

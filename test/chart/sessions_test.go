@@ -70,11 +70,11 @@ func TestWhoMayCreateASession(t *testing.T) {
 			want: missing + `deployments.apps "worker"`,
 		},
 		{
-			name: "with a target that is not taken over", user: "root", want: "None has none",
+			name: "with a target that is not taken over", user: "root", want: "only a pod can be attached to",
 			change: func(s *v1alpha1.Session) { s.Spec.Takeover = v1alpha1.TakeoverNone },
 		},
 		{
-			name: "that takes nothing over, by name", user: "root", want: "every takeover needs a target",
+			name: "that takes nothing over, by name", user: "root", want: "every takeover but None needs a target",
 			change: func(s *v1alpha1.Session) { s.Spec.Target = v1alpha1.Target{} },
 		},
 		{name: "with the right on this one deployment", user: "joan"},

@@ -73,11 +73,11 @@ type Config struct {
 	// traffic: false for a copy beside its running target, unless its owner
 	// asked for a share.
 	ShareTraffic bool `json:"shareTraffic,omitempty"`
-	// Freeze is what an agent on a node freezes; nil in a stand-in.
+	// Freeze is what an agent on a node freezes, or attaches to; nil in a stand-in.
 	Freeze *Freeze `json:"freeze,omitempty"`
 }
 
-// Freeze is one container on the agent's node.
+// Freeze is one container on the agent's node, frozen or attached to.
 type Freeze struct {
 	// Pod and PodUID are the pod's namespace/name, for messages, and UID.
 	Pod    string `json:"pod"`
@@ -86,6 +86,9 @@ type Freeze struct {
 	// when it was recorded.
 	Container   string `json:"container"`
 	ContainerID string `json:"containerID"`
+	// Attach leaves it running: nothing is frozen and nobody refused, and only the
+	// ports that the owner listens on are taken from it.
+	Attach bool `json:"attach,omitempty"`
 	// Release has its connections cut once it is frozen.
 	Release bool `json:"release"`
 	// Probes are the kubelet's over the network, to be answered for it.

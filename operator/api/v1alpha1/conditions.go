@@ -15,6 +15,9 @@ const (
 	// ConditionFrozen is True while the kernel has confirmed that the target
 	// container is frozen, and the agent on its node keeps it so.
 	ConditionFrozen = "Frozen"
+	// ConditionAttached is True while the agent on its node is in the network of a
+	// pod that goes on running.
+	ConditionAttached = "Attached"
 	// ConditionReady is True while the remote side takes no message and the
 	// stand-in is there to be used.
 	ConditionReady = "Ready"
@@ -106,6 +109,17 @@ const (
 	// ReasonNodeAgentLost: the agent on the target's node ended, and the target
 	// was thawed with it (final).
 	ReasonNodeAgentLost = "NodeAgentLost"
+	// ReasonLettingGo: waiting for the proof that nothing of the session is left in
+	// the network of the pod.
+	ReasonLettingGo = "LettingGo"
+	// ReasonLetGo: nothing of the session is left in the network of the pod.
+	ReasonLetGo = "LetGo"
+	// ReasonAttachUnsupported: no agent can be in this pod's network; the message
+	// says why (final).
+	ReasonAttachUnsupported = "AttachUnsupported"
+	// ReasonAttachFailed: the agent on the node could not attach; the message has
+	// its reason (final).
+	ReasonAttachFailed = "AttachFailed"
 	// ReasonThawing: waiting for the proof that the container is thawed.
 	ReasonThawing = "Thawing"
 	// ReasonThawed: the container is thawed.

@@ -19,8 +19,9 @@ const (
 	// TakeoverFreeze freezes the target container where it stands, by an agent
 	// on its node. The target is the pod.
 	TakeoverFreeze Takeover = "Freeze"
-	// TakeoverNone takes nothing over. There is no target: the agent runs in an
-	// empty pod, and its owner has the network and the names of the namespace.
+	// TakeoverNone takes nothing over. Where the target is a pod an agent on its
+	// node attaches to it, which goes on running. Without a target the agent runs in
+	// an empty pod, and its owner has the network and the names of the namespace.
 	TakeoverNone Takeover = "None"
 )
 
@@ -67,7 +68,8 @@ type SessionList struct {
 // SessionSpec is what the developer asked for. It is immutable as a whole.
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a session's spec cannot be changed: end the session and start another"
 // +kubebuilder:validation:XValidation:rule="self.takeover != 'Freeze' || !has(self.target) || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be frozen: name the pod as the target"
-// +kubebuilder:validation:XValidation:rule="has(self.target) != (self.takeover == 'None')",message="every takeover needs a target, and None has none"
+// +kubebuilder:validation:XValidation:rule="has(self.target) || self.takeover == 'None'",message="every takeover but None needs a target"
+// +kubebuilder:validation:XValidation:rule="self.takeover != 'None' || !has(self.target) || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be attached to: name the pod as the target"
 type SessionSpec struct {
 	// Target is the object that will really be held, as the command line tool
 	// resolved it; none in a session without a target.
@@ -171,6 +173,9 @@ type SessionSpec struct {
 // Targetless says whether the session stands in for nothing.
 func (s *SessionSpec) Targetless() bool { return s.Takeover == TakeoverNone && s.Target == (Target{}) }
 
+// Attaches says whether the session attaches to a pod that goes on running.
+func (s *SessionSpec) Attaches() bool { return s.Takeover == TakeoverNone && !s.Targetless() }
+
 // Target names one object and one container of its pods.
 type Target struct {
 	// Group is the API group; empty for the core group.
@@ -226,7 +231,8 @@ type SessionStatus struct {
 	// +optional
 	Record *Record `json:"record,omitempty"`
 
-	// Frozen is what a session that freezes may have frozen. It is written, and
+	// Frozen is what a session that freezes may have frozen, or the pod of one that
+	// attaches. It is written, and
 	// acknowledged, before there is an agent on the target's node.
 	// +optional
 	Frozen *FrozenPod `json:"frozen,omitempty"`
@@ -291,7 +297,8 @@ type Record struct {
 	ChangedBy string `json:"changedBy,omitempty"`
 }
 
-// FrozenPod is the memory of one frozen container, enough to thaw it.
+// FrozenPod is the memory of one frozen container, enough to thaw it, or of one
+// that is attached to, enough to let go of it.
 type FrozenPod struct {
 	// UID of the pod.
 	UID types.UID `json:"uid"`
@@ -301,7 +308,8 @@ type FrozenPod struct {
 	// pod's status: "containerd://...".
 	// +optional
 	ContainerID string `json:"containerID,omitempty"`
-	// FrozenAt is when the kernel was first known to have confirmed it.
+	// FrozenAt is when the kernel was first known to have confirmed it, or the agent
+	// to be attached.
 	// +optional
 	FrozenAt *metav1.MicroTime `json:"frozenAt,omitempty"`
 	// Thawed is what proved that nothing is frozen any more; empty until then.

@@ -53,6 +53,30 @@ func Preflight(pod *corev1.Pod, container string) []Reason {
 	return reasons
 }
 
+// Attachable lists what is against attaching to a container, all of it final: the
+// agent has to be in the pod's own network, on the node's kernel.
+func Attachable(pod *corev1.Pod, container string) []Reason {
+	var reasons []Reason
+	const instead = "; a copy of it (--copy-target) works"
+	for _, reason := range Preflight(pod, container) {
+		switch reason.Code {
+		case "HostNetwork":
+			reason.Message = "the pod uses its node's own network (hostNetwork), whose ports would be taken from the node"
+		case "NotLinux":
+			reason.Message = "the pod's containers are not for Linux, and only there an agent can be in its network"
+		case "SandboxedRuntime":
+			reason.Message = fmt.Sprintf("the pod's runtime class %s may give it a network that its node does not see", ptr.Deref(pod.Spec.RuntimeClassName, ""))
+		case "NoSuchContainer":
+			return []Reason{reason}
+		default:
+			continue
+		}
+		reason.Message += instead
+		reasons = append(reasons, reason)
+	}
+	return reasons
+}
+
 func isExec(p *corev1.Probe) bool { return p != nil && p.Exec != nil }
 
 // foreign is the host that a probe asks instead of the pod.

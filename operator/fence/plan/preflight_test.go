@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,6 +36,32 @@ status: {containerStatuses: [{name: worker, started: true, ready: true, restartC
 					t.Errorf("%s says nothing", code)
 				}
 				got = append(got, code)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// What only a freeze would not survive is nothing against attaching.
+func TestAttachable(t *testing.T) {
+	for name, test := range map[string]struct {
+		pod  string
+		want []string
+	}{
+		"probes by commands": {`{spec: {containers: [{name: worker, livenessProbe: {exec: {command: [x]}}, startupProbe: {exec: {command: [x]}}}]}}`, nil},
+		"host network":       {`{spec: {hostNetwork: true, containers: [{name: worker}]}}`, []string{"HostNetwork"}},
+		"a sandbox":          {`{spec: {runtimeClassName: gvisor, containers: [{name: worker}]}}`, []string{"SandboxedRuntime"}},
+		"no such container":  {`{spec: {containers: [{name: other}]}}`, []string{"NoSuchContainer"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, reason := range Attachable(read(t, test.pod), "worker") {
+				got = append(got, reason.Code)
+				if !reason.Final || strings.Contains(reason.Message, "freeze") {
+					t.Errorf("%s: %v, %s", reason.Code, reason.Final, reason.Message)
+				}
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
