@@ -43,10 +43,16 @@ func lease(ctx context.Context, v *visit) (bool, error) {
 
 // countSilence keeps in the status what was counted. Renewals come often, so
 // in the long run nothing is written; but an operator that has just started
-// may be one that crashes all the time, and writes every step down.
+// may be one that crashes all the time, and writes every step down. One that has
+// run for a whole lease writes larger steps: what it forgets when it crashes is a
+// sixth of what it lived at most, and when a thousand clients die at once their
+// restores do not wait behind ten writes of each session.
 func (v *visit) countSilence(version string, silence time.Duration) {
 	duration := v.leaseDuration()
 	every := max(duration/20, time.Second)
+	if v.Hearing.Uptime() >= duration {
+		every = max(duration/6, time.Second)
+	}
 	counted := time.Duration(0)
 	if s := v.status().Silence; s != nil && s.LeaseResourceVersion == version {
 		counted = s.Counted.Duration

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -54,7 +55,9 @@ func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{}, err
 	}
 	if !bearsOurs(object) {
-		return reconcile.Result{}, nil
+		// Perhaps the reply of a request was lost, and
+		// what follows it was not done.
+		return s.cleanCopies(ctx, kind, object)
 	}
 	if claim, err := hold.ParseClaim(object.GetAnnotations()[v1alpha1.ClaimAnnotation]); err == nil && claim.Workload == object.GetUID() {
 		alive, err := s.livingIn(ctx, request.Namespace, claim.Name, claim.Session)
@@ -73,6 +76,44 @@ func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil
 	}
 	return reconcile.Result{RequeueAfter: sweepAgain}, err
+}
+
+// copiesAgain is how soon ReplicaSets are looked at again that bore a copy: their
+// controller may have written once more by an old view.
+const copiesAgain = 2 * time.Second
+
+// cleanCopies takes the copies of claims off the ReplicaSets of one workload.
+func (s *Sweeper) cleanCopies(ctx context.Context, kind hold.Workload, object client.Object) (reconcile.Result, error) {
+	if r := kind.Resource(); r != (hold.Deployment{}).Resource() && r != (hold.Rollout{}).Resource() {
+		return reconcile.Result{}, nil
+	}
+	sets := &metav1.PartialObjectMetadataList{}
+	sets.SetGroupVersionKind(appsv1.SchemeGroupVersion.WithKind("ReplicaSetList"))
+	selector := kind.Inspect(object).Selector
+	if err := s.Live.List(ctx, sets, client.InNamespace(object.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return reconcile.Result{}, fmt.Errorf("listing the replica sets of %s/%s: %w", object.GetNamespace(), object.GetName(), err)
+	}
+	var failures []error
+	found := false
+	for i := range sets.Items {
+		set := &sets.Items[i]
+		if metav1.IsControlledBy(set, object) && bearsCopy(set) {
+			found = true
+			failures = append(failures, (&Sweep{Reconciler: s.Reconciler}).clean(ctx, set))
+		}
+	}
+	err := errors.Join(failures...)
+	if err != nil || !found {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: copiesAgain}, nil
+}
+
+// bearsCopy says whether a ReplicaSet bears anything of ours.
+func bearsCopy(set client.Object) bool {
+	_, claimed := set.GetAnnotations()[v1alpha1.ClaimAnnotation]
+	_, nudged := set.GetAnnotations()[hold.NudgeAnnotation]
+	return claimed || nudged
 }
 
 // bearsOurs says whether there is anything of ours on a workload: a claim, or
@@ -249,12 +290,10 @@ func (s *Sweep) sweepKind(ctx context.Context, kind hold.Workload) error {
 
 // clean takes the copy of a claim off a ReplicaSet that something controls.
 func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) error {
-	value, claimed := set.Annotations[v1alpha1.ClaimAnnotation]
-	_, nudged := set.Annotations[hold.NudgeAnnotation]
-	if !claimed && !nudged {
+	if !bearsCopy(set) {
 		return nil
 	}
-	if claim, err := hold.ParseClaim(value); err == nil {
+	if claim, err := hold.ParseClaim(set.Annotations[v1alpha1.ClaimAnnotation]); err == nil {
 		if alive, err := s.livingIn(ctx, set.Namespace, claim.Name, claim.Session); err != nil || alive != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/http"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -38,5 +39,38 @@ func TestCopySweep(t *testing.T) {
 	}
 	if !copied(session.UID) {
 		t.Error("the copy of a living session was taken off")
+	}
+}
+
+// The number is back, and of the request that gives its ownership back the reply
+// is lost: what is left to do is found although the workload bears nothing of ours
+// any more.
+func TestSweepGoesOnWithoutTheReply(t *testing.T) {
+	tr := newTrials(t, 3)
+	tr.world.claim("worker", tr.before.UID, 3)
+	tr.zero("worker")
+	patches := 0
+	tr.faults.decide = func(a attempt) fault {
+		if a.method == http.MethodPatch && a.what == "deployments" {
+			patches++
+			if patches == 2 {
+				return replyLost
+			}
+		}
+		return noFault
+	}
+	operator := tr.live()
+	sweep := func() error {
+		return (&Sweeper{Reconciler: operator, Kind: hold.Deployment{}}).sweepOneFor(tr.world, tr.deployment("worker"))
+	}
+	if err := sweep(); err == nil {
+		t.Fatal("no reply was lost")
+	}
+	tr.must(sweep())
+	tr.until("the pods are back", func() bool { tr.world.play(); return tr.running("worker") == 3 })
+	tr.must(sweep())
+	tr.checkSame(tr.before, tr.deployment("worker"))
+	if left := tr.leftovers("worker"); len(left) > 0 {
+		t.Errorf("left over: %q", left)
 	}
 }
