@@ -1,8 +1,11 @@
 package command
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,7 +41,7 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 	client, err := kube.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
 		return nil, "", failure.New("understudy reads the file that kubectl reads: name it in KUBECONFIG or with --kubeconfig",
-			"no cluster is configured in %s", strings.Join(kube.ConfigAccess().GetLoadingPrecedence(), ", "))
+			"no cluster is configured%s", lookedIn(kube.ConfigAccess().GetLoadingPrecedence()))
 	}
 	if err != nil {
 		return nil, "", &failure.Failure{What: "there is no cluster to talk to", Hint: hint, Err: err}
@@ -52,6 +55,18 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 		}
 	}
 	return client, namespace, nil
+}
+
+// lookedIn says where no cluster was found, and which of that is not there.
+func lookedIn(files []string) string {
+	there := slices.DeleteFunc(slices.Clone(files), func(file string) bool {
+		_, err := os.Stat(file)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	if len(there) == 0 {
+		return ": there is no file " + strings.Join(files, " or ")
+	}
+	return " in " + strings.Join(there, ", ")
 }
 
 // connect makes a client for the namespace that is meant, and says how it

@@ -75,11 +75,11 @@ said. See docs/configuration.md.
 
   # Let a port be reached in the cluster that the container does not declare
   understudy exec -t deployment/worker --copy-target --scale-down --listen 9229 -- node --inspect=0.0.0.0 app.js`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return fmt.Errorf("there is no command to run: it comes after --")
 			}
-			return nil
+			return commandFirst(cmd.Flags(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts, err := execOptions(cmd, args)

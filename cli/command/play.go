@@ -163,7 +163,7 @@ func ownSession(other *v1alpha1.Session, here string) string {
 	}
 	lease := time.Duration(other.Spec.LeaseDurationSeconds) * time.Second
 	return fmt.Sprintf("that is you, %s: end the command there; if it was cut off, its session ends by itself %s after it was heard of last, or now with:\n"+
-		"kubectl delete sessions.understudy.dev %s -n %s", where, lease, other.Name, other.Namespace)
+		"understudy end %s -n %s", where, lease, other.Name, other.Namespace)
 }
 
 // changes brings what changes in the pod onto the stage.

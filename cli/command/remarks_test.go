@@ -70,7 +70,7 @@ func TestOwnSession(t *testing.T) {
 	other.Spec.Owner.Hostname = "laptop"
 	for here, where := range map[string]string{"laptop": "that is you, on this machine: ", "desktop": "that is you, on laptop: "} {
 		hint := ownSession(other, here)
-		if !strings.HasPrefix(hint, where) || !strings.Contains(hint, "1m30s after") || !strings.HasSuffix(hint, "kubectl delete sessions.understudy.dev worker-x -n shop") {
+		if !strings.HasPrefix(hint, where) || !strings.Contains(hint, "1m30s after") || !strings.HasSuffix(hint, "understudy end worker-x -n shop") {
 			t.Errorf("on %s: %s", here, hint)
 		}
 	}

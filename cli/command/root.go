@@ -99,12 +99,7 @@ ends, the workload is as it was.`,
 	}
 	cmd.SetOut(f.Out)
 	cmd.SetErr(f.Err)
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		if failure.Hint(err) != "" {
-			return err
-		}
-		return &failure.Failure{Hint: "see: " + cmd.CommandPath() + " --help", Err: err}
-	})
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
 	cmd.AddCommand(NewCmdExec(f, nil), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())

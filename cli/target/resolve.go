@@ -355,5 +355,6 @@ func (r resolver) explain(err error, k kind, name string, names func() []string)
 // needs.
 func UserRole(namespace string) string {
 	return fmt.Sprintf("the ClusterRole understudy-user, which the Helm chart makes, has all that is needed; an administrator binds it:\n"+
-		"kubectl create rolebinding understudy-user -n %s --clusterrole=understudy-user --user=NAME", namespace)
+		"kubectl create rolebinding understudy-user -n %[1]s --clusterrole=understudy-user --user=NAME\n"+
+		"or is another namespace meant than %[1]s? It is chosen with -n", namespace)
 }
