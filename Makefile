@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build images install demo shell test lint generate verify test-unit test-cluster e2e bench cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix bench cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -37,6 +37,9 @@ shell: build ## A shell for trying things: understudy and kubectl on its PATH, a
 e2e: export KEEP_ENDED ?= 10s
 e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of them.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go test -count=1 -timeout 30m -parallel 4 $(if $(RUN),-v -run '$(RUN)') ./...
+
+thaw-matrix: install ## Break frozen sessions in every way, RUNS=20 times at random, and write what was seen into docs/thaw.md.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) THAW_RUNS=$(or $(RUNS),20) THAW_TABLE=$(CURDIR)/docs/thaw.md test/e2e/run go test -count=1 -timeout 60m -v -run 'TestThawMatrix' ./story
 
 bench: install ## Measure what it costs, beside floors taken in the same run, and print one table; ONLY=changing or connections.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/bench/run $(ONLY)

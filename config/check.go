@@ -9,7 +9,7 @@ import (
 )
 
 // worksNow is the advice where something does not work yet.
-const worksNow = "what works now is a stand-in beside the target (--copy-target), or in its place (--copy-target --scale-down)"
+const worksNow = "what works now is a stand-in beside the target (--copy-target) or in its place (--copy-target --scale-down), or freezing its one pod (--pause)"
 
 // Check says what does not go together in a Config, or cannot be served yet,
 // all at once. Remarks on what goes together and may surprise are added to
@@ -46,7 +46,6 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		if c.Incoming.Mode != IncomingSteal {
 			c.notice("the target is frozen and its traffic is not taken: requests to it go unanswered, and its network probes fail")
 		}
-		add(problem(worksNow, "freezing the target (--pause) does not work yet"))
 	case TakeoverNone:
 		if !c.Targetless() {
 			add(problem(worksNow, "attaching to the running target does not work yet"))

@@ -19,8 +19,7 @@ import (
 // Takeover says how the target is kept from consuming.
 type Takeover string
 
-// The takeovers. TakeoverFreeze is known and not served yet, and so is
-// TakeoverNone with a target.
+// The takeovers. TakeoverNone with a target is known and not served yet.
 const (
 	// TakeoverNone attaches to the target and leaves it running; without a target
 	// the process is in the cluster's network and in nothing's place.

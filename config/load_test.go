@@ -227,14 +227,14 @@ func TestTakeover(t *testing.T) {
 		"scale down alone":              {"", []string{"--scale-down"}, TakeoverNone, false, "--scale-down needs a stand-in that runs instead of the target"},
 		"said outright":                 {"takeover: scale-down", nil, TakeoverScaleDown, false, ""},
 		"said twice":                    {"{takeover: scale-down, feature: {copy_target: {exclude_containers: [x]}}}", nil, TakeoverScaleDown, false, ""},
-		"pause":                         {"{pause: true, target: deployment/w}", nil, TakeoverFreeze, true, "freezing the target (--pause) does not work yet"},
-		"the oldest pause":              {"{agent: {pause: true}, target: deployment/w}", nil, TakeoverFreeze, true, "freezing the target"},
+		"pause":                         {"{pause: true, target: deployment/w}", nil, TakeoverFreeze, true, ""},
+		"the oldest pause":              {"{agent: {pause: true}, target: deployment/w}", nil, TakeoverFreeze, true, ""},
 		"pause, by a flag a copy":       {"pause: true", []string{"--copy-target"}, TakeoverCopy, false, ""},
-		"a copy, by a flag pause":       {"{feature: {copy_target: true}, target: deployment/w}", []string{"--pause"}, TakeoverFreeze, true, "freezing the target"},
+		"a copy, by a flag pause":       {"{feature: {copy_target: true}, target: deployment/w}", []string{"--pause"}, TakeoverFreeze, true, ""},
 		"pause and a copy, by flags":    {"", []string{"-t", "deployment/w", "--pause", "--copy-target"}, TakeoverScaleDown, false, "--pause and --copy-target exclude each other"},
 		"pause and a copy, in the file": {"{pause: true, feature: {copy_target: true}}", nil, TakeoverCopy, false, "pause and feature.copy_target exclude each other"},
 		"freeze and a copy":             {"{takeover: freeze, feature: {copy_target: true}}", nil, TakeoverFreeze, false, "feature.copy_target and takeover exclude each other"},
-		"freeze, outright":              {"{takeover: freeze, target: deployment/w}", nil, TakeoverFreeze, false, "freezing the target"},
+		"freeze, outright":              {"{takeover: freeze, target: deployment/w}", nil, TakeoverFreeze, false, ""},
 		"another word":                  {"takeover: nap", nil, TakeoverNone, false, `takeover is "nap", where one of copy, scale-down, freeze, none is expected`},
 	} {
 		t.Run(name, func(t *testing.T) {

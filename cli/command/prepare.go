@@ -2,11 +2,13 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
@@ -113,6 +115,10 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	group.Go(func() error { mayCreate = client.MayCreate(ctx); return nil })
 	group.Go(func() error { a.username, who = client.Username(ctx); return nil })
 	_ = group.Wait() // each question has an error of its own
+	if refused := (*failure.Failure)(nil); opts.Config.Takeover == config.TakeoverFreeze && errors.As(installed, &refused) {
+		refused.What += ", and a pod is frozen by an agent on its node, which the operator makes"
+		refused.Hint += " --set freeze.enabled=true"
+	}
 	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver} {
 		if err != nil {
 			a.err = err

@@ -460,6 +460,10 @@ func TestPreflight(t *testing.T) {
 			t.Errorf("%v; hint: %s", err, failure.Hint(err))
 		}
 	}
+	// Where the role lacks it the chart may not have it.
+	if err := ada.MayTakeOver(t.Context(), &target.Target{Target: v1alpha1.Target{Resource: "pods", Name: "lone"}, Kind: "pod"}, VerbFreeze); err == nil || !strings.Contains(failure.Hint(err), "--set freeze.enabled=true") {
+		t.Errorf("%v; hint: %s", err, failure.Hint(err))
+	}
 	if err := errors.Join(w.MayCreate(t.Context()), w.MayTakeOver(t.Context(), worker, VerbTakeover)); err != nil {
 		t.Error(err)
 	}

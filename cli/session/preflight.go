@@ -29,6 +29,10 @@ const VerbTargetless = "targetless"
 const InstallHint = "an administrator installs it once per cluster, with Helm, from a checkout of Understudy:\n" +
 	"helm install understudy charts/understudy --namespace understudy --create-namespace"
 
+// FreezeHint says how freezing is allowed in a cluster that has an operator.
+const FreezeHint = "the chart leaves freezing off, because it takes privileged agents in a namespace of their own; an administrator allows it:\n" +
+	"helm upgrade understudy charts/understudy --namespace understudy --reuse-values --set freeze.enabled=true"
+
 // Username is who the API server takes this user for.
 func (c *Client) Username(ctx context.Context) (string, error) {
 	review, err := c.Kube.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
@@ -64,9 +68,14 @@ func (c *Client) MayTakeOver(ctx context.Context, t *target.Target, verb string)
 	if t.None() {
 		return c.may(ctx, "pods", authorizationv1.ResourceAttributes{Namespace: c.Namespace, Verb: verb, Resource: "pods"})
 	}
-	return c.may(ctx, t.String(), authorizationv1.ResourceAttributes{
+	err := c.may(ctx, t.String(), authorizationv1.ResourceAttributes{
 		Namespace: c.Namespace, Verb: verb, Group: t.Group, Resource: t.Resource, Name: t.Name,
 	})
+	// The role has this verb only where the chart allows freezing.
+	if refused := (*failure.Failure)(nil); verb == VerbFreeze && errors.As(err, &refused) {
+		refused.Hint += "\n" + FreezeHint
+	}
+	return err
 }
 
 func (c *Client) may(ctx context.Context, what string, attributes authorizationv1.ResourceAttributes) error {

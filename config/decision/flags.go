@@ -23,7 +23,7 @@ var Flags = []Row{
 	{Name: "copy-target", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.enabled"}, Text: "run in a copy of the target's pod, the stand-in"},
 	{Name: "scale-down", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.scale_down"}, Text: "hold the target at 0 replicas meanwhile; the same number comes back at the end"},
 	{Name: "restart-ok", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"restart_ok"}, Text: "hold a Job too, whose pods begin again from the start afterwards"},
-	{Name: "pause", Group: groupTakeover, Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile (does not work yet)"},
+	{Name: "pause", Group: groupTakeover, Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile, where it has one pod; else hold it at zero"},
 	{Name: "paws", Group: groupTakeover, Switch: true, Verdict: Mapped, To: []string{"pause"}, Text: "the same as --pause"},
 	{Name: "share-traffic", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"share_traffic"}, Text: "let the stand-in take a share of the traffic beside the target (without --scale-down)"},
 	{Name: "listen", Group: groupNetwork, Own: true, Verdict: Supported, To: []string{"listen"}, Text: "port that may be opened in the cluster though the container does not declare it, or all; repeatable"},

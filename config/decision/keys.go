@@ -13,7 +13,7 @@ const (
 var Keys = []Row{
 	// Understudy's own.
 	{Name: "$schema", Verdict: Supported, Own: true, Text: "the schema, for editors: docs/understudy.schema.json, or what `understudy config schema` prints"},
-	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` or `none`. `freeze` and `none` do not work yet"},
+	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` (one pod, where it stands; the chart's `freeze.enabled` allows it) or `none`. `none` does not work yet"},
 	{Name: "share_traffic", Verdict: Supported, Own: true, Text: "let the stand-in of a copy take its share of the Services' traffic beside the target"},
 	{Name: "restart_ok", Verdict: Supported, Own: true, Text: "hold a Job too, whose pods begin again from the start afterwards"},
 	{Name: "listen", Verdict: Supported, Own: true, Text: "ports that may be opened in the cluster though the container does not declare them; `all` for every one"},
@@ -124,7 +124,7 @@ var Keys = []Row{
 	{Name: "kubeconfig", Verdict: Supported, Text: "kubeconfig file; a leading `~` is your home"},
 	{Name: "multi_cluster", Verdict: Refused, Text: "a session is in one cluster", Do: "take it out and choose the cluster with kube_context", Neutral: []string{"false"}},
 	{Name: "operator", Verdict: Supported, Text: "`false` says that no operator may be used; a stand-in needs one"},
-	{Name: "pause", Verdict: Supported, Text: "freeze the target's container where there is exactly one pod, else hold it at zero as `takeover: scale-down` does. Deprecated: say `takeover`. Does not work yet"},
+	{Name: "pause", Verdict: Supported, Text: "freeze the target's container where there is exactly one pod, else hold it at zero as `takeover: scale-down` does. Deprecated: say `takeover`"},
 	{Name: "profile", Verdict: Refused, Text: "there are no profiles in the cluster", Do: "write what the profile says into the file"},
 	{Name: "sip_binaries", Verdict: Meaningless, Text: nothingInjected},
 	{Name: "skip_build_tools", Verdict: Meaningless, Text: nothingInjected},

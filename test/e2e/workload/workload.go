@@ -49,11 +49,14 @@ type Options struct {
 	Grace int
 	// Lax leaves out what the restricted Pod Security level asks for ("web").
 	Lax bool
+	// Probes that the pods of "probed" have, a pod each: http, tcp, grpc.
+	Probes []string
 	// Image instead of the tests' own.
 	Image string
 }
 
-// Apply applies one of the manifests ("broker", "worker", "stateful", "web", "traffic") as the team.
+// Apply applies one of the manifests ("broker", "worker", "stateful", "lone",
+// "probed", "web", "traffic") as the team.
 func Apply(ctx context.Context, c *cluster.Cluster, namespace, name string, o Options) error {
 	manifest, err := Manifest(name, o)
 	if err != nil {

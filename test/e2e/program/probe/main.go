@@ -146,6 +146,7 @@ func serve(args []string) error {
 		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 		json.NewEncoder(w).Encode(answer{*site, host, os.Getpid(), r.RemoteAddr, local.String()}) //nolint:errcheck // the caller went
 	})
+	mux.HandleFunc("/grpc.health.v1.Health/Check", healthy)
 	say := func(path string, f func(r *http.Request) string) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, f(r)) })
 	}
@@ -171,7 +172,17 @@ func serve(args []string) error {
 			return err
 		}
 		fmt.Printf("probe %s at %s: listening on %s\n", *site, host, l.Addr())
-		go func() { failed <- http.Serve(l, mux) }()
+		server := &http.Server{Handler: mux, Protocols: new(http.Protocols)}
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetUnencryptedHTTP2(true)
+		go func() { failed <- server.Serve(l) }()
 	}
 	return <-failed
+}
+
+// healthy answers the gRPC health check: SERVING, in a message of two bytes.
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Write([]byte{0, 0, 0, 0, 2, 0x08, 1}) //nolint:errcheck // the caller went
+	w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
 }

@@ -1,0 +1,194 @@
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	understudy "understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/test/e2e/cluster"
+	"understudy.dev/understudy/test/e2e/developer"
+	"understudy.dev/understudy/test/e2e/fault"
+	"understudy.dev/understudy/test/e2e/workload"
+)
+
+// thawLease is the lease of the sessions that are broken.
+const thawLease = 8 * time.Second
+
+// breakage is one way in which a frozen session ends, or does not.
+type breakage struct {
+	name string
+	// do breaks it.
+	do func(*frozenPod, *developer.Run, understudy.Session)
+	// within the pod is thawed and its network as it was; 0 where the session
+	// has to live through it, and is ended by Ctrl-C afterwards.
+	within time.Duration
+	// reason of the session's end, where nobody ended it.
+	reason string
+	// gone: the pod ends too, within its grace period and 2 seconds.
+	gone bool
+	// alone: it disturbs every session of the cluster.
+	alone bool
+}
+
+const soonThawed = 2 * time.Second
+
+var breakages = []breakage{
+	{name: "the command ends", within: soonThawed, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) {
+		for _, process := range r.Of("sleep") {
+			p.must(syscall.Kill(process.PID, syscall.SIGTERM))
+		}
+	}},
+	{name: "Ctrl-C", within: soonThawed, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) { p.must(r.Interrupt()) }},
+	{name: "SIGKILL of all on the developer's machine", within: thawLease + soonThawed, reason: understudy.ReasonNodeAgentLost,
+		do: func(_ *frozenPod, r *developer.Run, _ understudy.Session) { r.Kill() }},
+	{name: "SIGKILL of the agent", within: soonThawed, reason: understudy.ReasonNodeAgentLost,
+		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+			p.must(p.agentOf(session).Agent.Kill())
+		}},
+	{name: "SIGKILL of the guard", do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+		was := p.agentOf(session)
+		p.must(was.Guard.Kill())
+		p.must(cluster.Until(p.within(patience), func(context.Context) error {
+			if now := p.agentOf(session); now.Guard.PID == 0 || now.Guard.PID == was.Guard.PID {
+				return errors.New("there is no other guard yet")
+			}
+			return nil
+		}))
+	}},
+	// Only the kubelet is left, which starts the agent again.
+	{name: "SIGKILL of agent and guard at once", within: 10 * time.Second, reason: understudy.ReasonNodeAgentLost,
+		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+			was := p.agentOf(session)
+			p.must(errors.Join(was.Agent.Stop(), was.Guard.Stop()))
+			p.must(errors.Join(was.Guard.Kill(), was.Agent.Kill()))
+		}},
+	{name: "the agent's pod is deleted", within: soonThawed, reason: understudy.ReasonNodeAgentLost,
+		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+			p.must(theCluster.Client.CoreV1().Pods(agents).Delete(p.ctx, session.Status.Agent.PodName, metav1.DeleteOptions{}))
+		}},
+	{name: "the agent's pod is deleted by force", within: soonThawed, reason: understudy.ReasonNodeAgentLost,
+		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+			p.must(theCluster.Client.CoreV1().Pods(agents).Delete(p.ctx, session.Status.Agent.PodName, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
+		}},
+	{name: "the frozen pod is deleted", within: soonThawed, gone: true, reason: understudy.ReasonTargetEnded,
+		do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
+			p.must(theCluster.Client.CoreV1().Pods(p.namespace).Delete(p.ctx, p.before.Name, metav1.DeleteOptions{}))
+		}},
+	{name: "the node is drained", within: soonThawed, gone: true, alone: true, do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+		p.cordon(p.before.Spec.NodeName, true)
+		p.Cleanup(func() { p.cordon(p.before.Spec.NodeName, false) })
+		for namespace, name := range map[string]string{p.namespace: p.before.Name, agents: session.Status.Agent.PodName} {
+			p.must(theCluster.Client.PolicyV1().Evictions(namespace).Evict(p.ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}))
+		}
+	}},
+	{name: "SIGKILL of the operator", alone: true, do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
+		killed := time.Now()
+		_, err := fault.KillOperator(p.ctx, theCluster)
+		p.must(err)
+		p.must(cluster.Until(p.within(patience), func(ctx context.Context) error { return theCluster.Leads(ctx, killed) }))
+	}},
+	{name: "the kubelet is killed and started again", alone: true, do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
+		p.must(fault.RestartOnNode(p.ctx, theCluster, p.before.Spec.NodeName, "kubelet"))
+	}},
+	{name: "containerd is killed and started again", alone: true, do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
+		p.must(fault.RestartOnNode(p.ctx, theCluster, p.before.Spec.NodeName, "containerd"))
+	}},
+}
+
+// Whatever ends, the pod is thawed.
+func TestPauseEndings(t *testing.T) {
+	if !theCluster.Own {
+		t.Skip("SKIPPED: the cluster's kernel is not this machine's, and cannot be asked from here")
+	}
+	for _, b := range breakages {
+		if b.alone {
+			continue
+		}
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			newScene(t).breaks(b, busy)
+		})
+	}
+}
+
+// broken is what came of one breakage.
+type broken struct {
+	// Thawed and Cleared are counted from the breakage, or from Ctrl-C where the
+	// session lived through it.
+	Thawed, Cleared time.Duration
+	// Proof is what saw that nothing is frozen, in the session's own words.
+	Proof string
+}
+
+// busy is what a machine may need longer that does much else at the same time.
+const busy = 10 * time.Second
+
+// breaks freezes a pod with probes, breaks the session, and sees the pod go on.
+// It may take longer by the slack.
+func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
+	s.Helper()
+	pod := s.startPods("probed", workload.Options{Probes: []string{"http"}, Grace: 10}, "http")[0]
+	run := s.pause("pod/http", []string{"--lease", thawLease.String()}, "sh", "-c", "echo it runs; sleep 1000")
+	session := s.ready(run, "it runs")
+	pod.isFrozen("when the session is ready")
+	began := time.Now()
+	b.do(pod, run, session)
+	within := b.within
+	if within == 0 {
+		// It goes on as if nothing had been.
+		if run.Ended() {
+			s.Error("the session has ended")
+		}
+		pod.isFrozen("after it")
+		began, within = time.Now(), soonThawed
+		s.must(run.Interrupt())
+	}
+	came.Thawed, came.Cleared = pod.thawed(began, within+slack)
+	if b.gone {
+		grace := time.Duration(*pod.before.Spec.TerminationGracePeriodSeconds) * time.Second
+		s.must(cluster.Until(s.within(time.Until(began.Add(grace+2*time.Second+slack))), func(context.Context) error {
+			if pod.now() != nil {
+				return errors.New("the pod is there still")
+			}
+			return nil
+		}))
+	}
+	if _, err := run.Exit(s.within(patience)); err != nil {
+		s.Errorf("the command does not end: %v", err)
+	}
+	if b.reason == understudy.ReasonNodeAgentLost {
+		came.Proof = s.lastWord()
+	}
+	s.agentsGone()
+	if !b.gone {
+		pod.wentOn()
+	}
+	return came
+}
+
+// lastWord is what the session says of the thaw, if it is kept to be read.
+func (s *scene) lastWord() string {
+	sessions, err := theCluster.Sessions(s.ctx, s.namespace)
+	s.must(err)
+	for _, session := range sessions {
+		if session.Status.Frozen != nil {
+			return session.Status.Frozen.Thawed
+		}
+	}
+	return ""
+}
+
+// cordon keeps new pods from a node, or no more.
+func (s *scene) cordon(name string, is bool) {
+	s.Helper()
+	patch := fmt.Sprintf(`{"spec":{"unschedulable":%t}}`, is)
+	_, err := theCluster.Client.CoreV1().Nodes().Patch(context.WithoutCancel(s.ctx), name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{})
+	s.must(err)
+}
