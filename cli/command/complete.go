@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,12 @@ func completeExec(cmd *cobra.Command) {
 			return list(ctx, c)
 		}
 	}
-	completeFlag(cmd, "target", loaded(targets))
+	completeFlagBy(cmd, "target", func(typed string) lister {
+		if strings.Count(typed, "/") < 2 {
+			return loaded(targets)
+		}
+		return loaded(func(ctx context.Context, c *config.Config) ([]string, error) { return containers(ctx, c, typed) })
+	})
 	completeFlag(cmd, "target-namespace", loaded(namespaces))
 	completeFlag(cmd, "context", loaded(contexts))
 }
@@ -38,14 +44,19 @@ func completeExec(cmd *cobra.Command) {
 type lister func(context.Context, *config.Config) ([]string, error)
 
 func completeFlag(cmd *cobra.Command, flag string, list lister) {
-	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	completeFlagBy(cmd, flag, func(string) lister { return list })
+}
+
+// completeFlagBy completes by what has been typed of the flag's value.
+func completeFlagBy(cmd *cobra.Command, flag string, by func(typed string) lister) {
+	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
 		defer cancel()
 		c := &config.Config{}
 		if file := cmd.Flags().Lookup("kubeconfig"); file != nil {
 			c.Kubeconfig = file.Value.String()
 		}
-		names, _ := list(ctx, c) // nobody could be told
+		names, _ := by(typed)(ctx, c) // nobody could be told
 		slices.Sort(names)
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
@@ -82,6 +93,26 @@ func targets(ctx context.Context, c *config.Config) ([]string, error) {
 	}
 	group.Wait()
 	return names, nil
+}
+
+// containers are the containers of the target that was typed, each as the whole
+// value of the flag.
+func containers(ctx context.Context, c *config.Config, typed string) ([]string, error) {
+	parts := strings.SplitN(typed, "/", 3)
+	ref, err := target.Parse(parts[0] + "/" + parts[1])
+	if err != nil {
+		return nil, err
+	}
+	client, _, err := connect(c)
+	if err != nil {
+		return nil, err
+	}
+	found, err := target.Containers(ctx, client.Targets(), client.Namespace, ref)
+	var values []string
+	for _, name := range found {
+		values = append(values, parts[0]+"/"+parts[1]+"/container/"+name)
+	}
+	return values, err
 }
 
 func namespaces(ctx context.Context, c *config.Config) ([]string, error) {

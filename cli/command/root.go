@@ -79,6 +79,10 @@ ends, the workload is as it was.`,
 		Example: `  # Every message of the queue comes to ./my-worker until it ends
   understudy exec -t deployment/worker --copy-target --scale-down -- ./my-worker
 
+  # What can be named with -t, and who stands in for what now
+  understudy ls
+  understudy sessions
+
   # What a session would do with the configuration file that is here
   understudy config verify
 
@@ -102,7 +106,7 @@ ends, the workload is as it was.`,
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
-	cmd.AddCommand(NewCmdExec(f, nil), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
+	cmd.AddCommand(NewCmdExec(f, nil), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
 	for _, sub := range cmd.Commands() {

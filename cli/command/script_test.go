@@ -74,6 +74,8 @@ func TestScriptCluster(t *testing.T) {
 			raw.Clusters["away"] = &clientcmdapi.Cluster{Server: "https://127.0.0.1:1"}
 			raw.AuthInfos["admin"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData}
 			raw.AuthInfos["ada"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Impersonate: "ada"}
+			raw.AuthInfos["joan"] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Impersonate: "joan"}
+			raw.Contexts["joan"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "joan", Namespace: "default"}
 			raw.Contexts["admin"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "admin", Namespace: "default"}
 			raw.Contexts["ada"] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "ada", Namespace: "default"}
 			raw.Contexts["away"] = &clientcmdapi.Context{Cluster: "away", AuthInfo: "admin"}
