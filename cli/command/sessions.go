@@ -275,7 +275,11 @@ func atLength(s *v1alpha1.Session, heard time.Time) string {
 		fmt.Fprintf(&out, "%-12s%s\n", name, progress.Harmless(fmt.Sprintf(format, args...)))
 	}
 	line("Session", "%s in namespace %s", s.Name, s.Namespace)
-	line("Target", "%s, container %s", a.Target, s.Spec.Target.Container)
+	if a.Target == "" {
+		line("Target", "none: the namespace itself")
+	} else {
+		line("Target", "%s, container %s", a.Target, s.Spec.Target.Container)
+	}
 	line("Mode", "%s", a.Mode)
 	line("Owner", "%s%s", s.Spec.Owner.Username, at(s.Spec.Owner.Hostname))
 	line("Since", "%s (%s ago)", s.CreationTimestamp.UTC().Format(time.RFC3339), ago(s.CreationTimestamp.Time))

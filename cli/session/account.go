@@ -15,9 +15,9 @@ import (
 
 // Account is what a person is told of a session.
 type Account struct {
-	// Target as a person names it: "deployment/worker".
+	// Target as a person names it: "deployment/worker"; empty for none.
 	Target string
-	// Mode is "copy", "scale-down" or "freeze".
+	// Mode is "copy", "scale-down", "freeze" or "none".
 	Mode string
 	// Ready says whether the local process may run; where not, Reason is the
 	// condition's, and Message the operator's own words.
@@ -34,8 +34,10 @@ type Account struct {
 func Tell(s *v1alpha1.Session) Account {
 	of := s.Spec.Target
 	a := Account{
-		Target: target.Ref{Group: of.Group, Resource: of.Resource, Name: of.Name}.String(),
-		Mode:   modes[s.Spec.Takeover], Reason: v1alpha1.ReasonPending, Message: "no operator has looked at it yet",
+		Mode: modes[s.Spec.Takeover], Reason: v1alpha1.ReasonPending, Message: "no operator has looked at it yet",
+	}
+	if !s.Spec.Targetless() {
+		a.Target = target.Ref{Group: of.Group, Resource: of.Resource, Name: of.Name}.String()
 	}
 	if ready := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		a.Ready, a.Reason, a.Message = ready.Status == metav1.ConditionTrue, ready.Reason, sentence(ready.Message)
@@ -48,13 +50,14 @@ func Tell(s *v1alpha1.Session) Account {
 	}
 	a.Holds = slices.ContainsFunc([]string{v1alpha1.ConditionClaimed, v1alpha1.ConditionHeld, v1alpha1.ConditionFrozen}, func(condition string) bool {
 		return meta.IsStatusConditionTrue(s.Status.Conditions, condition)
-	}) && s.Spec.Takeover != v1alpha1.TakeoverCopy
+	}) && s.Spec.Takeover != v1alpha1.TakeoverCopy && s.Spec.Takeover != v1alpha1.TakeoverNone
 	a.AtEnd = atEnd(s, a)
 	return a
 }
 
 var modes = map[v1alpha1.Takeover]string{
 	v1alpha1.TakeoverCopy: "copy", v1alpha1.TakeoverScaleDown: "scale-down", v1alpha1.TakeoverFreeze: "freeze",
+	v1alpha1.TakeoverNone: "none",
 }
 
 func atEnd(s *v1alpha1.Session, a Account) string {
@@ -62,6 +65,8 @@ func atEnd(s *v1alpha1.Session, a Account) string {
 	switch {
 	case meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionRestored):
 		return "nothing is left to be undone"
+	case s.Spec.Takeover == v1alpha1.TakeoverNone:
+		return "the agent goes, and nothing else was touched"
 	case s.Spec.Takeover == v1alpha1.TakeoverCopy:
 		return "the stand-in goes, and nothing else was touched"
 	case s.Spec.Takeover == v1alpha1.TakeoverFreeze && s.Status.Frozen == nil, s.Spec.Takeover == v1alpha1.TakeoverScaleDown && record == nil:
