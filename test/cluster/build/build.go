@@ -70,7 +70,7 @@ func (b Builder) Ensure(ctx context.Context, names ...string) error {
 				return err
 			}
 			targets[program.Name] = t
-			if !versions.metBy(t.path) {
+			if !t.builtOf(versions) {
 				absent.Programs = append(absent.Programs, program)
 			} else if err := b.link(t); err != nil {
 				return err
@@ -122,8 +122,21 @@ func (b Builder) target(program Program, versions requirements) (target, error) 
 		return target{}, err
 	}
 	version := versions.version(program.Package)
+	if program.Module != nil {
+		version = program.Module.Version
+	}
 	name := key(program, version, sources, runtime.Version(), runtime.GOARCH)
 	return target{program, version, filepath.Join(b.Layout.Programs(), program.Name, name, program.Name)}, nil
+}
+
+// builtOf says whether the program is there, of exactly these versions. One that
+// is built in a module of its own has those of that module's version, which is in
+// its folder's name.
+func (t target) builtOf(versions requirements) bool {
+	if t.Module != nil {
+		return t.Module.metBy(t.path)
+	}
+	return versions.metBy(t.path)
 }
 
 // compile builds one program. Programs of one part share what is compiled through
@@ -140,10 +153,19 @@ func (b Builder) compile(ctx context.Context, t target, p *progress) error {
 	defer os.RemoveAll(scratch)
 	whole := filepath.Join(scratch, t.Name)
 
-	args := append([]string{"build", "-v"}, compilerFlags...)
+	source := b.Module
+	if t.Module != nil {
+		if source, err = t.Module.fetch(ctx, scratch); err != nil {
+			return fmt.Errorf("building %s: %w", t.Name, err)
+		}
+		if err := t.Module.keepFiles(source, Files(t.path)); err != nil {
+			return fmt.Errorf("building %s: %w", t.Name, err)
+		}
+	}
+	args := append([]string{"build", "-v"}, t.compilerFlags()...)
 	args = append(args, "-ldflags="+t.linkerFlags(t.version), "-o", whole, t.Package)
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = b.Module
+	cmd.Dir = source
 	// The caller's flags would change what is built without changing its key.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOOS=linux", "GOARCH="+runtime.GOARCH)
 	stderr, err := cmd.StderrPipe()

@@ -15,6 +15,8 @@ type Program struct {
 	Package string
 	// LDFlags are the linker's flags beyond those that every program gets.
 	LDFlags string
+	// Module is what the program is built in, this module where it is nil.
+	Module *Module
 }
 
 // Part is a group of programs that is built in one go.
@@ -26,6 +28,9 @@ type Part struct {
 	// nothing. They feed the estimate and nothing else.
 	Packages int
 	Cold     time.Duration
+	// Extra parts are built only when a program of theirs is named: the cluster
+	// itself runs without them.
+	Extra bool
 }
 
 const (
@@ -47,6 +52,24 @@ var compilerFlags = []string{
 	"-gcflags=k8s.io/client-go/applyconfigurations/...=" + fast,
 	"-gcflags=k8s.io/client-go/informers/...=" + fast,
 	"-gcflags=k8s.io/client-go/listers/...=" + fast,
+}
+
+// moduleFlags are for programs of a module of their own. Nobody waits for what
+// they compute, and their clients of every cloud are most of what is compiled.
+var moduleFlags = append(slices.Clone(compilerFlags),
+	"-gcflags=github.com/...="+fast,
+	"-gcflags=cloud.google.com/...="+fast,
+	"-gcflags=google.golang.org/...="+fast,
+	"-gcflags=go.mongodb.org/...="+fast,
+	"-gcflags=k8s.io/...="+fast,
+	"-gcflags=sigs.k8s.io/...="+fast,
+)
+
+func (p Program) compilerFlags() []string {
+	if p.Module != nil {
+		return moduleFlags
+	}
+	return compilerFlags
 }
 
 func local(name string) Program { return Program{Name: name, Package: module + "/program/" + name} }
@@ -74,16 +97,19 @@ func cni(name, kind string) Program {
 // Catalog is everything that can be built, in the order in which it is: what API
 // server tests need comes first.
 var Catalog = []Part{
-	{"etcd", []Program{local("etcd")}, 566, 44 * time.Second},
-	{"kube-apiserver", []Program{kubernetes("kube-apiserver")}, 1541, 205 * time.Second},
-	{"kubelet", []Program{kubernetes("kubelet")}, 520, 65 * time.Second},
-	{"containerd", []Program{containerd("containerd"), containerd("containerd-shim-runc-v2"), containerd("ctr")}, 350, 33 * time.Second},
-	{"kube-controller-manager", []Program{kubernetes("kube-controller-manager")}, 230, 31 * time.Second},
-	{"kube-scheduler, kube-proxy, kubectl", []Program{kubernetes("kube-scheduler"), kubernetes("kube-proxy"), kubernetes("kubectl")}, 240, 31 * time.Second},
-	{"CNI plugins, small programs", []Program{cni("loopback", "main"), cni("ptp", "main"), cni("host-local", "ipam"), cni("portmap", "meta"), local("pause"), local("relay")}, 20, 3 * time.Second},
-	{"CoreDNS", []Program{local("coredns")}, 60, 11 * time.Second},
-	{"nats-server", []Program{{Name: "nats-server", Package: "github.com/nats-io/nats-server/v2"}}, 40, 15 * time.Second},
-	{"Helm", []Program{{Name: "helm", Package: "helm.sh/helm/v4/cmd/helm", LDFlags: "-X helm.sh/helm/v4/internal/version.version={version}"}}, 250, 21 * time.Second},
+	{"etcd", []Program{local("etcd")}, 566, 44 * time.Second, false},
+	{"kube-apiserver", []Program{kubernetes("kube-apiserver")}, 1541, 205 * time.Second, false},
+	{"kubelet", []Program{kubernetes("kubelet")}, 520, 65 * time.Second, false},
+	{"containerd", []Program{containerd("containerd"), containerd("containerd-shim-runc-v2"), containerd("ctr")}, 350, 33 * time.Second, false},
+	{"kube-controller-manager", []Program{kubernetes("kube-controller-manager")}, 230, 31 * time.Second, false},
+	{"kube-scheduler, kube-proxy, kubectl", []Program{kubernetes("kube-scheduler"), kubernetes("kube-proxy"), kubernetes("kubectl")}, 240, 31 * time.Second, false},
+	{"CNI plugins, small programs", []Program{cni("loopback", "main"), cni("ptp", "main"), cni("host-local", "ipam"), cni("portmap", "meta"), local("pause"), local("relay")}, 20, 3 * time.Second, false},
+	{"CoreDNS", []Program{local("coredns")}, 60, 11 * time.Second, false},
+	{"nats-server", []Program{{Name: "nats-server", Package: "github.com/nats-io/nats-server/v2"}}, 40, 15 * time.Second, false},
+	{"Helm", []Program{{Name: "helm", Package: "helm.sh/helm/v4/cmd/helm", LDFlags: "-X helm.sh/helm/v4/internal/version.version={version}"}}, 250, 21 * time.Second, false},
+	// Guessed by the number of packages.
+	{"KEDA", []Program{keda}, 1200, 240 * time.Second, true},
+	{"Argo Rollouts", []Program{argoRollouts}, 1350, 240 * time.Second, true},
 }
 
 // Names returns the names of all programs of the catalog.
@@ -98,7 +124,7 @@ func Names() []string {
 }
 
 // choose returns the parts of the catalog reduced to the named programs; no names
-// stand for all.
+// stand for all that the cluster needs.
 func choose(names []string) ([]Part, error) {
 	for _, name := range names {
 		if !slices.Contains(Names(), name) {
@@ -109,7 +135,10 @@ func choose(names []string) ([]Part, error) {
 	for _, part := range Catalog {
 		part.Programs = slices.Clone(part.Programs)
 		part.Programs = slices.DeleteFunc(part.Programs, func(p Program) bool {
-			return len(names) > 0 && !slices.Contains(names, p.Name)
+			if len(names) == 0 {
+				return part.Extra
+			}
+			return !slices.Contains(names, p.Name)
 		})
 		if len(part.Programs) > 0 {
 			parts = append(parts, part)

@@ -7,9 +7,13 @@ import (
 )
 
 func TestChoose(t *testing.T) {
+	needed := slices.DeleteFunc(slices.Clone(Catalog), func(p Part) bool { return p.Extra })
 	all, err := choose(nil)
-	if err != nil || len(all) != len(Catalog) {
-		t.Fatalf("without names %d parts (error %v), want all %d", len(all), err, len(Catalog))
+	if err != nil || len(all) != len(needed) || len(needed) == len(Catalog) {
+		t.Fatalf("without names %d parts (error %v), want the %d that the cluster needs, of %d", len(all), err, len(needed), len(Catalog))
+	}
+	if extra, err := choose([]string{"keda"}); err != nil || len(extra) != 1 || len(extra[0].Programs) != 1 {
+		t.Fatalf("an extra program by its name: %+v, %v", extra, err)
 	}
 	some, err := choose([]string{"kubectl", "etcd"})
 	if err != nil {
@@ -24,7 +28,7 @@ func TestChoose(t *testing.T) {
 	if want := []string{"etcd", "kubectl"}; !slices.Equal(names, want) {
 		t.Errorf("chose %v, want %v in the catalog's order", names, want)
 	}
-	if again, _ := choose(nil); len(again) != len(Catalog) || len(again[5].Programs) != len(Catalog[5].Programs) || len(Catalog[5].Programs) != 3 {
+	if again, _ := choose(nil); len(again) != len(needed) || len(again[5].Programs) != len(Catalog[5].Programs) || len(Catalog[5].Programs) != 3 {
 		t.Error("choosing changed the catalog")
 	}
 	if _, err := choose([]string{"etcd", "docker"}); err == nil || !strings.Contains(err.Error(), "docker") {

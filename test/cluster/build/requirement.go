@@ -79,16 +79,20 @@ func (r requirements) met(dependencies []*debug.Module) bool {
 func key(program Program, version, sources, goVersion, arch string) string {
 	sum := sha256.Sum256([]byte(strings.Join(append([]string{
 		program.Package, program.linkerFlags(version), sources, goVersion, arch,
-	}, compilerFlags...), "\x00")))
+	}, program.compilerFlags()...), "\x00")))
 	if version == "" {
 		version = "own"
 	}
 	return version + "-" + hex.EncodeToString(sum[:6])
 }
 
-// sourcesOf digests the files of a program of this module; it is empty for others,
-// which are known by their version.
+// sourcesOf digests the files of a program of this module; it is the checksum of
+// a module that a program is built in, and empty for others, which are known by
+// their version.
 func sourcesOf(folder string, program Program) (string, error) {
+	if program.Module != nil {
+		return program.Module.Sum + " " + program.Module.Files + " " + program.Module.Variant, nil
+	}
 	relative, own := strings.CutPrefix(program.Package, module+"/")
 	if !own {
 		return "", nil

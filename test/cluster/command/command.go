@@ -31,7 +31,8 @@ const usage = `usage: cluster COMMAND
   down                        end it; nothing of it stays but the built programs
   status                      what runs; exit code 1 when the cluster is not up
   env                         shell variables: KUBECONFIG and the paths of programs
-  binaries [NAME ...]         build only these programs (all of them without a name)
+  binaries [NAME ...]         build only these programs; without a name all that
+                              the cluster needs (keda, rollouts-controller are more)
 
   load FILE ...               import image archives on both nodes
   image --name NAME --file OUTSIDE=/INSIDE ... -o FILE
