@@ -119,5 +119,6 @@ func TestPauseProbes(t *testing.T) {
 	s.agentsGone()
 }
 
-// probedFor is as long as the kubelet needs to restart a container ten times over.
+// probedFor is longer than the kubelet lets a container live that does not answer:
+// five probes of one second each, and the breaks between them.
 const probedFor = 12 * time.Second

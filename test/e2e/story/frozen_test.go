@@ -137,6 +137,12 @@ func (p *frozenPod) now() *core.Pod {
 // ready all the time.
 func (p *frozenPod) wentOn() {
 	p.Helper()
+	p.notRestarted()
+	p.readyThroughout()
+}
+
+func (p *frozenPod) notRestarted() {
+	p.Helper()
 	now := p.now()
 	if now == nil || now.UID != p.before.UID {
 		p.Errorf("pod %s is another one, or gone", p.before.Name)
@@ -146,6 +152,14 @@ func (p *frozenPod) wentOn() {
 		if was := p.before.Status.ContainerStatuses[i].RestartCount; status.RestartCount != was {
 			p.Errorf("container %s of pod %s was restarted %d times: %+v", status.Name, now.Name, status.RestartCount-was, status.LastTerminationState)
 		}
+	}
+}
+
+func (p *frozenPod) readyThroughout() {
+	p.Helper()
+	now := p.now()
+	if now == nil {
+		return // said already
 	}
 	readiness := func(pod *core.Pod) (all []core.PodCondition) {
 		for _, c := range pod.Status.Conditions {

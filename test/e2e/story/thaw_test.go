@@ -35,6 +35,9 @@ type breakage struct {
 	gone bool
 	// alone: it disturbs every session of the cluster.
 	alone bool
+	// unready: a kubelet that begins has every probed pod unready until it has
+	// asked it, frozen or not.
+	unready bool
 }
 
 const soonThawed = 2 * time.Second
@@ -94,7 +97,7 @@ var breakages = []breakage{
 		p.must(err)
 		p.must(cluster.Until(p.within(patience), func(ctx context.Context) error { return theCluster.Leads(ctx, killed) }))
 	}},
-	{name: "the kubelet is killed and started again", alone: true, do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
+	{name: "the kubelet is killed and started again", alone: true, unready: true, do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
 		p.must(fault.RestartOnNode(p.ctx, theCluster, p.before.Spec.NodeName, "kubelet"))
 	}},
 	{name: "containerd is killed and started again", alone: true, do: func(p *frozenPod, _ *developer.Run, _ understudy.Session) {
@@ -168,7 +171,10 @@ func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
 	}
 	s.agentsGone()
 	if !b.gone {
-		pod.wentOn()
+		pod.notRestarted()
+		if !b.unready {
+			pod.readyThroughout()
+		}
 	}
 	return came
 }
