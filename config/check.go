@@ -62,6 +62,9 @@ func (c *Config) checkTakeover() (found []*Problem) {
 	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
 		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target"))
 	}
+	if c.Wait && (c.Takeover == TakeoverCopy || c.Takeover == TakeoverNone) {
+		add(problem("leave --wait out, or hold the target with --scale-down", "what leaves the target as it is waits for nobody"))
+	}
 	if !copies && len(c.ExcludeContainers)+len(c.ExcludeInitContainers) > 0 {
 		c.notice("containers are excluded from a stand-in, and none is asked for: that has no effect")
 	}

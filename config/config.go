@@ -91,6 +91,8 @@ type Config struct {
 	// RestartOK lets a target be held whose pods lose what they have done so far:
 	// a Job.
 	RestartOK bool `key:"restart_ok"`
+	// Wait queues behind whoever holds the target.
+	Wait bool `key:"wait"`
 	// Listen are the ports that may be opened in the cluster beside those that
 	// the container declares, its probes use or a Service targets.
 	Listen Listen `key:"listen"`

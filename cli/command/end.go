@@ -25,13 +25,21 @@ func (p *performance) end(ctx context.Context, status *stage.Status, cause error
 	if p.rests() {
 		doing = "putting " + p.target.String() + " back"
 	}
+	waited := false
+	if state, _ := p.follow.State(); state.Queued() != nil {
+		doing, waited = "leaving the queue for "+p.target.String(), true
+	}
 	step := p.out.Step(doing)
 	state, err := p.client.End(ctx, p.follow, step.Wait)
 	if err != nil {
 		step.Done("")
 		return p.left(err)
 	}
-	step.Done(finale(state, p.target.String()))
+	if waited && state.Outcome() == "" {
+		step.Done("left the queue for " + p.target.String())
+	} else {
+		step.Done(finale(state, p.target.String()))
+	}
 	switch {
 	case byUser:
 		return quiet{failure.CodeSignal + int(by.signal)}

@@ -46,6 +46,9 @@ until it has ended: no message of a queue goes to the cluster's pods meanwhile.
 Without a target (-t targetless, or none named) no workload is touched: an empty
 pod is made, and the command has its network and the names that it can look up.
 
+One session holds a target at a time. With --wait another one queues behind it,
+in the order in which they came, and begins when its turn has come.
+
 When the command ends, by itself, by Ctrl-C, by a signal or because this machine
 is gone, everything is undone: at once, or when the cluster has not heard of this
 machine for the time of the lease.
@@ -63,6 +66,9 @@ said. See docs/configuration.md.
 ` + exitCodesHelp,
 		Example: `  # Every message of the queue comes to ./my-worker, none to the cluster's pods
   understudy exec -t deployment/worker --copy-target --scale-down -- ./my-worker
+
+  # The same, after whoever holds it now
+  understudy exec -t deployment/worker --copy-target --scale-down --wait -- ./my-worker
 
   # A container of several, in another namespace
   understudy exec -t deploy/orders/container/app -n shop --copy-target --scale-down -- npm start

@@ -164,6 +164,7 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		ListenPorts:          c.Listen.Ports,
 		ListenAll:            c.Listen.All,
 		RestartOK:            c.RestartOK,
+		Wait:                 c.Wait && p.scalesDown(),
 
 		ExcludeContainers:     c.ExcludeContainers,
 		ExcludeInitContainers: c.ExcludeInitContainers,

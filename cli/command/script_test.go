@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -50,7 +52,7 @@ func TestScriptCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, object := range []*appsv1.Deployment{deployment("worker", "app"), deployment("orders", "proxy", "app")} {
+	for _, object := range []*appsv1.Deployment{deployment("worker", "app"), deployment("orders", "proxy", "app"), deployment("queued", "app")} {
 		if _, err := client.AppsV1().Deployments("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatal(err)
 		}
@@ -64,6 +66,18 @@ func TestScriptCluster(t *testing.T) {
 			"install-policy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(installPolicy(t.Context(), client)) },
 			"make-session": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(makeSession(t.Context(), client, args[0], args[1]))
+			},
+			"queue-sessions": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(queueSessions(t.Context(), client, args[0], args[1]))
+			},
+			"sessions-of": func(ts *testscript.TestScript, _ bool, args []string) {
+				sessions, err := listSessions(t.Context(), client)
+				ts.Check(err)
+				for _, session := range sessions {
+					if session.Spec.Target.Name == args[0] {
+						ts.Fatalf("session %s is still there", session.Name)
+					}
+				}
 			},
 		},
 		Setup: func(env *testscript.Env) error {
@@ -119,7 +133,39 @@ func makeSession(ctx context.Context, client *kubernetes.Clientset, name, owner 
 	if err != nil {
 		return err
 	}
-	return client.RESTClient().Post().AbsPath("/apis/understudy.dev/v1alpha1/namespaces/default/sessions").Body(body).Do(ctx).Error()
+	return client.RESTClient().Post().AbsPath(sessionsPath).Body(body).Do(ctx).Error()
+}
+
+// queueSessions waits until there is a session that waits for a deployment, and
+// says of it what an operator does: it is the third, behind that owner.
+func queueSessions(ctx context.Context, client *kubernetes.Clientset, target, holder string) error {
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		sessions, err := listSessions(ctx, client)
+		for _, session := range sessions {
+			if !session.Spec.Wait || session.Spec.Target.Name != target {
+				continue
+			}
+			session.Status.ObservedGeneration = session.Generation
+			session.Status.Queue = &v1alpha1.Queue{Place: 3, Holder: holder, Session: target + "-first", Since: "2026-01-02T03:04:05Z"}
+			body, err := json.Marshal(session)
+			if err != nil {
+				return false, err
+			}
+			return true, client.RESTClient().Put().AbsPath(sessionsPath, session.Name, "status").Body(body).Do(ctx).Error()
+		}
+		return false, err
+	})
+}
+
+const sessionsPath = "/apis/understudy.dev/v1alpha1/namespaces/default/sessions"
+
+func listSessions(ctx context.Context, client *kubernetes.Clientset) ([]v1alpha1.Session, error) {
+	body, err := client.RESTClient().Get().AbsPath(sessionsPath).Do(ctx).Raw()
+	if err != nil {
+		return nil, err
+	}
+	var sessions v1alpha1.SessionList
+	return sessions.Items, json.Unmarshal(body, &sessions)
 }
 
 // installPolicy makes the policy by which an operator is known, as the chart

@@ -67,6 +67,32 @@ func (p *performance) pickedUp(ctx context.Context) error {
 	return err
 }
 
+// inQueue stands for a condition while the session waits for its target.
+const inQueue = "in the queue"
+
+// inLine says who has the target and how many are before this session.
+func inLine(q *v1alpha1.Queue, now time.Time) string {
+	text := fmt.Sprintf("held by %s since %s (session %s)", q.Holder, q.Since, q.Session)
+	if since, err := time.Parse(time.RFC3339, q.Since); err == nil {
+		text = fmt.Sprintf("held by %s since %s (session %s)", q.Holder, clockTime(since.Local(), now.Local()), q.Session)
+	}
+	switch before := q.Place - 1; {
+	case before == 1:
+		return text + "; 1 other waits before you"
+	case before > 1:
+		return fmt.Sprintf("%s; %d others wait before you", text, before)
+	}
+	return text + "; you are next"
+}
+
+// clockTime leaves out the day that is today.
+func clockTime(at, now time.Time) string {
+	if at.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return at.Format("15:04")
+	}
+	return at.Format("2006-01-02 15:04")
+}
+
 // showWay prints how the session gets to Ready, and returns when it is.
 func (p *performance) showWay(ctx context.Context) error {
 	done := map[string]bool{}
@@ -74,6 +100,24 @@ func (p *performance) showWay(ctx context.Context) error {
 	step := p.out.Step("waiting for the operator")
 	for {
 		state, changed := p.follow.State()
+		if queue := state.Queued(); queue != nil {
+			if current != inQueue {
+				current = inQueue
+				step = p.out.Step("waiting for " + p.target.String())
+			}
+			step.Wait(inLine(queue, time.Now()))
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				step.Done("")
+				return context.Cause(ctx)
+			}
+		}
+		if current == inQueue {
+			current = ""
+			step.Done(p.target.String() + " is free")
+		}
 		next := ""
 		for _, s := range state.Steps(p.target.String()) {
 			switch {

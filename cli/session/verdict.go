@@ -20,7 +20,7 @@ var final = map[string]string{
 	v1alpha1.ReasonTargetUnsupported:     "deployments, stateful sets, replica sets, rollouts, cron jobs and jobs work, and custom resources that an administrator named to the chart (workloads.custom)",
 	v1alpha1.ReasonHoldRefused:           "a copy beside it can be made all the same: --copy-target without --scale-down",
 	v1alpha1.ReasonContainerNotFound:     "choose another with /container/NAME",
-	v1alpha1.ReasonHeldByAnother:         "wait until that session has ended, or talk to its owner; who has the right \"end\" on it may end it: understudy end SESSION --force",
+	v1alpha1.ReasonHeldByAnother:         "queue behind it with --wait, or talk to its owner; who has the right \"end\" on it may end it: understudy end SESSION --force",
 	v1alpha1.ReasonRecordUnreadable:      "an administrator has to look at the workload's annotation " + v1alpha1.ClaimAnnotation,
 	v1alpha1.ReasonPolicyMissing:         "the operator refuses to act without the policies that check who may do what; where they are missing an administrator repairs it with helm upgrade; a session that is older than they are is to be started again",
 	v1alpha1.ReasonStandInRefused:        "the stand-in is a pod like the target's own, in the same namespace: what refuses it says so above",
@@ -93,6 +93,15 @@ func (s State) Outcome() string {
 func (s State) HeldByAnother() bool {
 	ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status == metav1.ConditionFalse && ready.Reason == v1alpha1.ReasonHeldByAnother
+}
+
+// Queued is the session's place in the queue for its target; nil when it does
+// not wait for that.
+func (s State) Queued() *v1alpha1.Queue {
+	if s.Gone || s.Session.DeletionTimestamp != nil {
+		return nil
+	}
+	return s.Session.Status.Queue
 }
 
 // sentence makes the operator's sentence a part of one of ours: no full stop,

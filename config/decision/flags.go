@@ -22,6 +22,7 @@ var Flags = []Row{
 
 	{Name: "copy-target", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.enabled"}, Text: "run in a copy of the target's pod, the stand-in"},
 	{Name: "scale-down", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.scale_down"}, Text: "hold the target at 0 replicas meanwhile; the same number comes back at the end"},
+	{Name: "wait", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"wait"}, Text: "queue behind whoever holds the target, in the order of arrival (with --scale-down)"},
 	{Name: "restart-ok", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"restart_ok"}, Text: "hold a Job too, whose pods begin again from the start afterwards"},
 	{Name: "pause", Group: groupTakeover, Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile, where it has one pod; else hold it at zero"},
 	{Name: "paws", Group: groupTakeover, Switch: true, Verdict: Mapped, To: []string{"pause"}, Text: "the same as --pause"},

@@ -15,6 +15,7 @@ var Keys = []Row{
 	{Name: "$schema", Verdict: Supported, Own: true, Text: "the schema, for editors: docs/understudy.schema.json, or what `understudy config schema` prints"},
 	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` (one pod, where it stands; the chart's `freeze.enabled` allows it) or `none`. `none` does not work yet"},
 	{Name: "share_traffic", Verdict: Supported, Own: true, Text: "let the stand-in of a copy take its share of the Services' traffic beside the target"},
+	{Name: "wait", Verdict: Supported, Own: true, Text: "queue behind whoever holds the target, in the order of arrival"},
 	{Name: "restart_ok", Verdict: Supported, Own: true, Text: "hold a Job too, whose pods begin again from the start afterwards"},
 	{Name: "listen", Verdict: Supported, Own: true, Text: "ports that may be opened in the cluster though the container does not declare them; `all` for every one"},
 	{Name: "lease", Verdict: Supported, Own: true, Text: "how long the cluster waits for this machine before it undoes everything by itself"},

@@ -131,7 +131,7 @@ func (v *visit) pause(ctx context.Context, a autoscaler) (bool, error) {
 		return false, nil
 	}
 	if !hold.Keeps(record, seen) {
-		claim := hold.NewClaim(a.object.GetUID(), v.session.UID, v.session.Name, v.session.Spec.Owner.Username, was.Replicas, v.session.CreationTimestamp.Time)
+		claim := hold.NewClaim(a.object.GetUID(), v.session.UID, v.session.Name, v.session.Spec.Owner.Username, was.Replicas, v.since())
 		if err := v.holder().Zero(ctx, a.kind, a.object, claim); err != nil {
 			return false, err
 		}

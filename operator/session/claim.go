@@ -33,8 +33,7 @@ func claim(ctx context.Context, v *visit) (bool, error) {
 }
 
 func (v *visit) newClaim() hold.Claim {
-	since := v.session.CreationTimestamp.Time
-	return hold.NewClaim(v.object.GetUID(), v.session.UID, v.session.Name, v.session.Spec.Owner.Username, v.status().Record.Replicas, since)
+	return hold.NewClaim(v.object.GetUID(), v.session.UID, v.session.Name, v.session.Spec.Owner.Username, v.status().Record.Replicas, v.since())
 }
 
 // free sees to it that no other session has a hand on the workload.
@@ -49,7 +48,7 @@ func free(ctx context.Context, v *visit) (bool, error) {
 	}
 	switch hold.DecideFree(v.seen, alive) {
 	case hold.HeldByAnother:
-		return false, heldByAnother(v.targetName(), v.seen.Claim.Owner, v.seen.Claim.Since, v.seen.Claim.Name)
+		return false, v.outrun(v.seen.Claim.Owner, v.seen.Claim.Since, v.seen.Claim.Name)
 	case hold.FreeUnknown:
 		return false, final(v1alpha1.ReasonRecordUnreadable,
 			"%s is at zero replicas and its annotation %s cannot be read (%v), so that nobody knows how many it should have: set the number by hand and take the annotation off", v.targetName(), v1alpha1.ClaimAnnotation, v.seen.Damage)
@@ -65,22 +64,26 @@ func free(ctx context.Context, v *visit) (bool, error) {
 	}
 	// A claim can be stripped off by somebody's `kubectl replace`; the sessions
 	// themselves are asked too.
-	return true, v.noOtherRecord(ctx)
+	sessions, err := v.neighbours(ctx)
+	if err != nil {
+		return false, err
+	}
+	for i := range sessions {
+		if other := &sessions[i]; other.Status.HeldAt != nil && other.Status.Record != nil && other.Status.Record.UID == v.seen.UID && !restored(other) {
+			return false, v.outrun(other.Spec.Owner.Username, beganAt(other), other.Name)
+		}
+	}
+	return true, nil
 }
 
-func (v *visit) noOtherRecord(ctx context.Context) error {
-	var sessions v1alpha1.SessionList
-	if err := v.Live.List(ctx, &sessions, client.InNamespace(v.session.Namespace)); err != nil {
-		return fmt.Errorf("listing sessions: %w", err)
+// outrun is the end of a session whose target another one has. One that waits is
+// to look again: the other was faster.
+func (v *visit) outrun(owner, since, name string) error {
+	if v.session.Spec.Wait {
+		v.again(0)
+		return nil
 	}
-	for i := range sessions.Items {
-		other := &sessions.Items[i]
-		if other.UID == v.session.UID || other.Status.HeldAt == nil || other.Status.Record == nil || other.Status.Record.UID != v.seen.UID || restored(other) {
-			continue
-		}
-		return heldByAnother(v.targetName(), other.Spec.Owner.Username, other.CreationTimestamp.UTC().Format("2006-01-02T15:04:05Z07:00"), other.Name)
-	}
-	return nil
+	return heldByAnother(v.targetName(), owner, since, name)
 }
 
 func heldByAnother(target, owner, since, name string) error {

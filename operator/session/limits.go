@@ -8,17 +8,17 @@ import (
 )
 
 // limits ends a session whose time is over: the longest that was asked for, or
-// the time in which it should have become Ready. The silence of its owner is
-// the lease step's.
+// the time in which it should have become Ready. What it waits in the queue does
+// not count. The silence of its owner is the lease step's.
 func limits(_ context.Context, v *visit) (bool, error) {
 	if most := v.session.Spec.MaxDurationSeconds; most > 0 {
-		left := v.session.CreationTimestamp.Add(time.Duration(most) * time.Second).Sub(v.now())
+		left := v.since().Add(time.Duration(most) * time.Second).Sub(v.now())
 		if left <= 0 {
 			return false, final(v1alpha1.ReasonMaxDurationReached, "the session has lasted the %d seconds that it was given", most)
 		}
 		v.again(left)
 	}
-	if v.is(v1alpha1.ConditionReady) {
+	if v.is(v1alpha1.ConditionReady) || v.status().Queue != nil {
 		return true, nil
 	}
 	from, allowed := v.setupTime()
@@ -29,6 +29,14 @@ func limits(_ context.Context, v *visit) (bool, error) {
 	}
 	v.again(left)
 	return true, nil
+}
+
+// since is when the session began: asked for, or the next in the queue.
+func (v *visit) since() time.Time {
+	if turn := v.status().TurnAt; turn != nil {
+		return turn.Time
+	}
+	return v.session.CreationTimestamp.Time
 }
 
 // setupTime says when the present attempt to become Ready began, by the
@@ -45,6 +53,9 @@ func (v *visit) setupTime() (from time.Time, allowed time.Duration) {
 		grace = max(grace, time.Duration(pod.GraceSeconds)*time.Second)
 	}
 	from = v.condition(v1alpha1.ConditionReady).LastTransitionTime.Time
+	if turn := v.status().TurnAt; turn != nil && turn.After(from) {
+		from = turn.Time
+	}
 	if v.status().ReadyAt == nil && v.status().HeldAt != nil {
 		from = v.status().HeldAt.Time
 	}

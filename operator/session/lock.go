@@ -62,7 +62,7 @@ func lock(ctx context.Context, v *visit) (bool, error) {
 		// Nothing was done, and nothing is to be thawed: the agent that is there
 		// is the other's.
 		v.status().Frozen = nil
-		return false, heldByAnother("pod "+v.session.Spec.Target.Name, other.Spec.Owner.Username, other.CreationTimestamp.UTC().Format("2006-01-02T15:04:05Z07:00"), other.Name)
+		return false, heldByAnother("pod "+v.session.Spec.Target.Name, other.Spec.Owner.Username, beganAt(other), other.Name)
 	}
 	v.waiting(v1alpha1.ReasonThawing, fmt.Sprintf("Waiting until the pod is seen thawed by session %s, which is gone.", key.Name))
 	v.again(askAgain)

@@ -80,6 +80,7 @@ var setUp = []step{
 	{"limits", limits},
 	{"policy", policy},
 	{"resolve", resolve},
+	{"queue", queue},
 	{"enlist", enlist},
 	{"record", record},
 	{"claim", claim},

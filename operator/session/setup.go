@@ -50,6 +50,7 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 		Owns(&corev1.Pod{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(agentPodSession)).
 		Watches(&coordinationv1.Lease{}, r.listen()).
+		Watches(&v1alpha1.Session{}, wakeQueue(mgr.GetCache())).
 		WatchesRawSource(source.Channel(r.Pods.Wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Session]{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: limiter()})
 	for _, kind := range r.kinds() {

@@ -307,12 +307,14 @@ func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) er
 	return nil
 }
 
-// sessionsOf finds the living sessions in a list that are about one workload.
+// sessionsOf finds the living sessions in a list that are about one workload. Of
+// those that wait for it only the next is: the others go by the queue.
 func sessionsOf(sessions []v1alpha1.Session, resource string, name string) []types.NamespacedName {
 	var keys []types.NamespacedName
 	for i := range sessions {
 		target := sessions[i].Spec.Target
-		if target.Name == name && target.Resource == resource && !restored(&sessions[i]) {
+		later := sessions[i].Status.Queue != nil && sessions[i].Status.Queue.Place > 1
+		if target.Name == name && target.Resource == resource && !restored(&sessions[i]) && !later {
 			keys = append(keys, client.ObjectKeyFromObject(&sessions[i]))
 		}
 	}

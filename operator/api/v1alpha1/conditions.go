@@ -58,6 +58,9 @@ const (
 	// ReasonHeldByAnother: another session has claimed the workload; the
 	// message names its owner and since when (final).
 	ReasonHeldByAnother = "HeldByAnother"
+	// ReasonQueued: waiting for the sessions that were before this one; the
+	// message names who holds the target, since when, and the place.
+	ReasonQueued = "Queued"
 	// ReasonRecordUnreadable: the memory on the workload cannot be read.
 	ReasonRecordUnreadable = "RecordUnreadable"
 	// ReasonPolicyMissing: the admission policies that make the operator safe

@@ -70,6 +70,7 @@ type SessionList struct {
 // +kubebuilder:validation:XValidation:rule="self.takeover != 'Freeze' || !has(self.target) || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be frozen: name the pod as the target"
 // +kubebuilder:validation:XValidation:rule="has(self.target) || self.takeover == 'None'",message="every takeover but None needs a target"
 // +kubebuilder:validation:XValidation:rule="self.takeover != 'None' || !has(self.target) || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be attached to: name the pod as the target"
+// +kubebuilder:validation:XValidation:rule="!has(self.wait) || !self.wait || self.takeover == 'ScaleDown'",message="only a target that is scaled down is waited for"
 type SessionSpec struct {
 	// Target is the object that will really be held, as the command line tool
 	// resolved it; none in a session without a target.
@@ -108,8 +109,9 @@ type SessionSpec struct {
 	// +optional
 	SetupDeadlineSeconds int32 `json:"setupDeadlineSeconds,omitempty"`
 
-	// MaxDurationSeconds ends the session that many seconds after its
-	// creation, whoever still renews it; 0 is no limit.
+	// MaxDurationSeconds ends the session that many seconds after its creation,
+	// or after its turn came where it waited, whoever still renews it; 0 is no
+	// limit.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=2592000
 	// +optional
@@ -131,6 +133,11 @@ type SessionSpec struct {
 	// a Job, which is suspended.
 	// +optional
 	RestartOK bool `json:"restartOK,omitempty"`
+
+	// Wait has the session queue behind whoever holds the target, in the order of
+	// creation, instead of ending because of them.
+	// +optional
+	Wait bool `json:"wait,omitempty"`
 
 	// ExcludeContainers are the containers of the target that the stand-in
 	// goes without; "*" is every one but the target container.
@@ -226,6 +233,15 @@ type SessionStatus struct {
 	// +optional
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
+	// Queue is the session's place while it waits for the target; nothing was
+	// done to that yet.
+	// +optional
+	Queue *Queue `json:"queue,omitempty"`
+
+	// TurnAt is when the session that had waited was the next.
+	// +optional
+	TurnAt *metav1.MicroTime `json:"turnAt,omitempty"`
+
 	// Record is what the workload was before the session touched it. It is
 	// written, and acknowledged, before anything is done to the workload.
 	// +optional
@@ -268,6 +284,18 @@ type SessionStatus struct {
 	// Selector selects the stand-in pods, for the scale subresource.
 	// +optional
 	Selector string `json:"selector,omitempty"`
+}
+
+// Queue is where a session waits, and for whom.
+type Queue struct {
+	// Place counts from 1: the next.
+	Place int32 `json:"place"`
+	// Holder is the username of who holds the target, or is on the way to it.
+	Holder string `json:"holder"`
+	// Session of the holder, in the same namespace.
+	Session string `json:"session"`
+	// Since is when the holder's session began, in RFC 3339.
+	Since string `json:"since"`
 }
 
 // Record is the memory of one workload, enough to put it back.
