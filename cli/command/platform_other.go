@@ -13,7 +13,7 @@ import (
 func supported() error {
 	return &failure.Failure{
 		Err:  stage.ErrUnsupported,
-		Hint: "on " + runtime.GOOS + " understudy works inside a Linux virtual machine or WSL; here these work: config, version, completion",
+		Hint: "on " + runtime.GOOS + " understudy works inside a Linux virtual machine or WSL; here all commands but exec work",
 	}
 }
 

@@ -1,0 +1,126 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"understudy.dev/understudy/cli/doctor"
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/progress"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// NewCmdDoctor looks at what a session needs.
+func NewCmdDoctor(f *Factory) *cobra.Command {
+	var in place
+	var bundle, form string
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at what a session needs, here and in the cluster, and say what to do",
+		Long: `Looks at this machine (user namespaces, network device, /dev/fuse) and at the
+cluster (is it reached, its version, the operator and its policies, your rights in
+the namespace), changes nothing, and says of each thing that is wrong what to do
+about it. The exit code is 125 where something keeps sessions from working.
+
+--bundle writes an archive for a bug report, and says what is in it. Kubeconfig,
+Secrets and the environment never are; tokens, keys and the API server's address
+are taken out of all text. Names of users, machines and workloads stay.`,
+		Example: `  understudy doctor
+  understudy doctor -n shop --bundle report.tar.gz`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if form != "table" && form != "json" {
+				return failure.New("there are table and json", "there is no form %q", form)
+			}
+			b := examine(cmd.Context(), &in)
+			if err := showFindings(f.Out, b.Findings, form); err != nil {
+				return err
+			}
+			if bundle != "" {
+				if err := writeBundle(f.Err, b, bundle); err != nil {
+					return err
+				}
+			}
+			for _, finding := range b.Findings {
+				if finding.State == doctor.Problem {
+					return quiet{failure.CodeOwn}
+				}
+			}
+			return nil
+		},
+	}
+	in.flags(cmd, "sessions")
+	cmd.Flags().StringVar(&bundle, "bundle", "", "write an archive for a bug report to this file")
+	cmd.Flags().StringVarP(&form, "output", "o", "table", "table|json")
+	return cmd
+}
+
+// examine looks at everything.
+func examine(ctx context.Context, in *place) *doctor.Bundle {
+	b := &doctor.Bundle{Version: versionLine(), Findings: doctor.Machine()}
+	client, reach, err := in.client()
+	if err != nil {
+		b.Findings = append(b.Findings, doctor.Finding{Of: "cluster", State: doctor.Problem, Says: err.Error(), Do: failure.Hint(err)})
+		return b
+	}
+	b.Hidden = []string{reach.Host, strings.TrimPrefix(strings.TrimPrefix(reach.Host, "https://"), "http://")}
+	ctx, cancel := patience(ctx, reach)
+	defer cancel()
+	b.Findings = append(b.Findings, doctor.Cluster(ctx, client, release(), func(err error) error { return unanswered(reach, err, "") })...)
+	b.Sessions, _, _ = client.List(ctx) // that they may not be read is found already
+	return b
+}
+
+func showFindings(out io.Writer, findings []doctor.Finding, form string) error {
+	if form == "json" {
+		text, err := json.MarshalIndent(map[string]any{
+			"apiVersion": "cli." + v1alpha1.GroupVersion.Group + "/v1", "kind": "Findings", "findings": findings,
+		}, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encoding what was found: %w", err)
+		}
+		_, err = fmt.Fprintln(out, string(text))
+		return err
+	}
+	for _, finding := range findings {
+		if _, err := fmt.Fprintf(out, "%-9s%-17s%s\n", finding.State, finding.Of, progress.Harmless(finding.Says)); err != nil {
+			return err
+		}
+		if finding.Do == "" {
+			continue
+		}
+		for _, line := range strings.Split(finding.Do, "\n") {
+			if _, err := fmt.Fprintf(out, "%-26s→ %s\n", "", progress.Harmless(line)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writeBundle writes the archive, which nobody else may read.
+func writeBundle(remarks io.Writer, b *doctor.Bundle, name string) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if os.IsExist(err) {
+		return failure.New("name another file, or remove it", "%s is there already", name)
+	}
+	if err != nil {
+		return fmt.Errorf("making the bundle: %w", err)
+	}
+	names, err := b.Write(file, time.Now())
+	if closed := file.Close(); err == nil && closed != nil {
+		err = fmt.Errorf("writing the bundle: %w", closed)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(remarks, "%s has: %s\n", name, strings.Join(names, ", "))
+	return err
+}

@@ -1,0 +1,115 @@
+package doctor
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// Bundle is what is given to who looks into a problem. It never holds a
+// kubeconfig, a Secret, or a variable of the environment.
+type Bundle struct {
+	// Version of this program, in one line.
+	Version  string
+	Findings []Finding
+	// Sessions of the namespace, as far as they may be read. Their keys and
+	// annotations are left out.
+	Sessions []v1alpha1.Session
+	// Hidden are words that are taken out wherever they occur: the address of the
+	// API server.
+	Hidden []string
+}
+
+// secret is what is taken out wherever it stands: tokens, PEM blocks, and who
+// somebody is in a URL.
+var secret = []*regexp.Regexp{
+	regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]*)?`),
+	regexp.MustCompile(`(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}`),
+	regexp.MustCompile(`(?s)-----BEGIN [^-]*-----.*?(-----END [^-]*-----|$)`),
+	regexp.MustCompile(`(?i)\b(password|passwd|token|secret|api[_-]?key)\s*[=:]\s*[^\s,;"']+`),
+	regexp.MustCompile(`://[^/@\s]+@`),
+}
+
+const redacted = "(redacted)"
+
+func (b *Bundle) redact(text string) string {
+	for _, word := range b.Hidden {
+		if word != "" {
+			text = strings.ReplaceAll(text, word, redacted)
+		}
+	}
+	for _, pattern := range secret {
+		text = pattern.ReplaceAllString(text, redacted)
+	}
+	return text
+}
+
+// files are the archive's, the list of them first.
+func (b *Bundle) files() ([][2]string, error) {
+	findings, err := json.MarshalIndent(b.Findings, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding what was found: %w", err)
+	}
+	var sessions []v1alpha1.Session
+	for i := range b.Sessions {
+		s := b.Sessions[i].DeepCopy()
+		s.ManagedFields, s.Annotations, s.Spec.ClientKey = nil, nil, redacted
+		sessions = append(sessions, *s)
+	}
+	listed, err := yaml.Marshal(sessions)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the sessions: %w", err)
+	}
+	files := [][2]string{
+		{"version.txt", b.Version + "\n"},
+		{"findings.json", string(findings) + "\n"},
+		{"sessions.yaml", string(listed)},
+	}
+	list := "What understudy doctor found. Tokens, keys and the API server's address are\ntaken out; names of users, machines and workloads are in it.\n\n"
+	for _, file := range files {
+		list += file[0] + "\n"
+	}
+	return append([][2]string{{"contents.txt", list}}, files...), nil
+}
+
+// Write writes the bundle as a tar.gz, and says which files are in it.
+func (b *Bundle) Write(w io.Writer, now time.Time) (names []string, err error) {
+	files, err := b.files()
+	if err != nil {
+		return nil, err
+	}
+	var buffer bytes.Buffer
+	compressed := gzip.NewWriter(&buffer)
+	archive := tar.NewWriter(compressed)
+	for _, file := range files {
+		text := b.redact(file[1])
+		name := "understudy-doctor/" + file[0]
+		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: now}); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", name, err)
+		}
+		if _, err := io.WriteString(archive, text); err != nil {
+			return nil, fmt.Errorf("writing %s: %w", name, err)
+		}
+		names = append(names, file[0])
+	}
+	if err := archive.Close(); err != nil {
+		return nil, fmt.Errorf("writing the bundle: %w", err)
+	}
+	if err := compressed.Close(); err != nil {
+		return nil, fmt.Errorf("writing the bundle: %w", err)
+	}
+	if _, err := buffer.WriteTo(w); err != nil {
+		return nil, fmt.Errorf("writing the bundle: %w", err)
+	}
+	return names, nil
+}
