@@ -3,12 +3,16 @@ package command
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/progress"
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // NewCmdEnd ends a session, one's own or another's.
@@ -16,24 +20,27 @@ func NewCmdEnd(f *Factory) *cobra.Command {
 	var in place
 	var force bool
 	cmd := &cobra.Command{
-		Use:   "end SESSION",
+		Use:   "end SESSION|TARGET",
 		Short: "End a session, from any machine, and wait until its target is back",
 		Long: `Ends a session and waits until the operator has put its target back. The
-process that runs for it on its owner's machine is ended there.
+process that runs for it on its owner's machine is ended there. A target stands
+for the session that it has, where that is one.
 
 Your own session can be ended from any machine. That of somebody else asks for
 --force, and for the right "end" on sessions, which the ClusterRole
 understudy-admin has: its owner loses what they are in the middle of.`,
 		Example: `  understudy end worker-x7k2p
+  understudy end deployment/worker
   understudy end worker-x7k2p -n shop --force`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return fmt.Errorf("it takes the name of one session, as in: understudy end worker-x7k2p")
+				return failure.New("which there are is shown by: understudy sessions",
+					"understudy end: it takes the name of one session, or its target, as in: understudy end worker-x7k2p")
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return endSession(cmd.Context(), f.Progress(false), &in.Config, bareName(args[0]), force)
+			return endSession(cmd.Context(), f.Progress(false), &in.Config, args[0], force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "end it though it is somebody else's")
@@ -42,15 +49,29 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 	return cmd
 }
 
+// named is the session of that name, or of that target.
+func named(ctx context.Context, client *session.Client, name string) (*v1alpha1.Session, error) {
+	name = bareName(name)
+	if !strings.Contains(name, "/") {
+		return client.Find(ctx, name)
+	}
+	ref, err := target.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	return client.FindFor(ctx, ref)
+}
+
 func endSession(ctx context.Context, out *progress.Printer, c *config.Config, name string, force bool) error {
 	client, reach, err := connect(c)
 	if err != nil {
 		return err
 	}
-	found, err := client.Find(ctx, name)
+	found, err := named(ctx, client, name)
 	if err != nil {
 		return unanswered(reach, err, "; nothing was changed")
 	}
+	name = found.Name
 	me, err := client.Username(ctx)
 	if err != nil {
 		return err
@@ -78,7 +99,8 @@ func endSession(ctx context.Context, out *progress.Printer, c *config.Config, na
 		return &failure.Failure{What: fmt.Sprintf("session %s was not seen to end", name), Err: err,
 			Hint: "the cluster goes on by itself; without an operator an administrator puts workloads back: understudy restore"}
 	}
-	step.Done(finale(state, found.Spec.Target.Resource+"/"+found.Spec.Target.Name))
+	of := found.Spec.Target
+	step.Done(finale(state, target.Ref{Group: of.Group, Resource: of.Resource, Name: of.Name}.String()))
 	return nil
 }
 

@@ -65,7 +65,11 @@ func TestScriptCluster(t *testing.T) {
 			},
 			"install-policy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(installPolicy(t.Context(), client)) },
 			"make-session": func(ts *testscript.TestScript, _ bool, args []string) {
-				ts.Check(makeSession(t.Context(), client, args[0], args[1]))
+				of := "worker" // or a Deployment that no other script knows
+				if len(args) > 2 {
+					of = args[2]
+				}
+				ts.Check(makeSession(t.Context(), client, args[0], args[1], of))
 			},
 			"queue-sessions": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(queueSessions(t.Context(), client, args[0], args[1]))
@@ -119,13 +123,14 @@ func TestScriptCluster(t *testing.T) {
 	})
 }
 
-// makeSession makes a session of that owner, of which nobody takes notice.
-func makeSession(ctx context.Context, client *kubernetes.Clientset, name, owner string) error {
+// makeSession makes a session of that owner for a Deployment, of which nobody
+// takes notice.
+func makeSession(ctx context.Context, client *kubernetes.Clientset, name, owner, of string) error {
 	session := v1alpha1.Session{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session"},
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: v1alpha1.SessionSpec{
-			Target:   v1alpha1.Target{Group: "apps", Resource: "deployments", Name: "worker", UID: "uid", Container: "app"},
+			Target:   v1alpha1.Target{Group: "apps", Resource: "deployments", Name: of, UID: "uid", Container: "app"},
 			Takeover: v1alpha1.TakeoverScaleDown, Owner: v1alpha1.Owner{Username: owner, Hostname: "laptop"}, ClientKey: "AAAA",
 		},
 	}

@@ -35,6 +35,37 @@ func (c *Client) Find(ctx context.Context, name string) (*v1alpha1.Session, erro
 	return nil, fmt.Errorf("reading session %s/%s: %w", c.Namespace, name, err)
 }
 
+// FindFor reads the one session of a target; the container is not looked at. The
+// error is a *failure.Failure when there is none, or more than one, or they may
+// not be read.
+func (c *Client) FindFor(ctx context.Context, of target.Ref) (*v1alpha1.Session, error) {
+	sessions, _, err := c.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found *v1alpha1.Session
+	var its, others []string
+	for i := range sessions {
+		if t := sessions[i].Spec.Target; t.Group == of.Group && t.Resource == of.Resource && t.Name == of.Name {
+			found, its = &sessions[i], append(its, sessions[i].Name)
+		} else {
+			others = append(others, sessions[i].Name)
+		}
+	}
+	of.Container = ""
+	switch {
+	case len(its) == 1:
+		return found, nil
+	case len(its) > 1:
+		return nil, failure.New("name one of them", "%s has %d sessions: %s", of, len(its), strings.Join(its, ", "))
+	}
+	hint := "choose another namespace with -n"
+	if len(others) > 0 {
+		hint = "for other targets there is " + strings.Join(others, ", ") + "; or " + hint
+	}
+	return nil, failure.New(hint, "there is no session for %s in namespace %s", of, c.Namespace)
+}
+
 // Names are the names of the namespace's sessions, in order.
 func (c *Client) Names(ctx context.Context) ([]string, error) {
 	list, err := c.sessions.List(ctx, metav1.ListOptions{})
