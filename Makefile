@@ -19,6 +19,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 build: ## The three programs, into bin/.
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X understudy.dev/understudy/cli/command.Version=$(VERSION)' -o bin/ ./cmd/...
+	@ln -sf understudy bin/kubectl-understudy && ln -sf understudy bin/kubectl_complete-understudy
 
 images: build ## An archive of each image in bin/images/, made without a container engine.
 	@.ci/images product

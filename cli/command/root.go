@@ -57,6 +57,10 @@ func Main(args []string) int {
 
 func run(f *Factory, args []string) int {
 	root := NewCmdRoot(f)
+	shown, args := calledAs(os.Args[0], args)
+	if shown != "" {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: shown}
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())
 	var said quiet

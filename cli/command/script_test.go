@@ -31,12 +31,11 @@ func (m withAPIServer) Run() int { return apitest.Main(m.M) }
 
 func TestMain(m *testing.M) {
 	// The scripts call this very program by the name understudy.
-	testscript.Main(withAPIServer{m}, map[string]func(){
-		"understudy": func() {
-			stage.Main()
-			os.Exit(Main(os.Args[1:]))
-		},
-	})
+	understudy := func() {
+		stage.Main()
+		os.Exit(Main(os.Args[1:]))
+	}
+	testscript.Main(withAPIServer{m}, map[string]func(){"understudy": understudy, pluginName: understudy, completionName: understudy})
 }
 
 // TestScript: the command line as a whole, where no cluster is needed.
