@@ -271,7 +271,7 @@ func TestFaultAtEveryRequest(t *testing.T) {
 				tr.faults.mu.Lock()
 				defer tr.faults.mu.Unlock()
 				// Of what is only read no reply matters more than another: 500 is tried.
-				if slices.Contains(made, a) || (!a.writes() && f != internalError) {
+				if slices.Contains(made, a) || !a.may(f) || (!a.writes() && f != internalError) {
 					return noFault
 				}
 				made = append(made, a)

@@ -50,6 +50,11 @@ type attempt struct {
 
 func (a attempt) writes() bool { return a.method != http.MethodGet }
 
+// may says whether a fault can befall it: only updates meet conflicts.
+func (a attempt) may(f fault) bool {
+	return f != conflicted || a.method == http.MethodPut || a.method == http.MethodPatch
+}
+
 func (a attempt) String() string {
 	if a.step == "" {
 		return "begin: " + a.method + " " + a.what
@@ -122,7 +127,7 @@ func (f *faults) RoundTrip(request *http.Request) (*http.Response, error) {
 	a := attempt{method: request.Method, what: resourceOf(request.URL.Path)}
 	a.step, _ = request.Context().Value(stepKey{}).(string)
 	befalls := f.decide(a)
-	if befalls == conflicted && a.method != http.MethodPut && a.method != http.MethodPatch {
+	if !a.may(befalls) {
 		befalls = noFault
 	}
 	if befalls == noFault {
