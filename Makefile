@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix bench cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -44,6 +44,14 @@ thaw-matrix: install ## Break frozen sessions in every way, RUNS=20 times at ran
 
 bench: install ## Measure what it costs, beside floors taken in the same run, and print one table; ONLY=changing or connections.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/bench/run $(ONLY)
+
+chaos: export KEEP_ENDED ?= 10s
+chaos: $(if $(filter requests random page,$(ONLY)),,install) ## Break sessions in every way, write docs/crash-matrix.md; ONLY=requests, random (SESSIONS=300), "cluster PATTERN" or page.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/chaos/run $(ONLY)
+
+bench-scale: build ## A thousand sessions at once, on a control plane of its own; writes docs/scale.md; SIZE="-sessions 200 -pods 2000".
+	$(CLUSTER_TOOL) binaries etcd kube-apiserver kube-controller-manager helm
+	go run ./test/scale -write docs/scale.md $(SIZE)
 
 test: lint verify test-unit test-cluster e2e ## Everything that a change has to pass; installs what it needs.
 

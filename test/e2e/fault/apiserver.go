@@ -21,6 +21,11 @@ func StartAPIServer(ctx context.Context, c *cluster.Cluster) error {
 	return control(ctx, c, "start", "apiserver")
 }
 
+// RestartEtcd kills the API server's store as a crash would, and starts it again.
+func RestartEtcd(ctx context.Context, c *cluster.Cluster) error {
+	return control(ctx, c, "restart", "--kill", "etcd")
+}
+
 // RestartControllers starts the controller manager again, as it does itself in
 // a cluster where it loses its leadership during an outage; this one has no
 // other to lose it to, and would find back by ever longer breaks.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	core "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"understudy.dev/understudy/test/e2e/cluster"
@@ -36,15 +37,30 @@ func KillOperator(ctx context.Context, c *cluster.Cluster) (int, error) {
 	}
 	killed := 0
 	for _, pod := range pods.Items {
-		for _, status := range pod.Status.ContainerStatuses {
-			_, id, _ := strings.Cut(status.ContainerID, "://")
-			if status.State.Running == nil || id == "" {
-				continue
-			}
-			for _, pid := range processes(id) {
-				if syscall.Kill(pid, syscall.SIGKILL) == nil {
-					killed++
-				}
+		n, err := KillPod(&pod)
+		if err != nil {
+			return killed, err
+		}
+		killed += n
+	}
+	return killed, nil
+}
+
+// KillPod sends SIGKILL to the processes of every container of a pod, and returns
+// how many it killed.
+func KillPod(pod *core.Pod) (int, error) {
+	killed := 0
+	for _, status := range pod.Status.ContainerStatuses {
+		_, id, _ := strings.Cut(status.ContainerID, "://")
+		if status.State.Running == nil || id == "" {
+			continue
+		}
+		for _, pid := range processes(id) {
+			err := syscall.Kill(pid, syscall.SIGKILL)
+			if err == nil {
+				killed++
+			} else if !errors.Is(err, syscall.ESRCH) {
+				return killed, fmt.Errorf("killing process %d of pod %s: %w", pid, pod.Name, err)
 			}
 		}
 	}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// abreast is how many sessions begin at the same time.
+const abreast = 40
+
+// crowd are the workloads and their developers.
+type crowd struct {
+	*plane
+	size
+	each int
+	// renewing sessions; nobody renews any more once it is closed.
+	renewing sync.WaitGroup
+	gone     context.CancelFunc
+	renewed  atomic.Int64
+	failed   atomic.Int64
+}
+
+func (c *crowd) key(i int) client.ObjectKey {
+	return client.ObjectKey{Namespace: fmt.Sprintf("team-%d", i%c.namespaces), Name: fmt.Sprintf("worker-%d", i)}
+}
+
+// deploy makes the workloads, and waits until all their pods run.
+func (c *crowd) deploy(ctx context.Context) error {
+	for i := range c.namespaces {
+		if err := c.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("team-%d", i)}}); err != nil {
+			return fmt.Errorf("making a namespace: %w", err)
+		}
+	}
+	if err := c.forEach(ctx, func(ctx context.Context, i int) error { return c.Create(ctx, c.workload(i)) }); err != nil {
+		return fmt.Errorf("making the workloads: %w", err)
+	}
+	return c.untilRunning(ctx)
+}
+
+func (c *crowd) forEach(ctx context.Context, do func(context.Context, int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(abreast)
+	for i := range c.deployments {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	return group.Wait()
+}
+
+func (c *crowd) workload(i int) *appsv1.Deployment {
+	key := c.key(i)
+	labels := map[string]string{"app": key.Name}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To(int32(c.each)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					NodeName: nodeName(i), TerminationGracePeriodSeconds: ptr.To(int64(5)), AutomountServiceAccountToken: ptr.To(false),
+					Containers: []corev1.Container{{Name: "worker", Image: "registry.example/worker:1", Env: []corev1.EnvVar{{Name: "QUEUE", Value: "orders"}}}},
+				},
+			},
+		},
+	}
+}
+
+// untilRunning waits until every deployment has its number and its pods.
+func (c *crowd) untilRunning(ctx context.Context) error {
+	return until(ctx, "the pods of all workloads run", func() (bool, error) {
+		var list appsv1.DeploymentList
+		if err := c.List(ctx, &list); err != nil {
+			return false, err
+		}
+		n := 0
+		for i := range list.Items {
+			d := &list.Items[i]
+			if *d.Spec.Replicas == int32(c.each) && d.Status.AvailableReplicas == int32(c.each) && d.Status.Replicas == int32(c.each) {
+				n++
+			}
+		}
+		return n == c.deployments, nil
+	})
+}
+
+// until asks twice a second.
+func until(ctx context.Context, what string, holds func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Minute, fmt.Errorf("it took more than 15 minutes until %s", what))
+	defer cancel()
+	for {
+		if ok, err := holds(); err != nil || ok {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// begin asks for all sessions, and waits until each is ready. Its owner renews
+// it from then on.
+func (c *crowd) begin(ctx context.Context) error {
+	renewing, gone := context.WithCancel(ctx)
+	c.gone = gone
+	return c.forEach(ctx, func(ctx context.Context, i int) error {
+		key := c.key(i)
+		d := &appsv1.Deployment{}
+		if err := c.Get(ctx, key, d); err != nil {
+			return fmt.Errorf("reading a workload: %w", err)
+		}
+		s := &v1alpha1.Session{
+			ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
+			Spec: v1alpha1.SessionSpec{
+				Target:    v1alpha1.Target{Group: "apps", Resource: "deployments", Name: d.Name, UID: d.UID, Container: "worker"},
+				Takeover:  v1alpha1.TakeoverScaleDown,
+				Owner:     v1alpha1.Owner{Username: "admin"},
+				ClientKey: "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+				// A cluster that is slow because it is on two cores is not what is measured.
+				SetupDeadlineSeconds: 600, LeaseDurationSeconds: int32(c.lease),
+			},
+		}
+		if err := c.Create(ctx, s); err != nil {
+			return fmt.Errorf("asking for a session: %w", err)
+		}
+		leased := false
+		return until(ctx, "session "+key.String()+" is ready", func() (bool, error) {
+			if err := c.Get(ctx, key, s); err != nil {
+				return false, fmt.Errorf("reading a session: %w", err)
+			}
+			if !leased && c.Get(ctx, key, &coordinationv1.Lease{}) == nil {
+				leased = true
+				c.renewing.Go(func() { c.renew(renewing, key) })
+			}
+			ready := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
+			if ready != nil && ready.Status == metav1.ConditionFalse && meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionRestored) {
+				return false, fmt.Errorf("session %s ended: %s: %s", key, ready.Reason, ready.Message)
+			}
+			return ready != nil && ready.Status == metav1.ConditionTrue, nil
+		})
+	})
+}
+
+// renew does what an owner's tool does, a third of the lease apart.
+func (c *crowd) renew(ctx context.Context, key client.ObjectKey) {
+	ticker := time.NewTicker(time.Duration(c.lease) * time.Second / 3)
+	defer ticker.Stop()
+	for {
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+		now := metav1.NowMicro().UTC().Format("2006-01-02T15:04:05.000000Z")
+		err := c.Patch(ctx, lease, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"renewTime":"`+now+`"}}`)))
+		if err == nil {
+			c.renewed.Add(1)
+		} else if ctx.Err() == nil {
+			c.failed.Add(1)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// numbersBack waits until every deployment has its number again, and answers
+// when the first and the last had.
+func (c *crowd) numbersBack(ctx context.Context) (first, last time.Time, err error) {
+	err = until(ctx, "all numbers are back", func() (bool, error) {
+		var list appsv1.DeploymentList
+		if err := c.List(ctx, &list); err != nil {
+			return false, err
+		}
+		n := 0
+		for i := range list.Items {
+			if *list.Items[i].Spec.Replicas == int32(c.each) {
+				n++
+			}
+		}
+		if n > 0 && first.IsZero() {
+			first = time.Now()
+		}
+		last = time.Now()
+		return n == c.deployments, nil
+	})
+	return first, last, err
+}
