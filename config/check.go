@@ -130,15 +130,23 @@ func (c *Config) checkFiles() (found []*Problem) {
 	if c.Files.Mode == FilesWrite {
 		found = append(found, problem("say read: what the process writes stays on this machine", "feature.fs.mode write does not work yet: remote files cannot be written"))
 	}
-	for key, patterns := range map[string][]string{"feature.fs.read_only": c.Files.ReadOnly, "feature.fs.local": c.Files.Local} {
+	for key, patterns := range map[string][]string{
+		"feature.fs.read_only": c.Files.ReadOnly, "feature.fs.local": c.Files.Local,
+		"feature.fs.not_found": c.Files.NotFound, "feature.fs.mapping": sorted(c.Files.Mapping),
+	} {
 		for _, pattern := range patterns {
 			if _, err := regexp.Compile(pattern); err != nil {
 				found = append(found, notRegular(key, pattern, err))
 			}
 		}
 	}
-	if len(c.Files.ReadOnly) > 0 && c.Files.Mode != FilesLocal {
-		c.notice("feature.fs.read_only: mounted volumes are here; other remote files cannot be read yet")
+	if c.Files.Mode == FilesLocal && len(c.Files.ReadOnly)+len(c.Files.NotFound)+len(c.Files.Mapping) > 0 {
+		c.notice("feature.fs.mode is local, and paths are named for other modes: that has no effect")
+	}
+	for _, from := range sorted(c.Files.Mapping) {
+		if !strings.HasPrefix(c.Files.Mapping[from], "/") {
+			found = append(found, problem("write an absolute path", "feature.fs.mapping leads %q to %q, which is no path", from, c.Files.Mapping[from]))
+		}
 	}
 	slices.SortFunc(found, func(a, b *Problem) int { return strings.Compare(a.What, b.What) })
 	return found

@@ -137,7 +137,8 @@ type FileMode string
 
 // The modes.
 const (
-	// FilesRead: the container's mounted volumes are here, read-only.
+	// FilesRead: the container's files are read, but for this machine's system
+	// and the user's own.
 	FilesRead FileMode = "read"
 	// FilesWrite is known and not served yet.
 	FilesWrite FileMode = "write"
@@ -159,8 +160,14 @@ type Files struct {
 	// mode.
 	ReadOnly []string `key:"read_only"`
 	// Local are regular expressions of paths that are this machine's in any
-	// mode; it wins.
+	// mode.
 	Local []string `key:"local"`
+	// NotFound are regular expressions of paths that the process does not find,
+	// in any mode but local.
+	NotFound []string `key:"not_found"`
+	// Mapping leads paths that match a regular expression to others, whose they
+	// then are: the expression to its replacement, with $1 for what is captured.
+	Mapping map[string]string `key:"mapping"`
 }
 
 // IncomingMode says what becomes of connections to the target.

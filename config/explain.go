@@ -124,19 +124,32 @@ func (c *Config) explainEnv(_ Facts, say func(string, ...any)) {
 }
 
 func (c *Config) explainFiles(_ Facts, say func(string, ...any)) {
-	const mounted = "the config maps, secrets, tokens and projected volumes that are mounted into the container"
+	files := c.Files
 	switch {
-	case c.Files.Mode == FilesLocal:
+	case files.Mode == FilesLocal:
 		say("All its files are this machine's.")
-	case c.Files.Mode == FilesLocalWithOverrides && len(c.Files.ReadOnly) == 0:
+		return
+	case files.Mode == FilesLocalWithOverrides && len(files.ReadOnly) == 0:
 		say("All its files are this machine's, as no path is named that would not be.")
-	case c.Files.Mode == FilesLocalWithOverrides:
-		say("Its files are this machine's, but for what is mounted into the container at paths like %s.", list(c.Files.ReadOnly))
-	case len(c.Files.Local) > 0:
-		say("It reads %s at their own paths, but for paths like %s; all other files are this machine's.", mounted, list(c.Files.Local))
+	case files.Mode == FilesLocalWithOverrides:
+		say("Its files are this machine's, but paths like %s are the container's.", list(files.ReadOnly))
 	default:
-		say("It reads %s at their own paths; all other files are this machine's.", mounted)
+		named := ""
+		if len(files.ReadOnly) > 0 {
+			named = ", and paths like " + list(files.ReadOnly) + " are the container's all the same"
+		}
+		say("It reads the container's files; this machine's are its system, your home, working directory and programs%s.", named)
 	}
+	if len(files.Local) > 0 {
+		say("Paths like %s are this machine's.", list(files.Local))
+	}
+	if len(files.Mapping) > 0 {
+		say("Paths like %s lead to others.", list(sorted(files.Mapping)))
+	}
+	if len(files.NotFound) > 0 {
+		say("Paths like %s are not found.", list(files.NotFound))
+	}
+	say("The container's files cannot be written.")
 }
 
 func (c *Config) explainOutgoing(_ Facts, say func(string, ...any)) {

@@ -1,6 +1,9 @@
 package config
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestExplain(t *testing.T) {
 	c := usual()
@@ -9,7 +12,7 @@ func TestExplain(t *testing.T) {
 	const plain = "A stand-in is made in namespace shop, a copy of the pod of deployment/worker, in which understudy takes the place of its container app. " +
 		"Then three pods of deployment/worker will be scaled to zero, and when none runs any more your process starts: every message of its queue comes to you. " +
 		"Your process gets the environment of the container over your own, but for what makes no sense here (PATH, HOME and the like). " +
-		"It reads the config maps, secrets, tokens and projected volumes that are mounted into the container at their own paths; all other files are this machine's. " +
+		"It reads the container's files; this machine's are its system, your home, working directory and programs. The container's files cannot be written. " +
 		"Its connections go out from the pod's network. Names are looked up as in the pod. " +
 		"Connections that come in to ports that the container declares, its probes use or a Service targets reach it where it listens. " +
 		"When your process ends, however it ends, deployment/worker has three replicas again. " +
@@ -36,6 +39,12 @@ func TestExplain(t *testing.T) {
 		"When your process ends, the stand-in goes. When this machine is not heard of for 1m0s, the cluster undoes everything by itself."
 	if got := c.Explain(Facts{}); got != rich {
 		t.Errorf("got  %s\nwant %s", got, rich)
+	}
+	c.Files = Files{Mode: FilesRead, ReadOnly: []string{"^/etc/app/"}, Local: []string{`\.log$`}, NotFound: []string{"^/app/dev/"}, Mapping: map[string]string{"^/in": "/data"}}
+	const files = " It reads the container's files; this machine's are its system, your home, working directory and programs, and paths like ^/etc/app/ are the container's all the same. " +
+		`Paths like \.log$ are this machine's. Paths like ^/in lead to others. Paths like ^/app/dev/ are not found. The container's files cannot be written. `
+	if got := c.Explain(Facts{}); !strings.Contains(got, files) {
+		t.Errorf("got  %s\nwant %s", got, files)
 	}
 	c = usual()
 	c.Outgoing.Filter = Filter{Remote: []string{"db:5432"}}

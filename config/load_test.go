@@ -289,7 +289,7 @@ multi_cluster: false
 		"MIRRORD_PROXY: use_proxy is not taken: a proxy of the environment cannot be switched off by the file | run understudy under `env -u HTTP_PROXY -u HTTPS_PROXY`",
 		f + "2: there is no key targets | did you mean target?",
 		f + "6: there is no key target.path.namespace | did you mean target.namespace?",
-		f + "9: feature.fs.read_write is not taken: remote files cannot be written yet | take it out; what the process writes stays on this machine",
+		f + "9: feature.fs.read_write is not taken: remote files cannot be written: a stand-in's are gone with it, and others would be left changed | take it out, or say read_only; what the process writes stays on this machine",
 		f + "14: feature.network.dns is 3, where an object or a boolean is expected | ",
 		f + "15: feature.split_queues is not taken: a queue's messages cannot be divided yet: the local process takes all or none | take the section out and say feature.copy_target.scale_down: true, so that every message comes to you",
 		`--listen: listen is "http", where ports from 1 to 65535, or all is expected | `,

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 
+	"understudy.dev/understudy/cli/stage"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/tunnel"
 )
@@ -36,7 +37,10 @@ type Boundary struct {
 
 	local, remote         []config.Destination // where outgoing connections go
 	localName, remoteName []string             // where names are looked up
-	readOnly, localFiles  []*regexp.Regexp
+	// Whose a path is; own are the user's.
+	readOnly, localFiles, notFound []*regexp.Regexp
+	mappings                       []mapping
+	own                            []string
 
 	here here
 
@@ -52,7 +56,11 @@ type Boundary struct {
 func New(c *config.Config) (*Boundary, error) {
 	b := &Boundary{
 		incoming: c.Incoming, outgoing: c.Outgoing, names: c.Names, files: c.Files,
-		here: thisMachine(), known: map[netip.Addr][]string{},
+		own: ownPaths(), here: thisMachine(), known: map[netip.Addr][]string{},
+	}
+	if c.Targetless() && b.files.Mode == config.FilesRead {
+		// The pod is empty: there is nothing of anybody's to read.
+		b.files.Mode = config.FilesLocalWithOverrides
 	}
 	if !c.Hostname {
 		b.hostname, _ = os.Hostname()
@@ -73,7 +81,13 @@ func New(c *config.Config) (*Boundary, error) {
 	if b.readOnly, err = expressions(c.Files.ReadOnly); err != nil {
 		return nil, err
 	}
-	b.localFiles, err = expressions(c.Files.Local)
+	if b.localFiles, err = expressions(c.Files.Local); err != nil {
+		return nil, err
+	}
+	if b.notFound, err = expressions(c.Files.NotFound); err != nil {
+		return nil, err
+	}
+	b.mappings, err = mappings(c.Files.Mapping)
 	return b, err
 }
 
@@ -250,12 +264,14 @@ type here struct {
 	sockets []string
 	dialer  net.Dialer
 	names   *net.Resolver
+	// viewable says why the pod's files cannot be shown, if so.
+	viewable func() error
 }
 
 func thisMachine() here {
 	return here{
 		resolver: "/etc/resolv.conf", sockets: []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"},
-		names: net.DefaultResolver,
+		names: net.DefaultResolver, viewable: stage.Viewable,
 	}
 }
 

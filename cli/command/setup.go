@@ -177,8 +177,16 @@ func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 	p.out.Detail("connected to %s (%.1f s)", p.far(), time.Since(began).Seconds())
 	began = time.Now()
 	line := p.opts.Boundary
+	files, notices, err := line.Files(ctx, r.tunnel.Welcome(), stage.TunnelFiles(r.tunnel))
+	if err != nil {
+		r.close()
+		return rehearsed{}, stageFailure(err)
+	}
+	for _, notice := range notices {
+		p.remark(notice, "")
+	}
 	r.stage, err = p.front.Build(ctx, line.Remote(stage.Tunnel(r.tunnel)), stage.Options{
-		Welcome: line.Welcome(r.tunnel.Welcome()), OnListening: p.listening, Publish: line.Published,
+		Welcome: line.Welcome(r.tunnel.Welcome()), Files: files, OnListening: p.listening, Publish: line.Published,
 		OnNotice: func(n stage.Notice) { p.remark(n.Text, n.Hint) },
 	})
 	if err != nil {

@@ -198,6 +198,8 @@ func (h *hand) obey(o order) {
 	case o.Sockets:
 		answer.Sockets, err = h.list()
 		answer.HasSockets = err == nil
+	case o.View != 0:
+		file, err = h.device(o.View - 1)
 	case o.Dial != nil:
 		file, err = dialInside(*o.Dial)
 	}
@@ -246,6 +248,17 @@ func (h *hand) build(p *plan, answer *report) (*os.File, error) {
 	answer.Ready = ready
 	go h.followSockets()
 	return device.File, nil
+}
+
+// device hands a view's device over, once: a mount whose server is gone must be
+// gone, too, and not wait for this process.
+func (h *hand) device(view int) (*os.File, error) {
+	if h.root == nil || view < 0 || view >= len(h.root.Devices) || h.root.Devices[view] == nil {
+		return nil, errors.New("there is no such view")
+	}
+	device := h.root.Devices[view]
+	h.root.Devices[view] = nil
+	return device, nil
 }
 
 func (h *hand) kill(signal syscall.Signal) error {

@@ -28,6 +28,12 @@ type script struct {
 	// Files under which the program leaves what it learns and hears what to do.
 	Directory string
 	Publish   bool
+	// Pod is the folder that is the pod's root, of which Shown is seen at its own
+	// paths; a file "cut" in Directory puts it out of reach.
+	Pod   string
+	Shown []string
+	// Machine are paths of this machine's below those that are shown.
+	Machine string
 	// EndGrace is what the keeper ends the command with.
 	EndGrace time.Duration
 	// WaitForSignal instead of building a stage.
@@ -92,7 +98,7 @@ func perform(text string) int {
 	}
 	ctx := context.Background()
 	stage, err := front.Build(ctx, localRemote{trees: s.Trees, directory: s.Directory}, Options{
-		Welcome: s.Welcome, Device: s.Device, DoNotPublish: !s.Publish,
+		Welcome: s.Welcome, Device: s.Device, DoNotPublish: !s.Publish, Files: s.files(),
 		OnNotice:    func(n Notice) { say("notice %s", n.Text) },
 		OnListening: func(l Listening) { say("listening %+v", l) },
 	})

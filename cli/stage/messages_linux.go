@@ -53,6 +53,8 @@ type order struct {
 	Refresh   *root.Mount   `json:"refresh,omitempty"`
 	Sockets   bool          `json:"sockets,omitempty"`
 	Dial      *dial         `json:"dial,omitempty"`
+	// View asks for the device that serves one of the plan's views, from 1 on.
+	View int `json:"view,omitempty"`
 }
 
 // exact is a Command as bytes: what a user's variables, arguments and folders
@@ -87,6 +89,11 @@ type plan struct {
 	// Root.Dir and Root.Personal, exactly.
 	Dir      []byte   `json:"dir"`
 	Personal [][]byte `json:"personal"`
+
+	// views are the keeper's own: those of Root, with what is there; viewed are
+	// the mounts that they show.
+	views  []ShownPath
+	viewed map[string]bool
 }
 
 type redirection struct {

@@ -24,6 +24,9 @@ type localRemote struct {
 	directory string
 }
 
+// tooLarge is the version of a tree that cannot be read as a whole.
+const tooLarge = "too large"
+
 var (
 	unreachable4 = netip.MustParseAddr("10.99.0.1")
 	unreachable6 = netip.MustParseAddr("fd00:99::1")
@@ -113,6 +116,9 @@ func (r localRemote) ReadTree(_ context.Context, mount string) (tunnel.Tree, err
 		return tunnel.Tree{Files: []tunnel.File{{Path: "key", Mode: 0o444, Data: data}}}, nil
 	}
 	tree, ok := r.trees[mount]
+	if tree.Version == tooLarge {
+		return tunnel.Tree{}, tunnel.ErrTooLarge
+	}
 	if !ok {
 		return tunnel.Tree{}, os.ErrNotExist
 	}

@@ -68,6 +68,9 @@ type Options struct {
 	// a port that is taken on 127.0.0.1, a mount that hides the working
 	// directory, a feature that this kernel lacks. Default: none.
 	OnNotice func(Notice)
+	// Files of the pod that are read when they are needed. Default: none but the
+	// welcome's.
+	Files Files
 	// Device is for tests. Default DeviceAuto.
 	Device Device
 	// Log is for what no user is told. Default: discarded.

@@ -20,6 +20,7 @@ import (
 	"understudy.dev/understudy/cli/stage/netstack"
 	"understudy.dev/understudy/cli/stage/network"
 	"understudy.dev/understudy/cli/stage/root"
+	"understudy.dev/understudy/cli/stage/view"
 	"understudy.dev/understudy/operator/tunnel"
 )
 
@@ -35,6 +36,9 @@ type Stage struct {
 	log     *slog.Logger
 	made    []string
 	closing sync.Once
+	views   []*view.View
+	// viewed are the mounts whose content a view shows.
+	viewed map[string]bool
 }
 
 // Build makes namespaces, network and files. The command is not started yet.
@@ -59,7 +63,7 @@ func (f *Front) Build(ctx context.Context, remote Remote, options Options) (*Sta
 	if err != nil {
 		return nil, err
 	}
-	s := &Stage{front: f, hand: newHandLine(line), log: options.Log}
+	s := &Stage{front: f, hand: newHandLine(line), log: options.Log, viewed: plan.viewed}
 	go s.hand.listen()
 	if s.fence, err = newFence(pid); err != nil {
 		s.Close()
@@ -90,6 +94,7 @@ func (s *Stage) build(ctx context.Context, remote Remote, options Options, plan 
 		options.OnNotice(Notice{Text: notice})
 	}
 	s.log.Debug("the stage is built", "device", ready.Kind)
+	s.serveViews(ctx, options, plan)
 
 	s.outside = newOutside(remote, s.hand, options)
 	s.stack, err = netstack.New(netstack.Device{File: device, Ethernet: ready.Ethernet, MAC: ready.MAC, MTU: network.MTU}, s.outside, s.log)
@@ -117,20 +122,36 @@ func makePlan(ctx context.Context, remote Remote, options Options) (*plan, error
 	}
 	p := &plan{
 		Device: options.Device, Hostname: welcome.Hostname, Addresses: stageAddresses(welcome.Addresses),
-		Root: root.Plan{
-			Files: welcome.Files, Mounts: make([]root.Mount, len(welcome.Mounts)),
-		},
-		Dir: []byte(options.Dir), Personal: convert[[]byte](personalDirectories(options.Dir)),
+		Root:   root.Plan{Files: welcome.Files},
+		viewed: map[string]bool{},
+		Dir:    []byte(options.Dir), Personal: convert[[]byte](personalDirectories(options.Dir)),
 	}
-	reads, ctx := errgroup.WithContext(ctx)
+	p.Root.Hidden = options.Files.Hidden
+	for _, bound := range options.Files.Bound {
+		p.Root.Bound = append(p.Root.Bound, root.Bound(bound))
+	}
+	p.show(&options)
+	reads, reading := errgroup.WithContext(ctx)
+	copies := make([]mountCopy, len(welcome.Mounts))
 	for i, mount := range welcome.Mounts {
+		if p.viewed[mount.Path] {
+			continue
+		}
 		reads.Go(func() error {
-			read, err := readMount(ctx, remote, mount)
-			p.Root.Mounts[i] = read
+			read, err := readMount(reading, remote, mount)
+			copies[i].Mount = read
+			if errors.Is(err, tunnel.ErrTooLarge) && options.Files.Pod != nil {
+				copies[i] = mountCopy{Mount: root.Mount{Path: mount.Path, File: mount.File}, tooLarge: true}
+				return nil
+			}
 			return err
 		})
 	}
-	return p, reads.Wait()
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	copies = slices.DeleteFunc(copies, func(c mountCopy) bool { return c.Path == "" })
+	return p, p.spare(ctx, options, copies)
 }
 
 func readMount(ctx context.Context, remote Remote, mount tunnel.Mount) (root.Mount, error) {
@@ -270,6 +291,9 @@ func (s *Stage) SetLoopbackPorts(ctx context.Context, endpoints []tunnel.Endpoin
 // RefreshMount reads the content of a mount again, and exchanges it in the
 // stage as a whole.
 func (s *Stage) RefreshMount(ctx context.Context, mount tunnel.Mount) error {
+	if s.viewed[mount.Path] {
+		return nil
+	}
 	read, err := readMount(ctx, s.outside.remote, mount)
 	if err != nil {
 		return err
@@ -284,6 +308,10 @@ func (s *Stage) RefreshMount(ctx context.Context, mount tunnel.Mount) error {
 // and removes what was made for it.
 func (s *Stage) Close() error {
 	s.closing.Do(func() {
+		// Whoever waits for a file could not be killed.
+		for _, served := range s.views {
+			served.Close()
+		}
 		s.hand.close()
 		if s.fence != nil {
 			s.fence.sweep(sweepTimeout)

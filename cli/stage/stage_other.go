@@ -16,6 +16,9 @@ func Main() {}
 // Check fails with ErrUnsupported.
 func Check() error { return ErrUnsupported }
 
+// Viewable fails with ErrUnsupported.
+func Viewable() error { return ErrUnsupported }
+
 // Split returns a front that cannot build a stage.
 func Split(SplitOptions) (*Front, error) { return &Front{}, nil }
 

@@ -160,6 +160,7 @@ func resolved(t *testing.T, name string, text []byte) (*config.Config, int) {
 	t.Helper()
 	dir := t.TempDir()
 	t.Chdir(dir)
+	t.Setenv("PWD", "/work") // for templates: the same before and after
 	if err := os.WriteFile(name, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

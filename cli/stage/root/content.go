@@ -68,6 +68,15 @@ func (c *content) addFile(file tunnel.File) (string, error) {
 	return name, write(c.root, name, file)
 }
 
+// addNothing is a file that may not be read.
+func (c *content) addNothing() (string, error) {
+	name := c.name()
+	if err := c.root.WriteFile(name, nil, 0); err != nil {
+		return "", fmt.Errorf("making an empty file: %w", err)
+	}
+	return name, nil
+}
+
 // rewrite gives files that were added other content, in place: they are bound
 // one by one. Others are left out.
 func (c *content) rewrite(files []tunnel.File) error {

@@ -99,7 +99,7 @@ func (r *Root) mirrorRoot(except []string) error {
 func (r *Root) tmpfs(directory string) bool {
 	for _, mirror := range r.mirrors {
 		var of, in unix.Stat_t
-		if within(directory, mirror) && unix.Stat(mirror, &of) == nil && unix.Stat(directory, &in) == nil && of.Dev == in.Dev {
+		if Within(directory, mirror) && unix.Stat(mirror, &of) == nil && unix.Stat(directory, &in) == nil && of.Dev == in.Dev {
 			return true
 		}
 	}

@@ -26,6 +26,13 @@ type Plan struct {
 	Files []tunnel.File
 	// Mounts of the replaced container, with their content.
 	Mounts []Mount
+	// Views are served by whoever takes their descriptors, and so must not be
+	// looked into before: nothing else of the plan is below one.
+	Views []View
+	// Bound are paths of the host that are seen elsewhere, too.
+	Bound []Bound
+	// Hidden paths of the host, which are empty or may not be read.
+	Hidden []string
 	// Personal directories: in them a missing mount point is made for real,
 	// because what is written beside it must not be lost. Absolute.
 	Personal []string `json:"-"`
@@ -40,6 +47,17 @@ type Mount struct {
 	Files []tunnel.File
 }
 
+// View is a folder or file that is served from outside.
+type View struct {
+	Path string
+	File bool
+}
+
+// Bound is something of the host, and where it is seen, too.
+type Bound struct {
+	From, To string
+}
+
 // Root is an arranged tree.
 type Root struct {
 	// Made are directories made on the host to serve as mount points, each
@@ -48,6 +66,9 @@ type Root struct {
 	Made []string
 	// Notices are what could not be laid over, and what is hidden.
 	Notices []string
+	// Devices serve the views, in their order; nil for one that could not be
+	// mounted.
+	Devices []*os.File
 
 	content *content
 	mirrors []string
@@ -97,6 +118,23 @@ func Arrange(plan Plan) (*Root, error) {
 			return nil, err
 		}
 	}
+	for _, bound := range plan.Bound {
+		if err := r.bind(plan, bound); err != nil {
+			r.notice("%s is not at %s: %v", bound.From, bound.To, err)
+		}
+	}
+	for _, path := range plan.Hidden {
+		if err := r.hide(path); err != nil {
+			r.notice("%s is not hidden: %v", path, err)
+		}
+	}
+	for _, view := range plan.Views {
+		device, err := r.view(plan, view)
+		if err != nil {
+			r.notice("%s of the pod cannot be read: %v", view.Path, err)
+		}
+		r.Devices = append(r.Devices, device)
+	}
 	for _, mirror := range r.mirrors {
 		// A file made in here would be lost with the stage: better refused.
 		if err := readOnly(mirror); err != nil {
@@ -131,6 +169,14 @@ func missingInRoot(plan Plan) []string {
 	for _, file := range plan.Files {
 		look(file.Path, false)
 	}
+	for _, view := range plan.Views {
+		look(view.Path, !view.File)
+	}
+	for _, bound := range plan.Bound {
+		if info, err := os.Stat(bound.From); err == nil {
+			look(bound.To, info.IsDir())
+		}
+	}
 	return names
 }
 
@@ -147,7 +193,7 @@ func (r *Root) layMount(plan Plan, mount Mount) {
 		r.notice("%s is not mounted: %v", mount.Path, err)
 		return
 	}
-	if within(plan.Dir, mount.Path) {
+	if Within(plan.Dir, mount.Path) {
 		r.notice("the working directory %s is hidden by the mount of %s", plan.Dir, mount.Path)
 	}
 }
@@ -222,7 +268,7 @@ func personal(plan Plan, directory string) bool {
 		return true
 	}
 	for _, home := range plan.Personal {
-		if within(directory, home) {
+		if Within(directory, home) {
 			return true
 		}
 	}
@@ -312,8 +358,8 @@ func split(path string) []string {
 	return strings.FieldsFunc(filepath.Clean(path), func(r rune) bool { return r == '/' })
 }
 
-// within says that a path is a directory or in it.
-func within(path, directory string) bool {
+// Within says that a path is a directory or in it.
+func Within(path, directory string) bool {
 	return path == directory || strings.HasPrefix(path, strings.TrimSuffix(directory, "/")+"/")
 }
 
