@@ -2,7 +2,9 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -71,6 +73,24 @@ func settled(t *testing.T, m queue.Monitor) queue.Counters {
 		t.Fatalf("%v\n%+v", err, c)
 	}
 	return c
+}
+
+// gone waits until the server has seen that a connection is over. What it sends
+// into one that nobody reads any more is delivered by the consumer's count, and
+// never by the connection's.
+func gone(t *testing.T, m queue.Monitor) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	c, err := m.Until(ctx, func(c queue.Counters) error {
+		if !slices.ContainsFunc(c.Connections, func(conn queue.Connection) bool { return conn.Closed }) {
+			return errors.New("no connection has ended")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, c)
+	}
 }
 
 // Deliveries are told apart by site, and those of ended connections count.
@@ -160,6 +180,7 @@ func TestWorkerGoesOnAfterReconnect(t *testing.T) {
 	settled(t, monitor)
 	proxy.cut()
 	<-lost
+	gone(t, monitor)
 	if err := publisher.Publish(ctx, 10, 0); err != nil {
 		t.Fatal(err)
 	}
