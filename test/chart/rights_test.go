@@ -230,14 +230,22 @@ func (s *server) nothingLeft(t *testing.T, ns string, of ...client.ListOption) {
 	}
 }
 
-// workers counts the workload's pods that are there, running or not.
+// workers counts the workload's pods that run, or may yet.
 func (s *server) workers(t *testing.T, ns string) int {
 	t.Helper()
 	var pods corev1.PodList
 	if err := s.as(t, "").List(t.Context(), &pods, client.InNamespace(ns), client.MatchingLabels{"app": "worker"}); err != nil {
 		t.Fatal(err)
 	}
-	return len(slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels[v1alpha1.SessionLabel] != "" }))
+	return len(slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return p.Labels[v1alpha1.SessionLabel] != "" || over(p) }))
+}
+
+// over says whether all containers of the pod have ended: such a pod may be
+// there for a moment more, until its kubelet takes it away.
+func over(pod corev1.Pod) bool {
+	statuses := pod.Status.ContainerStatuses
+	return len(statuses) == len(pod.Spec.Containers) &&
+		!slices.ContainsFunc(statuses, func(s corev1.ContainerStatus) bool { return s.State.Terminated == nil })
 }
 
 // runOperator builds and runs the operator with the arguments that the chart
