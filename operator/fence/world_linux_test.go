@@ -25,6 +25,10 @@ import (
 // The test's binary is also the containers' processes.
 const actorEnv = "UNDERSTUDY_FENCE_TEST_ACTOR"
 
+// The first thread is kept from those that change their namespace: it would not
+// end with them.
+func init() { runtime.LockOSThread() }
+
 func TestMain(m *testing.M) {
 	if name := os.Getenv(actorEnv); name != "" {
 		act(name)

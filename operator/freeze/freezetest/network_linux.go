@@ -16,6 +16,10 @@ type Network struct {
 	file *os.File
 }
 
+// The first thread is kept from those that change their namespace: it would not
+// end with them, and what /proc/self says is of the first one.
+func init() { runtime.LockOSThread() }
+
 // NewNetwork makes a network namespace whose loopback is up.
 func NewNetwork(t testing.TB) *Network {
 	t.Helper()
