@@ -8,7 +8,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -26,17 +25,13 @@ var (
 )
 
 // numberless is what kinds have in common that cannot be held.
-type numberless struct{}
+type numberless struct{ direct }
 
 func (numberless) SetReplicas(client.Object, int32) {}
 func (numberless) Field() []string                  { return []string{"f:spec", "f:replicas"} }
 func (numberless) Describe(int32) string            { return "as it is" }
 func (numberless) Settle(context.Context, API, client.Object) (string, error) {
 	return "", nil
-}
-
-func (numberless) Controls(_ context.Context, _ client.Reader, _ string, object types.UID, controller metav1.OwnerReference) (bool, error) {
-	return controller.UID == object, nil
 }
 
 // Holds says whether objects of a kind can be held at all.

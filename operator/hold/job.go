@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -19,7 +18,10 @@ const queueLabel = "kueue.x-k8s.io/queue-name"
 
 // Job holds batch/v1 Jobs. Suspending one ends its pods, which begin again from
 // the start.
-type Job struct{ suspended }
+type Job struct {
+	suspended
+	direct
+}
 
 var _ Workload = Job{}
 
@@ -89,11 +91,6 @@ func (Job) Template(_ context.Context, _ client.Reader, object client.Object) (*
 // Pods are those that it controls itself.
 func (w Job) Pods(ctx context.Context, reader client.Reader, object client.Object) ([]corev1.Pod, error) {
 	return podsOf(ctx, reader, object.GetNamespace(), w.Inspect(object).Selector, object.GetUID())
-}
-
-// Controls compares: the controller is the object or is not.
-func (Job) Controls(_ context.Context, _ client.Reader, _ string, object types.UID, controller metav1.OwnerReference) (bool, error) {
-	return controller.UID == object, nil
 }
 
 // Settle waits for the job controller to have taken it up again.

@@ -64,6 +64,14 @@ func selectorOf(selector *metav1.LabelSelector) labels.Selector {
 	return s
 }
 
+// direct is what all kinds have in common that control their pods themselves.
+type direct struct{}
+
+// Controls compares: the controller is the object or is not.
+func (direct) Controls(_ context.Context, _ client.Reader, _ string, object types.UID, controller metav1.OwnerReference) (bool, error) {
+	return controller.UID == object, nil
+}
+
 // podsOf lists the pods that one of the given objects controls.
 func podsOf(ctx context.Context, reader client.Reader, namespace string, selector labels.Selector, owners ...types.UID) ([]corev1.Pod, error) {
 	var pods corev1.PodList

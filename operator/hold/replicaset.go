@@ -8,12 +8,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // ReplicaSet holds apps/v1 ReplicaSets that nothing controls.
-type ReplicaSet struct{ replicas }
+type ReplicaSet struct {
+	replicas
+	direct
+}
 
 var _ Workload = ReplicaSet{}
 
@@ -56,11 +58,6 @@ func (ReplicaSet) Template(_ context.Context, _ client.Reader, object client.Obj
 // Pods are those that it controls itself.
 func (w ReplicaSet) Pods(ctx context.Context, reader client.Reader, object client.Object) ([]corev1.Pod, error) {
 	return podsOf(ctx, reader, object.GetNamespace(), w.Inspect(object).Selector, object.GetUID())
-}
-
-// Controls compares: the controller is the object or is not.
-func (ReplicaSet) Controls(_ context.Context, _ client.Reader, _ string, object types.UID, controller metav1.OwnerReference) (bool, error) {
-	return controller.UID == object, nil
 }
 
 // Settle waits for the pods to be there.

@@ -8,12 +8,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // StatefulSet holds apps/v1 StatefulSets.
-type StatefulSet struct{ replicas }
+type StatefulSet struct {
+	replicas
+	direct
+}
 
 var _ Workload = StatefulSet{}
 
@@ -97,11 +99,6 @@ func (StatefulSet) Template(_ context.Context, _ client.Reader, object client.Ob
 // Pods are those that it controls itself.
 func (w StatefulSet) Pods(ctx context.Context, reader client.Reader, object client.Object) ([]corev1.Pod, error) {
 	return podsOf(ctx, reader, object.GetNamespace(), w.Inspect(object).Selector, object.GetUID())
-}
-
-// Controls compares: the controller is the object or is not.
-func (StatefulSet) Controls(_ context.Context, _ client.Reader, _ string, object types.UID, controller metav1.OwnerReference) (bool, error) {
-	return controller.UID == object, nil
 }
 
 // Settle waits for the first pod to be there: others may have to wait for it to

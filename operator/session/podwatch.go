@@ -27,9 +27,7 @@ type PodWatches struct {
 	// Wake takes the sessions to be looked at.
 	Wake chan event.TypedGenericEvent[*v1alpha1.Session]
 
-	mu      sync.Mutex
-	base    context.Context //nolint:containedctx // ends every watch; set once by Start
-	group   sync.WaitGroup
+	lifetime
 	watches map[types.NamespacedName]*podWatch
 }
 
@@ -45,19 +43,6 @@ type podWatch struct {
 // NewPodWatches makes the watches of one operator.
 func NewPodWatches(c client.WithWatch) *PodWatches {
 	return &PodWatches{Client: c, Wake: make(chan event.TypedGenericEvent[*v1alpha1.Session], 256), watches: map[types.NamespacedName]*podWatch{}}
-}
-
-// NeedLeaderElection is asked by the manager.
-func (w *PodWatches) NeedLeaderElection() bool { return true }
-
-// Start lets watches be opened until ctx ends, and waits for them to close.
-func (w *PodWatches) Start(ctx context.Context) error {
-	w.mu.Lock()
-	w.base = ctx
-	w.mu.Unlock()
-	<-ctx.Done()
-	w.group.Wait()
-	return nil
 }
 
 // Ensure opens a session's watch unless it is open.
@@ -76,7 +61,7 @@ func (w *PodWatches) ensure(key types.NamespacedName, which ...client.ListOption
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.watches[key] != nil || w.base == nil || w.base.Err() != nil {
+	if w.watches[key] != nil || !w.open() {
 		return
 	}
 	ctx, stop := context.WithCancel(w.base)

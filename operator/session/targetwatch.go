@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,23 +21,8 @@ type targetWatches struct {
 	// wake is told of the sessions to be looked at.
 	wake func(context.Context, types.NamespacedName)
 
-	mu      sync.Mutex
-	base    context.Context //nolint:containedctx // ends every watch; set once by Start
-	group   sync.WaitGroup
+	lifetime
 	watches map[types.NamespacedName]context.CancelFunc
-}
-
-// NeedLeaderElection is asked by the manager.
-func (w *targetWatches) NeedLeaderElection() bool { return true }
-
-// Start lets watches be opened until ctx ends, and waits for them to close.
-func (w *targetWatches) Start(ctx context.Context) error {
-	w.mu.Lock()
-	w.base = ctx
-	w.mu.Unlock()
-	<-ctx.Done()
-	w.group.Wait()
-	return nil
 }
 
 // Ensure opens a session's watch unless it is open.
@@ -48,7 +32,7 @@ func (w *targetWatches) Ensure(key types.NamespacedName, kind schema.GroupVersio
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.watches[key] != nil || w.base == nil || w.base.Err() != nil {
+	if w.watches[key] != nil || !w.open() {
 		return
 	}
 	ctx, stop := context.WithCancel(w.base)
