@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -152,11 +151,7 @@ func containers(k kind, object *unstructured.Unstructured) []string {
 // itself tells.
 func Containers(ctx context.Context, reader Reader, namespace string, ref Ref) ([]string, error) {
 	r := resolver{Reader: reader, namespace: namespace}
-	k, err := r.kindOf(schema.GroupResource{Group: ref.Group, Resource: ref.Resource})
-	if err != nil {
-		return nil, err
-	}
-	object, err := r.get(ctx, k, ref.Name)
+	k, object, err := r.find(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

@@ -69,11 +69,7 @@ type Reader struct {
 // controls it in the end. Errors that the user can act on are *failure.Failure.
 func Resolve(ctx context.Context, reader Reader, namespace string, ref Ref) (*Target, error) {
 	r := resolver{Reader: reader, namespace: namespace}
-	k, err := r.kindOf(schema.GroupResource{Group: ref.Group, Resource: ref.Resource})
-	if err != nil {
-		return nil, err
-	}
-	object, err := r.get(ctx, k, ref.Name)
+	k, object, err := r.find(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +108,16 @@ func Resolve(ctx context.Context, reader Reader, namespace string, ref Ref) (*Ta
 type resolver struct {
 	Reader
 	namespace string
+}
+
+// find is the object that ref names, and its kind.
+func (r resolver) find(ctx context.Context, ref Ref) (kind, *unstructured.Unstructured, error) {
+	k, err := r.kindOf(schema.GroupResource{Group: ref.Group, Resource: ref.Resource})
+	if err != nil {
+		return kind{}, nil, err
+	}
+	object, err := r.get(ctx, k, ref.Name)
+	return k, object, err
 }
 
 // kindOf finds a kind by its resource; for one that is not known by name, the
