@@ -25,10 +25,7 @@ func (w *world) end(r *Reconciler, name string) {
 // they have ended, and puts that number back.
 func TestStrangerWithoutGate(t *testing.T) {
 	w := newWorld(t)
-	w.deploy("worker", 3)
-	w.ask("alice", "worker")
-	operator := w.operator(w.WithWatch)
-	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	operator := w.held(3)
 	w.scale("worker", 5, "kubectl")
 	w.until("pods run", func() bool { w.play(); return w.running("worker") == 5 })
 	w.must(w.reconcile(operator, "alice"))
@@ -56,10 +53,7 @@ func TestStrangerWithoutGate(t *testing.T) {
 func TestGitOpsContends(t *testing.T) {
 	w := newWorld(t)
 	w.gate = true
-	w.deploy("worker", 3)
-	w.ask("alice", "worker")
-	operator := w.operator(w.WithWatch)
-	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	operator := w.held(3)
 	heal := map[string]func(){
 		"server-side": func() {
 			d := deployment(w.namespace, "worker")
@@ -94,10 +88,7 @@ func TestGitOpsContends(t *testing.T) {
 
 func TestClaimStrippedOff(t *testing.T) {
 	w := newWorld(t)
-	w.deploy("worker", 3)
-	w.ask("alice", "worker")
-	operator := w.operator(w.WithWatch)
-	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	operator := w.held(3)
 	strip := func(value *string) {
 		d := w.deployment("worker")
 		delete(d.Annotations, v1alpha1.ClaimAnnotation)
@@ -197,10 +188,7 @@ func TestSomebodyAsksForZero(t *testing.T) {
 
 func TestWorkloadDeleted(t *testing.T) {
 	w := newWorld(t)
-	w.deploy("worker", 3)
-	w.ask("alice", "worker")
-	operator := w.operator(w.WithWatch)
-	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	operator := w.held(3)
 	w.must(w.Delete(w.ctx, w.deployment("worker"), client.PropagationPolicy(metav1.DeletePropagationBackground)))
 	w.must(w.reconcile(operator, "alice"))
 	if c := w.conditionOf("alice", v1alpha1.ConditionHeld); c.Reason != v1alpha1.ReasonWorkloadGone {

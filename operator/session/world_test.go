@@ -360,6 +360,17 @@ func (w *world) running(name string) int {
 	return n
 }
 
+// held is an operator under which alice's session holds the deployment worker,
+// which had so many replicas.
+func (w *world) held(replicas int32) *Reconciler {
+	w.t.Helper()
+	w.deploy("worker", replicas)
+	w.ask("alice", "worker")
+	operator := w.operator(w.WithWatch)
+	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	return operator
+}
+
 // ask creates a session as the command line tool does.
 func (w *world) ask(name, target string, change ...func(*v1alpha1.SessionSpec)) *v1alpha1.Session {
 	w.t.Helper()

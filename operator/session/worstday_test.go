@@ -57,10 +57,7 @@ func TestExportedDuringASession(t *testing.T) {
 func TestRolloutUndoDuringASession(t *testing.T) {
 	w := newWorld(t)
 	w.gate = true
-	w.deploy("worker", 3)
-	w.ask("alice", "worker")
-	operator := w.operator(w.WithWatch)
-	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	operator := w.held(3)
 
 	// What `rollout undo` does: the template, and all annotations, of an old
 	// ReplicaSet; one that was held in an earlier session bears that one's claim.
@@ -88,10 +85,7 @@ func TestRolloutUndoDuringASession(t *testing.T) {
 func TestReplacedDuringASession(t *testing.T) {
 	w := newWorld(t)
 	w.gate = true
-	w.deploy("worker", 3)
-	w.ask("alice", "worker")
-	operator := w.operator(w.WithWatch)
-	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	operator := w.held(3)
 	file := deployment(w.namespace, "worker")
 	file.Spec.Replicas = ptr.To(int32(4))
 	file.ResourceVersion = w.deployment("worker").ResourceVersion

@@ -164,7 +164,7 @@ func TestPlanted(t *testing.T) {
 	c.link(secret, "to-the-node")
 	c.link(strings.Repeat("../", 40)+secret[1:], "relative")
 	c.link(c.outside, "folder")
-	c.link("/proc/self/root"+secret, "magic")
+	c.link(rootOf("self")+secret, "magic")
 	c.link(fmt.Sprintf("/proc/%d/root%s", os.Getpid(), secret), "magic-of-another")
 	c.link("loop", "loop")
 	c.write("private", "root's own", 0o600)
@@ -186,7 +186,7 @@ func TestPlanted(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/to-the-node", "/relative", "/folder/secret", "/magic", "/magic-of-another", "/loop", "/private", "/pipe", "/device",
-		"/proc/self/root" + secret, "/proc/1/root/etc/hostname", "/proc/self/exe", secret, "/", "/nothing",
+		rootOf("self") + secret, rootOf("1") + "/etc/hostname", "/proc/self/exe", secret, "/", "/nothing",
 	} {
 		got, err := r.File(ctx, path)
 		if err == nil {
@@ -374,3 +374,7 @@ func TestIdentity(t *testing.T) {
 		t.Errorf("of a status without capabilities: %+v", id)
 	}
 }
+
+// rootOf is the link of the kernel's that leads out of a root folder: to the one
+// of the process.
+func rootOf(process string) string { return "/proc/" + process + "/root" }
