@@ -135,10 +135,14 @@ func alive(session *v1alpha1.Session) bool {
 }
 
 // earlier is the order of arrival. Times of creation are whole seconds; within
-// one the UIDs decide, which everybody sees the same.
+// one who waits is before who does not, so that nobody passes a queue, and then
+// the UIDs decide, which everybody sees the same.
 func earlier(a, b *v1alpha1.Session) bool {
 	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
 		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	if a.Spec.Wait != b.Spec.Wait {
+		return a.Spec.Wait
 	}
 	return strings.Compare(string(a.UID), string(b.UID)) < 0
 }
