@@ -37,6 +37,8 @@ type Observed struct {
 	Annotated bool
 	// Owners of the number of replicas apart from ourselves.
 	Owners []v1alpha1.FieldOwner
+	// Owed are those that we took the number from and have not given it back yet.
+	Owed []v1alpha1.FieldOwner
 	// OwnNumber says that our own entry owns the number.
 	OwnNumber bool
 	// OwnEntry says that there is an entry of ours, as there is while our claim
@@ -50,6 +52,7 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 		UID:       object.GetUID(),
 		Replicas:  w.Inspect(object).Replicas,
 		Owners:    ReplicaOwners(object.GetManagedFields(), w.Field()),
+		Owed:      owed(object.GetManagedFields(), w.Field()),
 		OwnNumber: OwnsReplicas(object.GetManagedFields(), w.Field()),
 		OwnEntry:  OwnsAnything(object.GetManagedFields()),
 	}
@@ -70,6 +73,9 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 	}
 	return o
 }
+
+// Rightful are the owners of the number, had we not written it.
+func (o Observed) Rightful() []v1alpha1.FieldOwner { return slices.Concat(o.Owners, o.Owed) }
 
 // Free says what stands between a session and a workload that it wants.
 type Free int
@@ -119,7 +125,7 @@ const (
 // object is somebody's new wish, and the one to put back from now on.
 func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1.Record, bool) {
 	held := progress == Held
-	fresh := &v1alpha1.Record{UID: o.UID, Replicas: o.Replicas, ReplicaOwners: o.Owners}
+	fresh := &v1alpha1.Record{UID: o.UID, Replicas: o.Replicas, ReplicaOwners: o.Rightful()}
 	if record != nil {
 		fresh.Autoscalers = record.Autoscalers
 	}
@@ -138,7 +144,7 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 		}
 		fresh.ChangedBy = by
 		return fresh, true
-	case !held && o.Replicas == record.Replicas && SameOwners(o.Owners, record.ReplicaOwners):
+	case !held && o.Replicas == record.Replicas && SameOwners(o.Rightful(), record.ReplicaOwners):
 		return record, false
 	case !held:
 		fresh.ChangedBy = record.ChangedBy

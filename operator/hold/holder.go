@@ -28,28 +28,46 @@ func (h Holder) Read(ctx context.Context, w Workload, key client.ObjectKey) (cli
 
 // Claim writes the claim and leaves the number alone.
 func (h Holder) Claim(ctx context.Context, object client.Object, claim Claim) error {
-	return h.patch(ctx, "claiming", object, func(object client.Object) { annotate(object, claim) })
+	return h.patch(ctx, "claiming", object, func(object client.Object) error {
+		annotate(object, claim)
+		return nil
+	})
 }
 
-// Zero brings the workload to zero, with the claim in the same patch.
-func (h Holder) Zero(ctx context.Context, w Workload, object client.Object, claim Claim) error {
-	return h.patch(ctx, "scaling to zero", object, func(object client.Object) {
+// Zero brings the workload to zero, with the claim in the same patch, and with
+// who is to have the number's ownership back: see GiveBack.
+func (h Holder) Zero(ctx context.Context, w Workload, object client.Object, claim Claim, owners []v1alpha1.FieldOwner) error {
+	return h.patch(ctx, "scaling to zero", object, func(object client.Object) error {
 		annotate(object, claim)
 		w.SetReplicas(object, 0)
+		return remind(object, owners)
 	})
 }
 
-// Return puts the number back and takes the claim away, in one patch.
-func (h Holder) Return(ctx context.Context, w Workload, object client.Object, replicas int32) error {
-	return h.patch(ctx, "putting back the replicas of", object, func(object client.Object) {
+// Return puts the number back and takes the claim away, in one patch, with who is
+// to have the number's ownership back: see GiveBack.
+func (h Holder) Return(ctx context.Context, w Workload, object client.Object, replicas int32, owners []v1alpha1.FieldOwner) error {
+	return h.patch(ctx, "putting back the replicas of", object, func(object client.Object) error {
 		clearClaim(object)
 		w.SetReplicas(object, replicas)
+		return remind(object, owners)
 	})
+}
+
+func remind(object client.Object, owners []v1alpha1.FieldOwner) error {
+	fields, err := owe(object.GetManagedFields(), owners)
+	if err == nil {
+		object.SetManagedFields(fields)
+	}
+	return err
 }
 
 // Drop takes the claim away and leaves the number alone.
 func (h Holder) Drop(ctx context.Context, object client.Object) error {
-	return h.patch(ctx, "taking the claim off", object, clearClaim)
+	return h.patch(ctx, "taking the claim off", object, func(object client.Object) error {
+		clearClaim(object)
+		return nil
+	})
 }
 
 // GiveBack gives the number's ownership back: see the function of that name.
@@ -59,12 +77,17 @@ func (h Holder) GiveBack(ctx context.Context, w Workload, object client.Object, 
 	if err != nil || !changed {
 		return false, err
 	}
-	return true, h.patch(ctx, "giving back the field ownership of", object, func(object client.Object) { object.SetManagedFields(fields) })
+	return true, h.patch(ctx, "giving back the field ownership of", object, func(object client.Object) error {
+		object.SetManagedFields(fields)
+		return nil
+	})
 }
 
-func (h Holder) patch(ctx context.Context, what string, object client.Object, change func(client.Object)) error {
+func (h Holder) patch(ctx context.Context, what string, object client.Object, change func(client.Object) error) error {
 	before := object.DeepCopyObject().(client.Object)
-	change(object)
+	if err := change(object); err != nil {
+		return fmt.Errorf("%s %s/%s: %w", what, object.GetNamespace(), object.GetName(), err)
+	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := h.Writer.Patch(ctx, object, patch, client.FieldOwner(FieldManager)); err != nil {
 		return fmt.Errorf("%s %s/%s: %w", what, object.GetNamespace(), object.GetName(), err)

@@ -21,6 +21,14 @@ var ownPaths = [][]string{
 	{"f:metadata", "f:annotations", "f:" + wasPausedAnnotation},
 }
 
+// owedPath in somebody's entry says that they own the number of replicas and
+// are to have it back. Who writes a number takes it from everybody else; the
+// patch with which we do leaves this in their entries, so that the memory does
+// not hang on our living to the next request. It is a path in managedFields
+// alone: there is no such annotation, nothing copies it to ReplicaSets, and
+// `rollout undo` does not bring it back.
+var owedPath = []string{"f:metadata", "f:annotations", "f:understudy.dev/owed"}
+
 // ReplicaOwners are the entries that own the field with the number of replicas, without our
 // own. None is normal: the number may be a default that nobody asked for.
 func ReplicaOwners(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
@@ -31,6 +39,85 @@ func ReplicaOwners(fields []metav1.ManagedFieldsEntry, number []string) []v1alph
 		}
 	}
 	return owners
+}
+
+// owed are the entries that are to have the number back. The mark counts only
+// while the number is ours: else somebody has written another one since.
+func owed(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
+	var owners []v1alpha1.FieldOwner
+	if !OwnsReplicas(fields, number) {
+		return nil
+	}
+	for _, entry := range fields {
+		if entry.Manager != FieldManager && owns(entry, owedPath) && !owns(entry, number) {
+			owners = append(owners, ownerOf(entry))
+		}
+	}
+	return owners
+}
+
+// owe is the managedFields with the mark of owedPath in the entries of the given
+// owners, and in nobody else's. One whose entry is gone gets it again.
+func owe(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner) ([]metav1.ManagedFieldsEntry, error) {
+	left := slices.Clone(owners)
+	var marked []metav1.ManagedFieldsEntry
+	for _, entry := range fields {
+		tree, err := parseFields(entry)
+		if err != nil {
+			return nil, err
+		}
+		had := unmark(tree)
+		i := slices.IndexFunc(left, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, ownerOf(entry)) })
+		if i >= 0 && entry.Manager != FieldManager {
+			left = slices.Delete(left, i, i+1)
+			insert(tree, owedPath)
+		} else if !had {
+			marked = append(marked, entry)
+			continue
+		}
+		if len(tree) == 0 {
+			continue
+		}
+		if entry.FieldsV1, err = writeFields(tree); err != nil {
+			return nil, err
+		}
+		marked = append(marked, entry)
+	}
+	for _, owner := range left {
+		entry, err := entryOf(owner, owedPath)
+		if err != nil {
+			return nil, err
+		}
+		marked = append(marked, entry)
+	}
+	return marked, nil
+}
+
+// unmark takes the mark out of an entry, and the parents that were made for it.
+func unmark(tree map[string]any) bool {
+	metadata, _ := tree[owedPath[0]].(map[string]any)
+	annotations, _ := metadata[owedPath[1]].(map[string]any)
+	if _, marked := annotations[owedPath[2]]; !marked {
+		return false
+	}
+	delete(annotations, owedPath[2])
+	if len(annotations) == 0 {
+		delete(metadata, owedPath[1])
+	}
+	if len(metadata) == 0 {
+		delete(tree, owedPath[0])
+	}
+	return true
+}
+
+func entryOf(owner v1alpha1.FieldOwner, path []string) (metav1.ManagedFieldsEntry, error) {
+	tree := map[string]any{}
+	insert(tree, path)
+	raw, err := writeFields(tree)
+	return metav1.ManagedFieldsEntry{
+		Manager: owner.Manager, Operation: owner.Operation, APIVersion: owner.APIVersion, Subresource: owner.Subresource,
+		Time: owner.Time, FieldsType: "FieldsV1", FieldsV1: raw,
+	}, err
 }
 
 // OwnsReplicas says whether our own entry owns the number of replicas.
@@ -105,9 +192,16 @@ func GiveBack(fields []metav1.ManagedFieldsEntry, number []string, owners []v1al
 				changed = true
 				continue
 			}
-		} else if i := slices.IndexFunc(left, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, ownerOf(entry)) }); i >= 0 {
-			left = slices.Delete(left, i, i+1)
-			insert(tree, number)
+		} else {
+			unmark(tree)
+			if i := slices.IndexFunc(left, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, ownerOf(entry)) }); i >= 0 {
+				left = slices.Delete(left, i, i+1)
+				insert(tree, number)
+			}
+			if len(tree) == 0 {
+				changed = true
+				continue
+			}
 		}
 		if entry.FieldsV1, err = writeFields(tree); err != nil {
 			return nil, false, err
@@ -120,16 +214,11 @@ func GiveBack(fields []metav1.ManagedFieldsEntry, number []string, owners []v1al
 		given = append(given, entry)
 	}
 	for _, owner := range left {
-		tree := map[string]any{}
-		insert(tree, number)
-		raw, err := writeFields(tree)
+		entry, err := entryOf(owner, number)
 		if err != nil {
 			return nil, false, err
 		}
-		given = append(given, metav1.ManagedFieldsEntry{
-			Manager: owner.Manager, Operation: owner.Operation, APIVersion: owner.APIVersion, Subresource: owner.Subresource,
-			Time: owner.Time, FieldsType: "FieldsV1", FieldsV1: raw,
-		})
+		given = append(given, entry)
 		changed = true
 	}
 	return given, changed, nil

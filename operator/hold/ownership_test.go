@@ -69,7 +69,7 @@ func TestOwnershipComesBack(t *testing.T) {
 
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", number, before.CreationTimestamp.Time)
 			must(t, holder.Claim(t.Context(), d, claim))
-			must(t, holder.Zero(t.Context(), Deployment{}, d, claim))
+			must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
 			if *d.Spec.Replicas != 0 {
 				t.Fatalf("%d replicas after the hold", *d.Spec.Replicas)
 			}
@@ -79,7 +79,7 @@ func TestOwnershipComesBack(t *testing.T) {
 				t.Errorf("while it is held the number is owned by %+v", held.ManagedFields)
 			}
 
-			must(t, holder.Return(t.Context(), Deployment{}, d, number))
+			must(t, holder.Return(t.Context(), Deployment{}, d, number, owners))
 			giveBack(t, holder, d, owners, false)
 			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 			if diff := cmp.Diff(normal(t, before), normal(t, d)); diff != "" {
@@ -89,6 +89,65 @@ func TestOwnershipComesBack(t *testing.T) {
 				t.Errorf("there is still something to give back: %v, %v", again, err)
 			}
 		})
+	}
+}
+
+// Who writes the number may die before giving its ownership back, and the
+// Session's memory may be gone by then: whose it is is still on the object itself,
+// and nothing of that is left once it was given back.
+func TestOwedSurvives(t *testing.T) {
+	for name, write := range firstWriters {
+		t.Run(name, func(t *testing.T) {
+			c, namespace := apiClient(t)
+			holder := Holder{API: API{Reader: c, Writer: c}}
+			d := bare(namespace)
+			write(t, c, d)
+			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+			before := d.DeepCopy()
+			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
+			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", *d.Spec.Replicas, before.CreationTimestamp.Time)
+
+			must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
+			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+			held := Observe(Deployment{}, d, "")
+			if !SameOwners(held.Rightful(), owners) {
+				t.Errorf("at zero it is owed to %+v, want %+v", held.Rightful(), owners)
+			}
+			// A sweep that has nothing but the object, and dies after its own first write.
+			must(t, holder.Return(t.Context(), Deployment{}, d, held.Claim.Replicas, held.Rightful()))
+			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+			back := Observe(Deployment{}, d, "")
+			if !SameOwners(back.Rightful(), owners) {
+				t.Errorf("put back it is owed to %+v, want %+v", back.Rightful(), owners)
+			}
+			giveBack(t, holder, d, back.Rightful(), false)
+			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+			if diff := cmp.Diff(normal(t, before), normal(t, d)); diff != "" {
+				t.Errorf("the object differs (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A number that somebody else wrote since is nobody's to have back.
+func TestOwedIsOverWithAnotherNumber(t *testing.T) {
+	c, namespace := apiClient(t)
+	holder := Holder{API: API{Reader: c, Writer: c}}
+	d := bare(namespace)
+	firstWriters["server-side apply"](t, c, d)
+	owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
+	claim := NewClaim(d.UID, "s-1", "alice-1", "alice", 3, d.CreationTimestamp.Time)
+	must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
+	scale(t, c, d, 5)
+	seen := Observe(Deployment{}, d, "s-1")
+	if len(seen.Owed) > 0 || Writer(seen.Rightful()) != "kubectl" {
+		t.Errorf("after kubectl's 5 it is owned by %+v and owed to %+v", seen.Owners, seen.Owed)
+	}
+	giveBack(t, holder, d, nil, false)
+	for _, entry := range d.ManagedFields {
+		if owns(entry, owedPath) {
+			t.Errorf("the mark is left in the entry of %s", entry.Manager)
+		}
 	}
 }
 
@@ -103,10 +162,10 @@ func TestTeamMeetsNoConflict(t *testing.T) {
 			firstWriters["server-side apply"](t, c, d)
 			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", 3, d.CreationTimestamp.Time)
-			must(t, holder.Zero(t.Context(), Deployment{}, d, claim))
+			must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
 			giveBack(t, holder, d, owners, true)
 			if !during {
-				must(t, holder.Return(t.Context(), Deployment{}, d, 3))
+				must(t, holder.Return(t.Context(), Deployment{}, d, 3, owners))
 				giveBack(t, holder, d, owners, false)
 			}
 			next := bare(namespace)
@@ -134,8 +193,8 @@ func TestOutdatedWritesConflict(t *testing.T) {
 	scale(t, c, d.DeepCopy(), 4)
 	for name, write := range map[string]func() error{
 		"claim":     func() error { return holder.Claim(t.Context(), old(), claim) },
-		"zero":      func() error { return holder.Zero(t.Context(), Deployment{}, old(), claim) },
-		"return":    func() error { return holder.Return(t.Context(), Deployment{}, old(), 9) },
+		"zero":      func() error { return holder.Zero(t.Context(), Deployment{}, old(), claim, nil) },
+		"return":    func() error { return holder.Return(t.Context(), Deployment{}, old(), 9, nil) },
 		"ownership": func() error { _, err := holder.GiveBack(t.Context(), Deployment{}, old(), nil, false); return err },
 	} {
 		err := write()

@@ -132,7 +132,7 @@ func (v *visit) pause(ctx context.Context, a autoscaler) (bool, error) {
 	}
 	if !hold.Keeps(record, seen) {
 		claim := hold.NewClaim(a.object.GetUID(), v.session.UID, v.session.Name, v.session.Spec.Owner.Username, was.Replicas, v.since())
-		if err := v.holder().Zero(ctx, a.kind, a.object, claim); err != nil {
+		if err := v.holder().Zero(ctx, a.kind, a.object, claim, was.Owners); err != nil {
 			return false, err
 		}
 		v.eventOnBoth(corev1.EventTypeNormal, "AutoscalerPaused", "Hold", fmt.Sprintf("Paused %s; at the end it is %s again.", name, a.kind.Describe(was.Replicas)))
@@ -183,7 +183,7 @@ func (v *visit) startAutoscaler(ctx context.Context, kind hold.Workload, was v1a
 	name := kind.Kind().Kind + " " + was.Name
 	switch hold.DecideReturn(record, seen, true) {
 	case hold.ReturnNumber:
-		if err := v.holder().Return(ctx, kind, object, was.Replicas); err != nil {
+		if err := v.holder().Return(ctx, kind, object, was.Replicas, was.Owners); err != nil {
 			return err
 		}
 		v.eventOnBoth(corev1.EventTypeNormal, "AutoscalerResumed", "Restore", name+" is "+kind.Describe(was.Replicas)+" again.")

@@ -42,7 +42,7 @@ func (v *visit) zero(ctx context.Context) error {
 	if !hold.Keeps(v.status().Record, v.seen) {
 		object, by := v.object, hold.Writer(v.seen.Owners)
 		found, stripped := v.seen.Replicas, v.seen.State != hold.ClaimOurs
-		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim()); err != nil {
+		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim(), v.status().Record.ReplicaOwners); err != nil {
 			return err
 		}
 		v.see(object)

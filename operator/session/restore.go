@@ -92,7 +92,7 @@ func (v *visit) putBack(ctx context.Context) error {
 	switch hold.DecideReturn(v.status().Record, v.seen, v.status().HeldAt != nil) {
 	case hold.ReturnNumber:
 		began := v.now()
-		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas); err == nil {
+		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas, v.status().Record.ReplicaOwners); err == nil {
 			v.Metrics.restored(v.now().Sub(began))
 			v.eventOnBoth(corev1.EventTypeNormal, "Restored", "Restore", "Put back: "+v.kind.Describe(v.status().Record.Replicas)+".")
 		}

@@ -140,19 +140,20 @@ func (s *Sweeper) remembered(ctx context.Context, object client.Object) (bool, e
 
 // sweepOne puts one workload back whose claim belongs to nobody. The owners of
 // the number went with the Session's status: while it was held they owned the
-// zero, so they are still there; ours is taken away.
+// zero, or are marked as those that are to have it back, so they are still there;
+// ours is taken away.
 func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object client.Object) error {
 	seen := hold.Observe(kind, object, "")
 	action, err := hold.DecideSweep(seen)
 	holder := r.holder()
-	owners := seen.Owners
+	owners := seen.Rightful()
 	switch {
 	case err != nil:
 		r.tell(kind, object, corev1.EventTypeWarning, v1alpha1.ReasonRecordUnreadable, "The workload is at zero and the claim of a session that is gone cannot be read: set the number by hand and take the annotation off.")
 		log.FromContext(ctx).Error(err, "claim left for a person", "workload", client.ObjectKeyFromObject(object))
 		return nil
 	case action == hold.ReturnNumber:
-		if err := holder.Return(ctx, kind, object, seen.Claim.Replicas); err != nil {
+		if err := holder.Return(ctx, kind, object, seen.Claim.Replicas, owners); err != nil {
 			return err
 		}
 		r.Metrics.swept()
