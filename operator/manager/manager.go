@@ -22,7 +22,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
-	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
@@ -83,28 +82,30 @@ func run(ctx context.Context, options Options, logger logr.Logger) error {
 	if err != nil {
 		return fmt.Errorf("reading the cluster's configuration: %w", err)
 	}
-	if err := awaitServer(ctx, config, logger); err != nil || ctx.Err() != nil {
-		return err
+	clock := awaitServer(ctx, config, logger)
+	if ctx.Err() != nil {
+		return nil
 	}
-	mgr, err := New(config, options, logger)
+	mgr, err := New(config, options, clock.Now, logger)
 	if err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
 }
 
-// awaitServer waits for the API server to answer at all. An operator that gave
+// awaitServer waits for the API server to answer at all, and takes the time from
+// its answer; ctx has ended where there is none. An operator that gave
 // up instead would be restarted after ever longer breaks, and come back to the
 // held workloads minutes after the API server did.
-func awaitServer(ctx context.Context, config *rest.Config, logger logr.Logger) error {
-	api, err := discovery.NewDiscoveryClientForConfig(config)
-	if err != nil {
-		return fmt.Errorf("making a client: %w", err)
-	}
+func awaitServer(ctx context.Context, config *rest.Config, logger logr.Logger) *clock {
 	said := false
 	for {
-		if _, err = api.ServerVersion(); err == nil {
-			return nil
+		c, err := readClock(ctx, config, time.Now)
+		if err == nil {
+			if off := c.off(); off.Abs() > clockTolerated {
+				logger.Info("this machine's clock is not the API server's; the latter is gone by", "ahead", off.String())
+			}
+			return c
 		}
 		if !said {
 			logger.Info("waiting for the API server", "err", err.Error())
@@ -118,8 +119,14 @@ func awaitServer(ctx context.Context, config *rest.Config, logger logr.Logger) e
 	}
 }
 
-// serverEvery is how often an API server that does not answer is asked.
-const serverEvery = time.Second
+const (
+	// serverEvery is how often an API server that does not answer is asked.
+	serverEvery = time.Second
+	// answerFor is how long one answer of it is waited for.
+	answerFor = 10 * time.Second
+	// clockTolerated is how far two clocks may differ without a word about it.
+	clockTolerated = 5 * time.Second
+)
 
 // Scheme knows every type that the operator reads or writes.
 func Scheme() (*runtime.Scheme, error) {
@@ -136,8 +143,8 @@ func Scheme() (*runtime.Scheme, error) {
 }
 
 // New wires the operator: the manager with its caches, the two controllers and
-// what runs beside them.
-func New(config *rest.Config, options Options, logger logr.Logger) (manager.Manager, error) {
+// what runs beside them. now is the API server's time.
+func New(config *rest.Config, options Options, now func() time.Time, logger logr.Logger) (manager.Manager, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = Name
 	// The API server's own fairness limits us; a limit here would only delay
@@ -179,6 +186,7 @@ func New(config *rest.Config, options Options, logger logr.Logger) (manager.Mana
 		Hearing:         &session.Hearing{Live: mgr.GetAPIReader()},
 		Pods:            session.NewPodWatches(watching),
 		Metrics:         session.NewMetrics(metrics.Registry),
+		Now:             now,
 	}
 	if err := reconciler.AddTo(mgr); err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ func TestOperatorStartsAndStops(t *testing.T) {
 	mgr, err := New(apitest.Config(t), Options{
 		AgentImage: "registry.example/agent:1", AgentDelivery: "auto", PolicyPrefix: "understudy", Namespace: "default",
 		LeaderElect: true, MetricsAddress: metricsAddress, ProbeAddress: probe,
-	}, logr.Discard())
+	}, time.Now, logr.Discard())
 	if err != nil {
 		t.Fatal(err)
 	}

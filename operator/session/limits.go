@@ -40,7 +40,7 @@ func (v *visit) since() time.Time {
 }
 
 // setupTime says when the present attempt to become Ready began, by the
-// operator's own clock, and how long it may take: from the first sight; from
+// reconciler's clock, and how long it may take: from the first sight; from
 // the hold on, counted from there with the old pods' longest grace period; or
 // since Ready was lost.
 func (v *visit) setupTime() (from time.Time, allowed time.Duration) {

@@ -61,7 +61,8 @@ type Reconciler struct {
 	Pods *PodWatches
 	// Metrics that are counted; nil counts into nowhere.
 	Metrics *Metrics
-	// Now is the operator's own clock; nil is time.Now.
+	// Now is the API server's clock, by which objects and statuses have their
+	// times, carried on from the operator's start; nil is time.Now.
 	Now func() time.Time
 
 	// targets watches the workloads of sessions that are not in the cache; made
