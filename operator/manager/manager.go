@@ -204,15 +204,43 @@ func cacheOptions() (cache.Options, error) {
 	if err != nil {
 		return cache.Options{}, fmt.Errorf("making the label selector: %w", err)
 	}
-	byLabel := cache.ByObject{Label: labels.NewSelector().Add(*ours), Transform: cache.TransformStripManagedFields()}
+	byLabel := cache.ByObject{Label: labels.NewSelector().Add(*ours), Transform: onlyRelations}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.Session{}:     {Transform: onlyState},
 			&corev1.Pod{}:           byLabel,
 			&coordinationv1.Lease{}: byLabel,
 			&appsv1.Deployment{}:    {Transform: onlyIdentity},
 		},
 	}, nil
+}
+
+// onlyRelations strips the metadata of what is made for sessions down to what
+// tells whose it is.
+func onlyRelations(object any) (any, error) {
+	if full, ok := object.(*metav1.PartialObjectMetadata); ok {
+		full.ManagedFields, full.Annotations = nil, nil
+	}
+	return object, nil
+}
+
+// onlyState strips a Session down to what others' sessions are woken by. Who acts
+// on a Session reads it.
+func onlyState(object any) (any, error) {
+	session, ok := object.(*v1alpha1.Session)
+	if !ok {
+		return object, nil
+	}
+	session.ManagedFields, session.Annotations, session.Spec.ClientKey = nil, nil, ""
+	session.Status.OldPods, session.Status.Agent = nil, nil
+	for i := range session.Status.Conditions {
+		session.Status.Conditions[i].Message = ""
+	}
+	if record := session.Status.Record; record != nil {
+		record.ReplicaOwners = nil
+	}
+	return session, nil
 }
 
 // onlyIdentity strips a workload's metadata down to what the watch is for.

@@ -29,7 +29,15 @@ func unready(ctx context.Context, v *visit) (bool, error) {
 			v.event(corev1.EventTypeNormal, v1alpha1.ReasonEnding, "End", "The session was ended.")
 		}
 	}
+	// What comes next is said in the same write.
+	if agent := v.status().Agent; v.status().StandIns > 0 && agent != nil && v.condition(v1alpha1.ConditionRestored).Status == metav1.ConditionUnknown {
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, standInEnding(agent.PodName))
+	}
 	return true, v.save(ctx)
+}
+
+func standInEnding(pods ...string) string {
+	return "Waiting for the stand-in to end: " + named(pods, ", ") + "."
 }
 
 // dismiss deletes the stand-in and waits until its agent is seen to have
@@ -79,7 +87,7 @@ func dismiss(ctx context.Context, v *visit) (bool, error) {
 	if len(left) > 0 {
 		silentAt := v.condition(v1alpha1.ConditionReady).LastTransitionTime.Add(v.leaseDuration() + agentMargin)
 		if wait := silentAt.Sub(v.now()); wait > 0 {
-			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, "Waiting for the stand-in to end: "+named(left, ", ")+".")
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, standInEnding(left...))
 			v.again(min(wait, lookAtNodes))
 			return false, nil
 		}

@@ -28,6 +28,9 @@ type Hearing struct {
 	Live client.Reader
 	// Now is the clock; nil is time.Now. Only differences are used.
 	Now func() time.Time
+	// Wake is told of the sessions whose silence has come to be worth a look; nil
+	// tells nobody.
+	Wake func(context.Context, types.NamespacedName)
 
 	mu     sync.Mutex
 	lastOK time.Time
@@ -41,7 +44,13 @@ type heard struct {
 	version string
 	at      time.Duration // on the clock that counts only while reads succeed
 	before  time.Duration // silence that was counted before that, by an earlier operator
+	lease   time.Duration // how long it may last; 0 is not to be woken
+	woken   time.Duration // how long it had lasted when it was last woken for it
 }
+
+// silence of a session, at a time of the clock that counts only while reads
+// succeed.
+func (l heard) silence(up time.Duration) time.Duration { return l.before + up - l.at }
 
 func (h *Hearing) now() time.Time {
 	if h.Now != nil {
@@ -59,6 +68,9 @@ func (h *Hearing) Start(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		h.probe(ctx)
+		for _, key := range h.overdue() {
+			h.Wake(ctx, key)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -102,7 +114,7 @@ func (h *Hearing) Heard(key types.NamespacedName, session types.UID, version str
 	if h.heard == nil {
 		h.heard = map[types.NamespacedName]heard{}
 	}
-	fresh := heard{session: session, version: version, at: h.up}
+	fresh := heard{session: session, version: version, at: h.up, lease: last.lease}
 	if (!ok || last.session != session) && counted != nil && counted.LeaseResourceVersion == version {
 		fresh.before = counted.Counted.Duration
 	}
@@ -117,7 +129,40 @@ func (h *Hearing) Silence(key types.NamespacedName) time.Duration {
 	if !ok {
 		return 0
 	}
-	return last.before + h.up - last.at
+	return last.silence(h.up)
+}
+
+// Mind has a session woken when it has been silent for half of its lease, and for
+// all of it. So one whose owner renews costs nothing.
+func (h *Hearing) Mind(key types.NamespacedName, lease time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if last, ok := h.heard[key]; ok {
+		last.lease, last.woken = lease, last.silence(h.up)
+		h.heard[key] = last
+	}
+}
+
+// overdue are the sessions to be woken.
+func (h *Hearing) overdue() []types.NamespacedName {
+	if h.Wake == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var keys []types.NamespacedName
+	for key, last := range h.heard {
+		silence := last.silence(h.up)
+		for _, due := range []time.Duration{last.lease / 2, last.lease} {
+			if due > 0 && last.woken < due && silence >= due {
+				keys = append(keys, key)
+				last.woken = silence
+				h.heard[key] = last
+				break
+			}
+		}
+	}
+	return keys
 }
 
 // Uptime is how long this operator has been able to hear.

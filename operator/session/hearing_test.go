@@ -1,6 +1,9 @@
 package session
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -79,4 +82,35 @@ func TestSilenceGoesOnAfterARestart(t *testing.T) {
 			t.Errorf("silent for %s, want 0", got)
 		}
 	})
+}
+
+// An owner who renews wakes nobody; one who is silent wakes the session when half
+// of the lease is over and when all of it is, and once each.
+func TestOverdue(t *testing.T) {
+	now := time.Unix(1000, 0)
+	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
+	h := &Hearing{Now: func() time.Time { return now }, Wake: func(context.Context, types.NamespacedName) {}}
+	h.readOK()
+	h.Heard(key, "s-1", "1", nil)
+	h.Mind(key, 10*time.Second)
+	var woken []int
+	for second, renewed := range []bool{3: true, 6: true, 25: true, 40: false} {
+		now = now.Add(time.Second)
+		h.readOK()
+		if renewed {
+			h.Renewed(key, "s-1", fmt.Sprint("at ", second))
+		}
+		if len(h.overdue()) > 0 {
+			woken = append(woken, second)
+		}
+	}
+	// Renewed at 3, 6 and 25, with a lease of 10 s.
+	if want := []int{11, 16, 30, 35}; !slices.Equal(woken, want) {
+		t.Errorf("woken at %v, want %v", woken, want)
+	}
+	h.Forget(key)
+	now = now.Add(time.Second)
+	if h.readOK(); len(h.overdue()) > 0 {
+		t.Error("a session that is gone is woken")
+	}
 }

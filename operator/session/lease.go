@@ -41,32 +41,49 @@ func lease(ctx context.Context, v *visit) (bool, error) {
 	return true, nil
 }
 
-// countSilence keeps in the status what was counted. Renewals come often, so
-// in the long run nothing is written; but an operator that has just started
-// may be one that crashes all the time, and writes every step down. One that has
-// run for a whole lease writes larger steps: what it forgets when it crashes is a
-// sixth of what it lived at most, and when a thousand clients die at once their
-// restores do not wait behind ten writes of each session.
+// countSilence keeps in the status what was counted. An operator that has just
+// started may be one that crashes all the time, and writes down every step. One
+// that has run for a whole lease writes once, after half of it: what it forgets
+// when it crashes is half a lease at most, and the next one counts in small steps.
+// Until then it looks at nothing: the watch hears the renewals, and who is silent
+// is woken by Hearing. So when a thousand clients die at once there are a thousand
+// writes before their restores, and none while they live.
 func (v *visit) countSilence(version string, silence time.Duration) {
 	duration := v.leaseDuration()
-	every := max(duration/20, time.Second)
+	v.Hearing.Mind(v.key(), duration)
 	if v.Hearing.Uptime() >= duration {
-		every = max(duration/6, time.Second)
-	}
-	counted := time.Duration(0)
-	if s := v.status().Silence; s != nil && s.LeaseResourceVersion == version {
-		counted = s.Counted.Duration
-	}
-	if v.Hearing.Uptime() >= duration && silence < duration/2 {
-		v.again(duration/2 - silence)
+		if silence >= duration/2 && v.counted(version) < duration/2 {
+			v.status().Silence = &v1alpha1.Silence{LeaseResourceVersion: version, Counted: metav1.Duration{Duration: silence}}
+		}
+		v.again(v.lookAnyway())
 		return
 	}
+	every := max(duration/20, time.Second)
+	counted := v.counted(version)
 	if silence-counted >= every {
 		v.status().Silence = &v1alpha1.Silence{LeaseResourceVersion: version, Counted: metav1.Duration{Duration: silence}}
 		counted = silence
 	}
 	// The clock of silence moves with each successful read, a second apart.
 	v.again(min(duration-silence, max(counted+every-silence, every/2)))
+}
+
+// counted is what was written down of the silence since a version of the lease.
+func (v *visit) counted(version string) time.Duration {
+	if s := v.status().Silence; s != nil && s.LeaseResourceVersion == version {
+		return s.Counted.Duration
+	}
+	return 0
+}
+
+// lookAnyway is how often a session is looked at that nothing has woken: more
+// often where something that it depends on is not watched, the queue before it,
+// autoscalers, the pod that it has frozen.
+func (v *visit) lookAnyway() time.Duration {
+	if record := v.status().Record; v.onNode() || v.status().Queue != nil || record != nil && len(record.Autoscalers) > 0 {
+		return 20 * time.Second
+	}
+	return 5 * time.Minute
 }
 
 func (v *visit) newLease() *coordinationv1.Lease {

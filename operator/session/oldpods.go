@@ -171,10 +171,25 @@ func (v *visit) doubt(ctx context.Context, pod *corev1.Pod) (string, error) {
 	return "", nil
 }
 
+// node reads a node, once in a visit: ten pods are often on one.
 func (v *visit) node(ctx context.Context, name string) (hold.NodeState, error) {
 	if name == "" {
 		return hold.NodeReady, nil
 	}
+	if state, read := v.nodes[name]; read {
+		return state, nil
+	}
+	state, err := v.readNode(ctx, name)
+	if err == nil {
+		if v.nodes == nil {
+			v.nodes = map[string]hold.NodeState{}
+		}
+		v.nodes[name] = state
+	}
+	return state, err
+}
+
+func (v *visit) readNode(ctx context.Context, name string) (hold.NodeState, error) {
 	var node corev1.Node
 	err := v.Live.Get(ctx, client.ObjectKey{Name: name}, &node)
 	if apierrors.IsNotFound(err) {

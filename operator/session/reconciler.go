@@ -9,7 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -152,7 +154,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	switch {
 	case err == nil:
-		return reconcile.Result{RequeueAfter: v.next}, nil
+		result := reconcile.Result{RequeueAfter: v.next, Priority: ptr.To(0)}
+		if v.later {
+			result.Priority = ptr.To(handler.LowPriority)
+		}
+		return result, nil
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && v.gone:
 		// Somebody else wrote in between: look again, at once.
 		return reconcile.Result{RequeueAfter: time.Millisecond}, nil

@@ -14,8 +14,13 @@ import (
 )
 
 const (
-	// settleEvery is how often the workload's own controller is looked at.
+	// settleEvery is how often the workload's own controller is looked at in the
+	// beginning, and settleMost how rarely later.
 	settleEvery = 100 * time.Millisecond
+	settleMost  = 2 * time.Second
+	// settleSaid is how long it is waited for before that is said; mostly it has
+	// come to it by then, and that is one write less.
+	settleSaid = 2 * time.Second
 	// settleFor is how long it is waited for. The number is back by then; a
 	// controller that does not run must not keep a session from ending.
 	settleFor = 30 * time.Second
@@ -66,17 +71,22 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 		v.again(0)
 		return false, nil
 	}
-	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonRestored, "The claim was taken off.")
 	waiting, err := v.kind.Settle(ctx, v.holder().API, v.object)
 	if err != nil {
 		return false, err
 	}
-	since := v.condition(v1alpha1.ConditionHeld).LastTransitionTime
-	if waiting != "" && v.now().Sub(since.Time) < settleFor {
-		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The number is back; waiting for "+waiting+".")
-		v.again(settleEvery)
+	if since := v.now().Sub(v.condition(v1alpha1.ConditionHeld).LastTransitionTime.Time); waiting != "" && since < settleFor {
+		if since >= settleSaid {
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The number is back; waiting for "+waiting+".")
+		}
+		// The workload's status, and with it this session, is woken by its controller;
+		// where that has much to do it has no need of being asked all the time. The
+		// numbers of others come first.
+		v.again(min(max(settleEvery, since/4), settleMost))
+		v.later = true
 		return false, nil
 	}
+	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonRestored, "The claim was taken off.")
 	message := "The workload is back at " + v.kind.Describe(v.seen.Replicas) + "."
 	if waiting != "" {
 		message += " It was not seen to act on that: still waiting for " + waiting + "."

@@ -25,7 +25,7 @@ import (
 )
 
 // workers is how many sessions are worked on at the same time.
-const workers = 16
+const workers = 32
 
 // retryFirst and retryMost bound the wait after a failed reconciliation.
 const (
@@ -37,6 +37,7 @@ const (
 // with everything that wakes them.
 func (r *Reconciler) AddTo(mgr manager.Manager) error {
 	r.targets = &targetWatches{client: r.Pods.Client, wake: r.Pods.wake}
+	r.Hearing.Wake = r.Pods.wake
 	for _, runnable := range []manager.Runnable{r.Hearing, r.Pods, r.targets, &Sweep{Reconciler: r}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
@@ -47,9 +48,11 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 	}
 	sessions := builder.ControllerManagedBy(mgr).Named("session").
 		For(&v1alpha1.Session{}, builder.WithPredicates(askedFor)).
-		Owns(&corev1.Pod{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(agentPodSession)).
-		Watches(&coordinationv1.Lease{}, r.listen()).
+		// Of pods and leases nothing is in the cache but who they are: it is their
+		// changes that wake, and what they say is read when it is needed.
+		Owns(&corev1.Pod{}, builder.OnlyMetadata).
+		WatchesMetadata(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(agentPodSession)).
+		WatchesMetadata(&coordinationv1.Lease{}, r.listen()).
 		Watches(&v1alpha1.Session{}, wakeQueue(mgr.GetCache())).
 		WatchesRawSource(source.Channel(r.Pods.Wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Session]{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: limiter()})
@@ -63,7 +66,7 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 	}
 	if r.AgentsNamespace != "" {
 		err := builder.ControllerManagedBy(mgr).Named("sweep-frozen").
-			For(&coordinationv1.Lease{}, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return isLock(r.AgentsNamespace, o) }))).
+			For(&coordinationv1.Lease{}, builder.OnlyMetadata, builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool { return isLock(r.AgentsNamespace, o) }))).
 			Watches(&v1alpha1.Session{}, lockOfGone(r.AgentsNamespace)).
 			WithOptions(controller.Options{RateLimiter: limiter()}).
 			Complete(&ThawSweeper{r})

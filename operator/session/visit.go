@@ -29,6 +29,8 @@ type visit struct {
 	// next is the earliest time at which somebody asked to look again; 0 is
 	// when something changes.
 	next time.Duration
+	// later says that what is left to do may wait for other sessions' numbers.
+	later bool
 	// gone says that a NotFound error is the Session's own end.
 	gone bool
 
@@ -38,6 +40,8 @@ type visit struct {
 	seen   hold.Observed
 	// Set by targetPod: the pod that is frozen.
 	pod *corev1.Pod
+	// nodes that were read.
+	nodes map[string]hold.NodeState
 }
 
 // notice is an event to be sent once the status that it speaks of is saved.
