@@ -1,12 +1,19 @@
 package session
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
@@ -164,4 +171,173 @@ func TestTwoOperatorsAtOnce(t *testing.T) {
 	if left := w.leftovers("worker"); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
+}
+
+// `helm upgrade` of the team's own chart during a session, as Helm 4 does it, by
+// server-side apply, and as Helm 3 does it, by a patch of what differs from the
+// chart: the number does too. What comes back is the new release.
+func TestHelmUpgradeDuringASession(t *testing.T) {
+	for name, upgrade := range map[string]func(*world, *appsv1.Deployment) error{
+		"server-side": func(w *world, d *appsv1.Deployment) error {
+			data, err := json.Marshal(d)
+			w.must(err)
+			return w.Patch(w.ctx, d, client.RawPatch(types.ApplyPatchType, data), client.FieldOwner("helm"), client.ForceOwnership)
+		},
+		"client-side": func(w *world, d *appsv1.Deployment) error {
+			patch := `{"spec":{"replicas":4,"template":{"spec":{"containers":[{"name":"worker","image":"registry.example/worker:2"}]}}}}`
+			return w.Patch(w.ctx, d, client.RawPatch(types.StrategicMergePatchType, []byte(patch)), client.FieldOwner("helm"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.gate = true
+			operator := w.held(3)
+			release := deployment(w.namespace, "worker")
+			release.Spec.Replicas = ptr.To(int32(4))
+			release.Spec.Template.Spec.Containers[0].Image = "registry.example/worker:2"
+			w.must(upgrade(w, release))
+			w.drive(operator, "alice", "it is held again", func() bool { return *w.deployment("worker").Spec.Replicas == 0 && w.isReady("alice") })
+			if n := w.running("worker"); n != 0 {
+				t.Errorf("%d pods run", n)
+			}
+			w.end(operator, "alice")
+			d := w.deployment("worker")
+			if *d.Spec.Replicas != 4 || d.Spec.Template.Spec.Containers[0].Image != "registry.example/worker:2" {
+				t.Errorf("it comes back at %d with %s", *d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Image)
+			}
+			if left := w.leftovers("worker"); len(left) > 0 {
+				t.Errorf("left over: %q", left)
+			}
+		})
+	}
+}
+
+// A session, its end, a rollout, `rollout undo` to the ReplicaSet that was held,
+// another number by a person, zero too, and an operator that starts: the number is
+// the person's.
+func TestHealthyIsNeverScaled(t *testing.T) {
+	w := newWorld(t)
+	operator := w.held(3)
+	w.end(operator, "alice")
+	w.until("the pods are back", func() bool { w.play(); return w.running("worker") == 3 })
+	for _, number := range []int32{5, 0} {
+		w.scale("worker", number, "kubectl")
+		// Undo brings back all annotations of the ReplicaSet.
+		sets := &appsv1.ReplicaSetList{}
+		w.must(w.List(w.ctx, sets, client.InNamespace(w.namespace)))
+		d := w.deployment("worker")
+		d.Spec.Template.Spec.Containers[0].Image = "registry.example/worker:0"
+		for key, value := range sets.Items[0].Annotations {
+			metav1.SetMetaDataAnnotation(&d.ObjectMeta, key, value)
+		}
+		w.must(w.Update(w.ctx, d, client.FieldOwner("kubectl-rollout")))
+		w.until("the pods follow", func() bool { w.play(); return w.running("worker") == int(number) })
+
+		next := w.operator(w.WithWatch)
+		w.must((&Sweep{Reconciler: next}).Sweep(w.ctx))
+		w.must((&Sweeper{Reconciler: next, Kind: hold.Deployment{}}).sweepOneFor(w, w.deployment("worker")))
+		if n := *w.deployment("worker").Spec.Replicas; n != number {
+			t.Errorf("the person's %d has become %d", number, n)
+		}
+		if left := w.leftovers("worker"); len(left) > 0 {
+			t.Errorf("left over: %q", left)
+		}
+	}
+}
+
+// The team renames the workload during a session: the old one goes, one of another
+// name comes. That one is not touched, and the session ends.
+func TestRenamedDuringASession(t *testing.T) {
+	w := newWorld(t)
+	operator := w.held(3)
+	w.must(w.Delete(w.ctx, w.deployment("worker"), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	w.deploy("renamed", 4)
+	renamed := w.deployment("renamed")
+	w.drive(operator, "alice", "the workload is known to be gone", func() bool {
+		return w.conditionOf("alice", v1alpha1.ConditionHeld).Reason == v1alpha1.ReasonWorkloadGone
+	})
+	w.end(operator, "alice")
+	w.checkSame(renamed, w.deployment("renamed"))
+}
+
+// While no operator runs, somebody takes the finalizer off and deletes the Session.
+// The next operator finds the claim when it starts, and puts the workload back.
+func TestFinalizerRemovedWhileNoOperatorRuns(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("worker", 3)
+	before := w.deployment("worker")
+	w.ask("alice", "worker", func(s *v1alpha1.SessionSpec) { s.LeaseDurationSeconds = 3600 })
+	last := w.operator(w.WithWatch)
+	w.drive(last, "alice", "ready", func() bool { return w.isReady("alice") })
+	session := w.session("alice")
+	w.must(w.Delete(w.ctx, session))
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	w.must(client.IgnoreNotFound(w.Patch(w.ctx, session, patch)))
+	if d := w.deployment("worker"); w.session("alice") != nil || *d.Spec.Replicas != 0 {
+		t.Fatalf("it is at %d, and the session is %v", *d.Spec.Replicas, w.session("alice"))
+	}
+	w.start()
+	w.eventually("the pods are back", func() bool { return w.running("worker") == 3 })
+	w.eventually("nothing is left", func() bool { return len(w.leftovers("worker")) == 0 })
+	w.eventually("it is what it was", func() bool { return cmp.Diff(normal(t, before), normal(t, w.deployment("worker"))) == "" })
+}
+
+// Two operators of different versions work in turns and at once, as in an upgrade
+// without a leader. The older one writes no marks of who is to have the number
+// back, and is killed by the upgrade at any moment.
+func TestOperatorsOfTwoVersions(t *testing.T) {
+	for kills := 1; kills <= 12; kills++ {
+		t.Run(fmt.Sprintf("the older one goes at its write %d", kills), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.gate = true
+			w.deploy("worker", 3)
+			before := w.deployment("worker")
+			w.ask("alice", "worker")
+			cut := &cutter{at: kills}
+			older := w.operator(cut.over(interceptor.NewClient(w.WithWatch, interceptor.Funcs{
+				Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, opts ...client.PatchOption) error {
+					return c.Patch(ctx, object, withoutMarks(w, object, patch), opts...)
+				},
+			})))
+			newer := w.operator(w.WithWatch)
+			turn := 0
+			step := func() {
+				w.play()
+				if turn++; turn%2 == 0 && !cut.dead {
+					_ = w.reconcile(older, "alice")
+				} else {
+					_ = w.reconcile(newer, "alice")
+				}
+				if w.session("alice") != nil {
+					w.checkPromises("worker", "alice")
+				}
+			}
+			w.until("ready", func() bool { step(); return w.isReady("alice") })
+			w.must(w.Delete(w.ctx, w.session("alice")))
+			w.until("gone", func() bool { step(); return w.session("alice") == nil })
+			w.until("the pods are back", func() bool { w.play(); return w.running("worker") == 3 })
+			w.checkSame(before, w.deployment("worker"))
+			if left := w.leftovers("worker"); len(left) > 0 {
+				t.Errorf("left over: %q", left)
+			}
+		})
+	}
+}
+
+// withoutMarks is a patch of a number as operators wrote it that left no marks:
+// those give the ownership back in a patch of its own.
+func withoutMarks(w *world, object client.Object, patch client.Patch) client.Patch {
+	data, err := patch.Data(object)
+	w.must(err)
+	body := map[string]any{}
+	if patch.Type() != types.MergePatchType || json.Unmarshal(data, &body) != nil || body["spec"] == nil {
+		return patch
+	}
+	if metadata, ok := body["metadata"].(map[string]any); ok {
+		delete(metadata, "managedFields")
+	}
+	data, err = json.Marshal(body)
+	w.must(err)
+	return client.RawPatch(types.MergePatchType, data)
 }
