@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -77,7 +79,14 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return 0
 }
 
+// gcPercent has the garbage collector come twice as often as it does by itself.
+// The operator's processor time is next to nothing, and its memory has a limit.
+const gcPercent = 50
+
 func run(ctx context.Context, options Options, logger logr.Logger) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", options.Kubeconfig)
 	if err != nil {
 		return fmt.Errorf("reading the cluster's configuration: %w", err)

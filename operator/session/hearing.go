@@ -17,6 +17,9 @@ import (
 const (
 	probeEvery = time.Second
 	maxGap     = 3 * time.Second
+	// probesAtOnce may be under way: an API server that has much to do answers
+	// each read late, but it answers, and then nothing is to wait longer for it.
+	probesAtOnce = 3
 )
 
 // Hearing counts how long each session's owner has been silent, by the
@@ -66,8 +69,18 @@ func (h *Hearing) NeedLeaderElection() bool { return true }
 func (h *Hearing) Start(ctx context.Context) error {
 	ticker := time.NewTicker(probeEvery)
 	defer ticker.Stop()
+	var probes sync.WaitGroup
+	defer probes.Wait()
+	slots := make(chan struct{}, probesAtOnce)
 	for {
-		h.probe(ctx)
+		select {
+		case slots <- struct{}{}:
+			probes.Go(func() {
+				h.probe(ctx)
+				<-slots
+			})
+		default:
+		}
 		for _, key := range h.overdue() {
 			h.Wake(ctx, key)
 		}

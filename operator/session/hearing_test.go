@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
@@ -113,4 +115,56 @@ func TestOverdue(t *testing.T) {
 	if h.readOK(); len(h.overdue()) > 0 {
 		t.Error("a session that is gone is woken")
 	}
+}
+
+// An API server that takes two and a half seconds for each answer is heard of every
+// second all the same; one that does not answer is not.
+func TestSlowIsNotDeaf(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration
+		fails bool
+		least time.Duration
+		most  time.Duration
+	}{
+		"at once":     {0, false, 58 * time.Second, time.Minute},
+		"slowly":      {2500 * time.Millisecond, false, 55 * time.Second, time.Minute},
+		"not at all":  {time.Hour, false, 0, 0},
+		"with errors": {0, true, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				h := &Hearing{Live: &slowReader{after: c.after, fails: c.fails}}
+				stopped := make(chan error)
+				go func() { stopped <- h.Start(ctx) }()
+				time.Sleep(time.Minute) // of the bubble: no time passes
+				cancel()
+				if err := <-stopped; err != nil {
+					t.Error(err)
+				}
+				if up := h.Uptime(); up < c.least || up > c.most {
+					t.Errorf("in a minute it could hear for %s, want %s to %s", up, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// slowReader is an API server as a probe sees it.
+type slowReader struct {
+	client.Reader
+	after time.Duration
+	fails bool
+}
+
+func (r *slowReader) List(ctx context.Context, _ client.ObjectList, _ ...client.ListOption) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(r.after):
+	}
+	if r.fails {
+		return errLost
+	}
+	return nil
 }
