@@ -62,6 +62,12 @@ func (c *Config) checkTakeover() (found []*Problem) {
 	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
 		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target"))
 	}
+	switch freezes := c.Takeover == TakeoverFreeze; {
+	case !c.ReleaseConnections && !freezes:
+		add(problem("freeze the target (--pause, or takeover: freeze), or leave release_connections and --keep-connections out", "connections are kept open only where something is frozen"))
+	case !c.ReleaseConnections:
+		c.notice("the frozen container's connections stay open: a broker keeps what it had delivered there, and may go on delivering to it, until it misses its heartbeats")
+	}
 	if c.Wait && (c.Takeover == TakeoverCopy || c.Takeover == TakeoverNone) {
 		add(problem("leave --wait out, or hold the target with --scale-down", "what leaves the target as it is waits for nobody"))
 	}

@@ -88,6 +88,9 @@ type Config struct {
 	// ShareTraffic lets the stand-in of a copy take its share of the Services'
 	// traffic.
 	ShareTraffic bool `key:"share_traffic"`
+	// ReleaseConnections: the connections of what is frozen are cut, so that a
+	// broker gives to others what it had delivered to it.
+	ReleaseConnections bool `key:"release_connections"`
 	// RestartOK lets a target be held whose pods lose what they have done so far:
 	// a Job.
 	RestartOK bool `key:"restart_ok"`
@@ -240,7 +243,7 @@ type Listen struct {
 // defaults are what holds where nobody says anything.
 func defaults() form {
 	return form{Config: Config{
-		Takeover: TakeoverNone, Lease: DefaultLease, SetupTimeout: DefaultSetupTimeout,
+		Takeover: TakeoverNone, ReleaseConnections: true, Lease: DefaultLease, SetupTimeout: DefaultSetupTimeout,
 		Files: Files{Mode: FilesRead}, Incoming: Incoming{Mode: IncomingSteal},
 		Outgoing: Outgoing{TCP: true, UDP: true}, Names: Names{Enabled: true}, Hostname: true,
 	}}

@@ -82,6 +82,11 @@ func (c *Config) explainTakeover(facts Facts, say func(string, ...any)) {
 		say("A stand-in is made %s, a copy of the pod of %s%s, in which understudy takes the place of %s.", where, facts.Target, without, container)
 	case TakeoverFreeze:
 		say("The container of %s %s is frozen where it stands, and goes on when your process ends.", facts.Target, where)
+		if c.ReleaseConnections {
+			say("Its connections are cut, so that a broker gives to others what it had delivered there.")
+		} else {
+			say("Its connections stay open, and a broker keeps what it had delivered there.")
+		}
 	default:
 		say("%s %s goes on running as it is.", facts.Target, where)
 	}

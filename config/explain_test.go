@@ -47,6 +47,16 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, files)
 	}
 	c = usual()
+	c.Target, c.Takeover = "pod/w", TakeoverFreeze
+	const frozen = "The container of pod/w in the kubeconfig's namespace is frozen where it stands, and goes on when your process ends. "
+	if got := c.Explain(Facts{}); !strings.HasPrefix(got, frozen+"Its connections are cut, so that a broker gives to others what it had delivered there. ") {
+		t.Errorf("got  %s", got)
+	}
+	c.ReleaseConnections = false
+	if got := c.Explain(Facts{}); !strings.HasPrefix(got, frozen+"Its connections stay open, and a broker keeps what it had delivered there. ") {
+		t.Errorf("got  %s", got)
+	}
+	c = usual()
 	c.Outgoing.Filter = Filter{Remote: []string{"db:5432"}}
 	const nothing = "No workload is touched: an empty pod is made in namespace shop, of understudy's own image, with nobody's account and no volumes. " +
 		"Your process gets your own environment, and of the pod's what Kubernetes gives to every one; all its files are this machine's. " +

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,24 @@ func TestFlags(t *testing.T) {
 	got, _ = setup{environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2"}}.read(t)
 	if !cmp.Equal(got.Listen, Listen{Ports: []int32{1, 2}}) {
 		t.Errorf("from the environment: %+v", got.Listen)
+	}
+}
+
+// TestKeepConnections: each way in which a frozen container's connections are
+// kept.
+func TestKeepConnections(t *testing.T) {
+	freeze := []string{"--pause", "-t", "pod/w"}
+	for name, tc := range map[string]setup{
+		"the flag":     {args: append(slices.Clone(freeze), "--keep-connections")},
+		"the variable": {args: freeze, environ: map[string]string{"UNDERSTUDY_KEEP_CONNECTIONS": "yes"}},
+		"the file":     {args: freeze, files: map[string]string{".understudy/understudy.yaml": "release_connections: false"}},
+	} {
+		if got, err := tc.read(t); err != nil || got.ReleaseConnections {
+			t.Errorf("%s: connections are released, error %v", name, err)
+		}
+	}
+	if got, err := (setup{args: freeze}).read(t); err != nil || !got.ReleaseConnections {
+		t.Errorf("where nothing is said they are kept, error %v", err)
 	}
 }
 
@@ -332,6 +351,7 @@ func TestRules(t *testing.T) {
 		copies + "lease: 4s":                                                                   "a lease of 4s is not possible",
 		copies + "lease: 5500ms":                                                               "a lease of 5.5s is not possible",
 		copies + "setup_timeout: 2h":                                                           "a setup timeout of 2h0m0s is not possible",
+		"takeover: scale-down\nrelease_connections: false":                                     "connections are kept open only where something is frozen",
 		"takeover: scale-down\nshare_traffic: true":                                            "--share-traffic is for a copy beside the target",
 		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}":             "on_concurrent_steal is not taken",
 		copies + "feature: {fs: {local: '(?=x)'}}":                                             "is no regular expression",
@@ -344,6 +364,7 @@ func TestRules(t *testing.T) {
 	for text, want := range map[string]string{
 		"{pause: true, target: deployment/w, feature: {network: {incoming: off}}}":        "its network probes fail",
 		"{pause: true, target: deployment/w}":                                             "pause is deprecated",
+		"{takeover: freeze, target: pod/w, release_connections: false}":                   "the frozen container's connections stay open",
 		copies + "feature: {network: {dns: {enabled: false, filter: {local: a}}}}":        "has no effect",
 		copies + "feature: {network: {dns: false, outgoing: {filter: {remote: [a:80]}}}}": "names are looked up on this machine",
 		copies + "agent: {ttl: 3, log_level: info}":                                       "agent.ttl has no meaning here: the stand-in ends with its session, or with the lease",

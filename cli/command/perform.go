@@ -173,7 +173,7 @@ func (p *performance) create(ctx, hurry context.Context) error {
 	case config.TakeoverScaleDown:
 		spec.Takeover = v1alpha1.TakeoverScaleDown
 	case config.TakeoverFreeze:
-		spec.Takeover = v1alpha1.TakeoverFreeze
+		spec.Takeover, spec.ReleaseConnections = v1alpha1.TakeoverFreeze, new(c.ReleaseConnections)
 	case config.TakeoverNone:
 		spec.Takeover = v1alpha1.TakeoverNone
 	case config.TakeoverCopy:

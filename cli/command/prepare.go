@@ -155,6 +155,9 @@ func resolve(ctx context.Context, client *session.Client, opts *ExecOptions) (*t
 		pods := config.Pods{Target: reach.Target, Bare: reach.Bare, Running: len(reach.Pods), Operator: true}
 		if opts.Config.Paused {
 			takeover, notice, err = config.Pause(pods)
+			if takeover == config.TakeoverScaleDown && !opts.Config.ReleaseConnections {
+				notice += "; its pods end, and their connections with them"
+			}
 		} else {
 			err = config.Freeze(pods)
 		}

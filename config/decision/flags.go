@@ -26,6 +26,7 @@ var Flags = []Row{
 	{Name: "restart-ok", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"restart_ok"}, Text: "hold a Job too, whose pods begin again from the start afterwards"},
 	{Name: "pause", Group: groupTakeover, Short: "p", Switch: true, Verdict: Supported, To: []string{"pause"}, Text: "freeze the target's container meanwhile, where it has one pod; else hold it at zero"},
 	{Name: "paws", Group: groupTakeover, Switch: true, Verdict: Mapped, To: []string{"pause"}, Text: "the same as --pause"},
+	{Name: "keep-connections", Group: groupTakeover, Own: true, Switch: true, Value: "false", Verdict: Supported, To: []string{"release_connections"}, Text: "leave the connections of what is frozen open: a broker keeps what it had delivered there (with --pause)"},
 	{Name: "share-traffic", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"share_traffic"}, Text: "let the stand-in take a share of the traffic beside the target (without --scale-down)"},
 	{Name: "listen", Group: groupNetwork, Own: true, Verdict: Supported, To: []string{"listen"}, Text: "port that may be opened in the cluster though the container does not declare it, or all; repeatable"},
 	{Name: "lease", Group: groupTakeover, Own: true, Verdict: Supported, To: []string{"lease"}, Text: "how long the cluster waits for this machine before it undoes everything by itself"},

@@ -16,6 +16,7 @@ var Keys = []Row{
 	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` (one pod, where it stands; the chart's `freeze.enabled` allows it) or `none`. `none` does not work yet"},
 	{Name: "share_traffic", Verdict: Supported, Own: true, Text: "let the stand-in of a copy take its share of the Services' traffic beside the target"},
 	{Name: "wait", Verdict: Supported, Own: true, Text: "queue behind whoever holds the target, in the order of arrival"},
+	{Name: "release_connections", Verdict: Supported, Own: true, Text: "cut the connections of what is frozen, so that a broker gives to others what it had delivered; with `false` it may even go on delivering to the frozen process (see docs/brokers.md)"},
 	{Name: "restart_ok", Verdict: Supported, Own: true, Text: "hold a Job too, whose pods begin again from the start afterwards"},
 	{Name: "listen", Verdict: Supported, Own: true, Text: "ports that may be opened in the cluster though the container does not declare them; `all` for every one"},
 	{Name: "lease", Verdict: Supported, Own: true, Text: "how long the cluster waits for this machine before it undoes everything by itself"},
