@@ -149,7 +149,7 @@ func (s suite) loadAnswer(t *testing.T) {
 		if err := image.Write(spec, archive); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.cluster.Load(t.Context(), archive); err != nil {
+		if err := s.cluster.Load(t.Context(), archive, false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"understudy.dev/understudy/test/cluster/component"
 	"understudy.dev/understudy/test/cluster/dns"
@@ -53,14 +54,30 @@ func (c *Cluster) ownImages() ([]string, error) {
 	return archives, nil
 }
 
-// Load imports an image archive on every node.
-func (c *Cluster) Load(ctx context.Context, archive string) error {
-	if _, err := os.Stat(archive); err != nil {
+// Load imports an image archive on every node; with missing only where there is
+// no image of that name, which is for names that say what is in an image.
+func (c *Cluster) Load(ctx context.Context, archive string, missing bool) error {
+	name := ""
+	if missing {
+		var err error
+		if name, err = image.Name(archive); err != nil {
+			return fmt.Errorf("loading image: %w", err)
+		}
+	} else if _, err := os.Stat(archive); err != nil {
 		return fmt.Errorf("loading image: %w", err)
 	}
 	for _, node := range network.Nodes {
 		if _, err := c.Machine(node.Name); err != nil {
 			return err
+		}
+		if missing {
+			there, err := c.ctr(ctx, node.Name, "images", "ls", "--quiet", "name=="+name)
+			if err != nil {
+				return err
+			}
+			if strings.TrimSpace(there) == name {
+				continue
+			}
 		}
 		if err := c.load(ctx, node.Name, archive); err != nil {
 			return err
@@ -71,17 +88,19 @@ func (c *Cluster) Load(ctx context.Context, archive string) error {
 }
 
 func (c *Cluster) load(ctx context.Context, node, archive string) error {
-	if err := c.ctr(ctx, node, "images", "import", archive); err != nil {
+	if _, err := c.ctr(ctx, node, "images", "import", archive); err != nil {
 		return fmt.Errorf("loading %s on %s: %w", archive, node, err)
 	}
 	return nil
 }
 
-// ctr runs a command of containerd's client on a node, in the kubelet's namespace of images.
-func (c *Cluster) ctr(ctx context.Context, node string, args ...string) error {
+// ctr runs a command of containerd's client on a node, in the kubelet's namespace
+// of images, and gives what it said.
+func (c *Cluster) ctr(ctx context.Context, node string, args ...string) (string, error) {
 	all := append([]string{"--address", c.Layout.ContainerdSocket(node), "--namespace", "k8s.io"}, args...)
-	if said, err := exec.CommandContext(ctx, c.Layout.Program("ctr"), all...).CombinedOutput(); err != nil {
-		return fmt.Errorf("asking containerd: %w\n%s", err, said)
+	said, err := exec.CommandContext(ctx, c.Layout.Program("ctr"), all...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("asking containerd: %w\n%s", err, said)
 	}
-	return nil
+	return string(said), nil
 }

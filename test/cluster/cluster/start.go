@@ -165,7 +165,8 @@ func (c *Cluster) await(ctx context.Context, machines map[string]machine.Machine
 		case component.APIServer:
 			return client.Ready(ctx)
 		case component.Containerd(wanted.Machine):
-			return c.ctr(ctx, wanted.Machine, "plugins", "ls", "--quiet")
+			_, err := c.ctr(ctx, wanted.Machine, "plugins", "ls", "--quiet")
+			return err
 		case component.Kubelet(wanted.Machine):
 			if err := get(ctx, machines[wanted.Machine], wanted.Health); err != nil {
 				return err

@@ -34,9 +34,13 @@ const usage = `usage: cluster COMMAND
   binaries [NAME ...]         build only these programs; without a name all that
                               the cluster needs (keda, rollouts-controller are more)
 
-  load FILE ...               import image archives on both nodes
-  image --name NAME --file OUTSIDE=/INSIDE ... -o FILE
-                              make an image archive of static programs
+  load [--missing] FILE ...   import image archives on both nodes; with --missing
+                              those only whose name a node does not have yet
+  image --name NAME [--root FOLDER] --file OUTSIDE=/INSIDE ... -o FILE
+                              make an image archive of static programs, or of
+                              what lies in a folder
+  debian rabbitmq|redis       unpack Debian's packages of it, with what they need,
+                              to be the root of an image; prints the folder
   push FILE NAME              push an image archive to a registry, as registry/path:tag,
                               with what docker login has left
   user NAME [--group G ...]   print a kubeconfig for a user of that name
@@ -47,7 +51,7 @@ const usage = `usage: cluster COMMAND
   restart [--kill] COMPONENT ...
   exec MACHINE -- COMMAND ... run a command inside of control, node-1 or node-2
 
-Without root only env, image, push and binaries work.
+Without root only env, image, push, binaries and (once apt has its lists) debian work.
 `
 
 // errUsage is what the caller did wrong; the usage is shown.
@@ -105,15 +109,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) (int, error)
 	case "binaries":
 		return exitOK, t.cluster.Builder.Ensure(ctx, rest...)
 	case "load":
-		if len(rest) == 0 {
-			return exitUsage, fmt.Errorf("%w: load needs a file", errUsage)
-		}
-		for _, archive := range rest {
-			if err := t.cluster.Load(ctx, archive); err != nil {
-				return exitFailed, err
-			}
-		}
-		return exitOK, nil
+		return exitOK, t.load(ctx, rest)
+	case "debian":
+		return exitOK, t.debian(ctx, rest)
 	case "image":
 		return exitOK, t.image(rest)
 	case "push":

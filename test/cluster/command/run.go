@@ -13,6 +13,7 @@ import (
 
 	"understudy.dev/understudy/test/cluster/build"
 	"understudy.dev/understudy/test/cluster/cluster"
+	"understudy.dev/understudy/test/cluster/debian"
 	"understudy.dev/understudy/test/cluster/image"
 )
 
@@ -134,12 +135,42 @@ func (t tool) exec(ctx context.Context, args []string) (int, error) {
 	return exitOK, nil
 }
 
+func (t tool) load(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	missing := flags.Bool("missing", false, "only what a node does not have under this name")
+	archives, err := parse(flags, args)
+	if err != nil {
+		return err
+	}
+	if len(archives) == 0 {
+		return fmt.Errorf("%w: load needs a file", errUsage)
+	}
+	for _, archive := range archives {
+		if err := t.cluster.Load(ctx, archive, *missing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t tool) debian(ctx context.Context, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%w: debian needs one name", errUsage)
+	}
+	root, err := debian.Root(ctx, t.errOut, t.layout.Debian(), args[0])
+	if err == nil {
+		fmt.Fprintln(t.out, root)
+	}
+	return err
+}
+
 func (t tool) image(args []string) error {
 	flags := flag.NewFlagSet("image", flag.ContinueOnError)
 	var files, folders, entrypoint, command, env, labels list
 	spec := image.Spec{Files: map[string]string{}, Labels: map[string]string{}}
 	flags.StringVar(&spec.Name, "name", "", "the image's full `name` with a tag")
 	flags.Var(&files, "file", "`OUTSIDE=/INSIDE`, a file to put into the image (repeat)")
+	flags.StringVar(&spec.Root, "root", "", "a `folder` outside that the image begins with")
 	flags.Var(&folders, "folder", "a `path` that everybody may write to (repeat)")
 	flags.Var(&entrypoint, "entrypoint", "one `word` of the entrypoint (repeat)")
 	flags.Var(&command, "cmd", "one `word` of the command (repeat)")
@@ -155,8 +186,8 @@ func (t tool) image(args []string) error {
 	if len(arguments) > 0 {
 		return fmt.Errorf("%w: image takes flags only, not %q", errUsage, arguments)
 	}
-	if spec.Name == "" || *output == "" || len(files) == 0 {
-		return fmt.Errorf("%w: image needs --name, --file and -o", errUsage)
+	if spec.Name == "" || *output == "" || len(files) == 0 && spec.Root == "" {
+		return fmt.Errorf("%w: image needs --name, --file or --root, and -o", errUsage)
 	}
 	for _, pair := range files {
 		outside, inside, ok := strings.Cut(pair, "=")

@@ -1,5 +1,6 @@
-// Package debian installs the few programs of a node that are not built from Go
-// modules: they are C, or (runc) need a C library.
+// Package debian has what is not built from Go modules: it installs the few
+// programs of a node that are C, or (runc) need a C library, and makes the roots
+// of images of brokers that tests want as they really are.
 package debian
 
 import (

@@ -1,19 +1,15 @@
-// Package image makes container images of a few static programs, without a
-// container engine and without a registry: an archive that containerd imports.
+// Package image makes container images of a few static programs, or of a folder
+// that is to be the root, without a container engine and without a registry: an
+// archive that containerd imports.
 package image
 
 import (
-	"archive/tar"
 	"bytes"
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"sort"
-	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -25,6 +21,9 @@ import (
 type Spec struct {
 	// Name is its full name with a tag, understudy.dev/agent:dev.
 	Name string
+	// Root is a folder outside whose files, folders and links the image begins
+	// with; empty for none.
+	Root string
 	// Files maps absolute paths in the image to files outside. Permissions are
 	// taken over, so that a program stays one; the owner is root.
 	Files map[string]string
@@ -79,6 +78,18 @@ func Write(spec Spec, file string) error {
 	return nil
 }
 
+// Name is the full name of the one image of an archive.
+func Name(archive string) (string, error) {
+	manifest, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(archive) })
+	if err != nil {
+		return "", fmt.Errorf("reading image archive %s: %w", archive, err)
+	}
+	if len(manifest) != 1 || len(manifest[0].RepoTags) != 1 {
+		return "", fmt.Errorf("reading image archive %s: it does not have exactly one name", archive)
+	}
+	return manifest[0].RepoTags[0], nil
+}
+
 func build(spec Spec) (v1.Image, error) {
 	content, err := layer(spec)
 	if err != nil {
@@ -115,71 +126,4 @@ func build(spec Spec) (v1.Image, error) {
 		file.Config.WorkingDir = "/"
 	}
 	return mutate.ConfigFile(made, file)
-}
-
-// layer packs the files, every folder before what is in it.
-func layer(spec Spec) ([]byte, error) {
-	modes := map[string]int64{}
-	parents := func(of string) {
-		for folder := path.Dir(of); folder != "/"; folder = path.Dir(folder) {
-			if _, known := modes[folder]; !known {
-				modes[folder] = 0o755
-			}
-		}
-	}
-	for _, folder := range spec.Folders {
-		if !path.IsAbs(folder) {
-			return nil, fmt.Errorf("folder %q is not an absolute path", folder)
-		}
-		modes[path.Clean(folder)] = 0o1777
-		parents(path.Clean(folder))
-	}
-	files := map[string]string{}
-	for inside, outside := range spec.Files {
-		if !path.IsAbs(inside) {
-			return nil, fmt.Errorf("file %q is not an absolute path", inside)
-		}
-		files[path.Clean(inside)] = outside
-		parents(path.Clean(inside))
-	}
-	var names []string
-	for folder := range modes {
-		names = append(names, folder)
-	}
-	for file := range files {
-		names = append(names, file)
-	}
-	sort.Strings(names)
-
-	var packed bytes.Buffer
-	archive := tar.NewWriter(&packed)
-	for _, at := range slices.Compact(names) {
-		relative := strings.TrimPrefix(at, "/")
-		outside, isFile := files[at]
-		if !isFile {
-			if err := archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: relative + "/", Mode: modes[at]}); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		content, err := os.ReadFile(outside)
-		if err != nil {
-			return nil, err
-		}
-		info, err := os.Stat(outside)
-		if err != nil {
-			return nil, err
-		}
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: relative, Mode: int64(info.Mode().Perm()), Size: int64(len(content))}
-		if err := archive.WriteHeader(header); err != nil {
-			return nil, err
-		}
-		if _, err := archive.Write(content); err != nil {
-			return nil, err
-		}
-	}
-	if err := archive.Close(); err != nil {
-		return nil, err
-	}
-	return packed.Bytes(), nil
 }

@@ -18,8 +18,17 @@ func TestWrite(t *testing.T) {
 	folder := t.TempDir()
 	program := filepath.Join(folder, "program")
 	writeProgram(t, program)
+	root := filepath.Join(folder, "root")
+	if err := os.MkdirAll(filepath.Join(root, "usr", "lib"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeProgram(t, filepath.Join(root, "usr", "lib", "b"))
+	if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
+		t.Fatal(err)
+	}
 	spec := Spec{
 		Name:       "example.com/a:dev",
+		Root:       root,
 		Files:      map[string]string{"/usr/bin/a": program},
 		Folders:    []string{"/tmp"},
 		Entrypoint: []string{"/usr/bin/a"},
@@ -30,6 +39,9 @@ func TestWrite(t *testing.T) {
 	archive := filepath.Join(folder, "a.tar")
 	if err := Write(spec, archive); err != nil {
 		t.Fatal(err)
+	}
+	if name, err := Name(archive); err != nil || name != spec.Name {
+		t.Errorf("the archive's name is %q, error %v", name, err)
 	}
 	made, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
@@ -62,12 +74,15 @@ func TestWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, header.FileInfo().Mode().String()+" "+header.Name)
+		got = append(got, strings.TrimSpace(header.FileInfo().Mode().String()+" "+header.Name+" "+header.Linkname))
 		if header.Uid != 0 || header.Gid != 0 {
 			t.Errorf("%s belongs to %d:%d", header.Name, header.Uid, header.Gid)
 		}
 	}
-	want := []string{"dtrwxrwxrwx tmp/", "drwxr-xr-x usr/", "drwxr-xr-x usr/bin/", "-rwxr-xr-x usr/bin/a"}
+	want := []string{
+		"Lrwxrwxrwx lib usr/lib", "dtrwxrwxrwx tmp/", "drwxr-xr-x usr/", "drwxr-xr-x usr/bin/", "-rwxr-xr-x usr/bin/a",
+		"drwxr-xr-x usr/lib/", "-rwxr-xr-x usr/lib/b",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("layer\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

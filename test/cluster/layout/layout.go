@@ -68,6 +68,10 @@ func (l Layout) Programs() string { return filepath.Join(l.Root, "programs") }
 // Images holds the image archives that the tool makes for the cluster itself.
 func (l Layout) Images() string { return filepath.Join(l.Root, "images") }
 
+// Debian holds one folder for each set of Debian's packages that is unpacked to
+// be the root of an image.
+func (l Layout) Debian() string { return filepath.Join(l.Root, "debian") }
+
 // Bin holds one symbolic link for each built program that is current.
 func (l Layout) Bin() string { return filepath.Join(l.Root, "bin") }
 
