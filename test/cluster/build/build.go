@@ -44,6 +44,7 @@ type target struct {
 // Ensure builds those of the named programs (none: all) that are not there as
 // they should be, and points the links in the layout's Bin at them. Each is moved
 // into place when it is whole, so an interrupted build goes on where it stopped.
+// Where all are there it waits for nobody else's build.
 func (b Builder) Ensure(ctx context.Context, names ...string) error {
 	parts, err := choose(names)
 	if err != nil {
@@ -53,31 +54,26 @@ func (b Builder) Ensure(ctx context.Context, names ...string) error {
 	if err != nil {
 		return err
 	}
+	if missing, _, linked, err := b.missing(parts, versions); err != nil || len(missing) == 0 && linked {
+		return err
+	}
 	unlock, err := b.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
 
-	var missing []Part
-	targets := map[string]target{}
-	for _, part := range parts {
-		absent := part
-		absent.Programs = nil
-		for _, program := range part.Programs {
-			t, err := b.target(program, versions)
-			if err != nil {
-				return err
+	missing, targets, linked, err := b.missing(parts, versions)
+	if err != nil {
+		return err
+	}
+	if !linked {
+		for _, t := range targets {
+			if t.builtOf(versions) {
+				if err := b.link(t); err != nil {
+					return err
+				}
 			}
-			targets[program.Name] = t
-			if !t.builtOf(versions) {
-				absent.Programs = append(absent.Programs, program)
-			} else if err := b.link(t); err != nil {
-				return err
-			}
-		}
-		if len(absent.Programs) > 0 {
-			missing = append(missing, absent)
 		}
 	}
 	if len(missing) == 0 {
@@ -94,6 +90,32 @@ func (b Builder) Ensure(ctx context.Context, names ...string) error {
 		p.end()
 	}
 	return nil
+}
+
+// missing looks which programs are not there, and whether the links lead to those
+// that are.
+func (b Builder) missing(parts []Part, versions requirements) (missing []Part, targets map[string]target, linked bool, err error) {
+	targets, linked = map[string]target{}, true
+	for _, part := range parts {
+		absent := part
+		absent.Programs = nil
+		for _, program := range part.Programs {
+			t, err := b.target(program, versions)
+			if err != nil {
+				return nil, nil, false, err
+			}
+			targets[program.Name] = t
+			if !t.builtOf(versions) {
+				absent.Programs = append(absent.Programs, program)
+			} else if at, err := os.Readlink(b.Layout.Program(t.Name)); err != nil || at != t.path {
+				linked = false
+			}
+		}
+		if len(absent.Programs) > 0 {
+			missing = append(missing, absent)
+		}
+	}
+	return missing, targets, linked, nil
 }
 
 func (b Builder) lock() (func(), error) {
