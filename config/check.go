@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// worksNow is the advice where something does not work yet.
-const worksNow = "what works now is a stand-in beside the target (--copy-target) or in its place (--copy-target --scale-down), or freezing its one pod (--pause)"
+// goesOn is what somebody should know who leaves the target as it is.
+const goesOn = "the target goes on running beside the local process, and goes on taking messages: --copy-target --scale-down holds it meanwhile, --pause freezes its one pod"
+
+// steals is what somebody should know who did not say what becomes of the
+// connections to a target that goes on running: the other tool mirrored them.
+const steals = "new connections to the ports that the local process listens on come to it, and not to the running target: feature.network.incoming: off leaves them to the target"
 
 // Check says what does not go together in a Config, or cannot be served yet,
 // all at once. Remarks on what goes together and may surprise are added to
@@ -48,13 +52,13 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		}
 	case TakeoverNone:
 		if !c.Targetless() {
-			add(problem(worksNow, "attaching to the running target does not work yet"))
+			c.notice(goesOn)
 		}
 		if c.Operator != nil && !*c.Operator {
 			c.notice("operator: false has no effect: every session is made by understudy's own operator, and there is no way without it")
 		}
 	default:
-		add(problem(worksNow, "there is no takeover %q", c.Takeover))
+		add(problem("choose one of "+list(Takeover("").Values()), "there is no takeover %q", c.Takeover))
 	}
 	if copies && c.Operator != nil && !*c.Operator {
 		add(problem("leave operator out, or say true", "a stand-in is made by the operator, and operator: false forbids it"))
@@ -74,6 +78,9 @@ func (c *Config) checkTakeover() (found []*Problem) {
 	if !copies && len(c.ExcludeContainers)+len(c.ExcludeInitContainers) > 0 {
 		c.notice("containers are excluded from a stand-in, and none is asked for: that has no effect")
 	}
+	if !copies && c.ShareTraffic {
+		c.notice("--share-traffic is for a stand-in, and none is asked for: that has no effect")
+	}
 	return found
 }
 
@@ -84,8 +91,8 @@ func (c *Config) checkTarget() (found []*Problem) {
 		c.notice("no target is named: the process is in the network of the namespace, and in the place of nothing (-t names a workload; -t targetless says that this is meant)")
 	case name == NoTarget && copies:
 		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none"))
-	case (kind == "service" || kind == "services" || kind == "svc") && copies:
-		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied or held"))
+	case kind == "service" || kind == "services" || kind == "svc":
+		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied, held or attached to"))
 	}
 	return found
 }

@@ -19,9 +19,9 @@ import (
 // Takeover says how the target is kept from consuming.
 type Takeover string
 
-// The takeovers. TakeoverNone with a target is known and not served yet.
+// The takeovers.
 const (
-	// TakeoverNone attaches to the target and leaves it running; without a target
+	// TakeoverNone attaches to one pod of the target and leaves it running; without a target
 	// the process is in the cluster's network and in nothing's place.
 	TakeoverNone Takeover = "none"
 	// TakeoverCopy makes a stand-in and leaves the target as it is.

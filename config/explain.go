@@ -88,7 +88,11 @@ func (c *Config) explainTakeover(facts Facts, say func(string, ...any)) {
 			say("Its connections stay open, and a broker keeps what it had delivered there.")
 		}
 	default:
-		say("%s %s goes on running as it is.", facts.Target, where)
+		pod := facts.Target
+		if !strings.HasPrefix(pod, "pod/") {
+			pod = "one pod of " + pod
+		}
+		say("An agent on its node attaches to %s %s, which goes on running, and goes on taking messages from its queue.", pod, where)
 	}
 	switch c.Takeover {
 	case TakeoverScaleDown:
@@ -210,9 +214,12 @@ func (c *Config) explainIncoming(_ Facts, say func(string, ...any)) {
 	case len(in.IgnorePorts) > 0:
 		what += ", except " + list(numbers(in.IgnorePorts)) + ","
 	}
-	if c.Takeover == TakeoverCopy && !c.ShareTraffic {
+	switch {
+	case c.Takeover == TakeoverCopy && !c.ShareTraffic:
 		say("Connections that come to the stand-in itself %s reach it where it listens; no Service leads there.", what)
-	} else {
+	case c.Takeover == TakeoverNone:
+		say("New connections to that pod %s reach it where it listens, and not the pod's own process.", what)
+	default:
 		say("Connections that come in %s reach it where it listens.", what)
 	}
 	for _, pair := range in.PortMapping {
@@ -231,6 +238,8 @@ func (c *Config) explainEnd(facts Facts, say func(string, ...any)) {
 		say("When your process ends, however it ends, %s has as many replicas as before.", facts.Target)
 	case c.Takeover == TakeoverCopy:
 		say("When your process ends, the stand-in goes.")
+	case c.Takeover == TakeoverNone:
+		say("When your process ends, the agent goes, and the pod has all of its ports again.")
 	}
 	say("When this machine is not heard of for %s, the cluster undoes everything by itself.", c.Lease)
 }

@@ -57,6 +57,22 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got  %s", got)
 	}
 	c = usual()
+	c.Target = "deployment/worker"
+	for target, want := range map[string]string{
+		"deployment/worker": "An agent on its node attaches to one pod of deployment/worker in namespace shop, which goes on running, and goes on taking messages from its queue. ",
+		"pod/worker-x":      "An agent on its node attaches to pod/worker-x in namespace shop, which goes on running, and goes on taking messages from its queue. ",
+	} {
+		got := c.Explain(Facts{Target: target, Namespace: "shop", Container: "app", Replicas: 3})
+		for _, want := range []string{
+			want, " New connections to that pod to ports that the container declares, its probes use or a Service targets reach it where it listens, and not the pod's own process. ",
+			" When your process ends, the agent goes, and the pod has all of its ports again. When this machine",
+		} {
+			if !strings.Contains(got, want) {
+				t.Errorf("got  %s\nwithout %s", got, want)
+			}
+		}
+	}
+	c = usual()
 	c.Outgoing.Filter = Filter{Remote: []string{"db:5432"}}
 	const nothing = "No workload is touched: an empty pod is made in namespace shop, of understudy's own image, with nobody's account and no volumes. " +
 		"Your process gets your own environment, and of the pod's what Kubernetes gives to every one; all its files are this machine's. " +

@@ -149,6 +149,9 @@ func (l *loading) load() (*Config, error) {
 	f.Env.File = home(f.Env.File, l.environ)
 	f.File, f.Notices = name, l.notices
 	l.takeover(&f)
+	if f.Takeover == TakeoverNone && !f.Targetless() && l.layers["feature.network.incoming.mode"] == nowhere {
+		f.notice(steals)
+	}
 	return &f.Config, l.problems.orNil()
 }
 

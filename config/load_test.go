@@ -125,8 +125,8 @@ func TestFlags(t *testing.T) {
 	want.Outgoing.TCP, want.Outgoing.UDP, want.Names.Enabled = false, false, false
 	want.Files.Mode = FilesLocal
 	want.Notices = []string{
-		"--agent-namespace has no meaning here: the stand-in is in the target's namespace",
-		"--ephemeral-container has no meaning here: the agent runs in a stand-in, never in an ephemeral container",
+		"--agent-namespace has no meaning here: a stand-in is in the target's namespace, an agent on a node in the one that the chart makes for it",
+		"--ephemeral-container has no meaning here: the agent runs in a stand-in or in a pod on the node, never in an ephemeral container",
 		"--no-telemetry has no meaning here: nothing is ever sent to anybody",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -236,7 +236,7 @@ func TestTakeover(t *testing.T) {
 		wrong  string
 	}{
 		"nothing":                       {"", nil, TakeoverNone, false, ""},
-		"a target alone":                {"target: deployment/w", nil, TakeoverNone, false, "attaching to the running target does not work yet"},
+		"a target alone":                {"target: deployment/w", nil, TakeoverNone, false, ""},
 		"no target, said so":            {"target: targetless", nil, TakeoverNone, false, ""},
 		"a copy":                        {"feature: {copy_target: true}", nil, TakeoverCopy, false, ""},
 		"an object is a copy":           {"feature: {copy_target: {exclude_containers: [x]}}", nil, TakeoverCopy, false, ""},
@@ -337,7 +337,8 @@ func TestRules(t *testing.T) {
 		"pause: true":                                         "there is nothing to pause without a target",
 		copies + "operator: false\n":                          "a stand-in is made by the operator, and operator: false forbids it",
 		copies + "target: targetless\n":                       "a stand-in is a copy of a target, and targetless has none",
-		copies + "target: service/x\n":                        "a Service runs no pods that could be copied or held",
+		copies + "target: service/x\n":                        "a Service runs no pods that could be copied, held or attached to",
+		"target: service/x\n":                                 "a Service runs no pods that could be copied, held or attached to",
 		copies + "target: {labels: {a: b}}\n":                 "target.labels is not taken",
 		copies + "feature: {env: {include: a, exclude: b}}\n": "feature.env.include and feature.env.exclude exclude each other",
 		copies + "feature: {network: {incoming: {ports: [1], ignore_ports: [2]}}}":             "ports and ignore_ports exclude each other",

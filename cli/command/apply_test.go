@@ -18,8 +18,8 @@ import (
 
 // apply makes the objects of a script's YAML with their status, which is
 // written as an operator would have. What only the API server can know is
-// filled in: the UID of a Session's target, and the Session as the owner of the
-// Lease of its name.
+// filled in: the UIDs of a Session's target and of owners, and the Session as the
+// owner of the Lease of its name.
 func apply(ctx context.Context, config *rest.Config, file string) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -60,6 +60,17 @@ func apply(ctx context.Context, config *rest.Config, file string) error {
 				APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session", Name: session.GetName(), UID: session.GetUID(),
 			}})
 		}
+		owners := object.GetOwnerReferences()
+		for i := range owners {
+			above := schema.FromAPIVersionAndKind(owners[i].APIVersion, owners[i].Kind)
+			resource, _ := meta.UnsafeGuessKindToResource(above)
+			owner, err := in(resource).Get(ctx, owners[i].Name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			owners[i].UID = owner.GetUID()
+		}
+		object.SetOwnerReferences(owners)
 		made, err := in(plural).Create(ctx, object, metav1.CreateOptions{})
 		if err != nil {
 			return fmt.Errorf("making %s %s: %w", kind.Kind, object.GetName(), err)

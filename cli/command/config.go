@@ -134,7 +134,12 @@ func askTarget(ctx context.Context, c *config.Config, ref target.Ref) (config.Fa
 			answers <- answer{facts: config.Facts{Namespace: client.Namespace}}
 			return
 		}
-		found, err := target.Resolve(ctx, client.Targets(), client.Namespace, ref)
+		var found *target.Target
+		if c.Takeover == config.TakeoverNone {
+			found, err = target.Attached(ctx, client.Targets(), client.Namespace, ref, client.Taken(ctx))
+		} else {
+			found, err = target.Resolve(ctx, client.Targets(), client.Namespace, ref)
+		}
 		if err != nil {
 			answers <- answer{err: err}
 			return

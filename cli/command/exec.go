@@ -28,11 +28,16 @@ type ExecOptions struct {
 	Args []string
 }
 
+// attaches says whether the target's own pod is run beside.
+func (o *ExecOptions) attaches() bool {
+	return o.Config.Takeover == config.TakeoverNone && !o.Target.None()
+}
+
 // NewCmdExec runs a local process in the place of a workload. What was asked
 // for goes to runF, where tests look at it; nil is the real thing.
 func NewCmdExec(f *Factory, runF func(context.Context, *ExecOptions) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exec [-t TARGET --copy-target [--scale-down]] [flags] -- COMMAND [ARGUMENTS]",
+		Use:   "exec [-t TARGET [--copy-target [--scale-down]]] [flags] -- COMMAND [ARGUMENTS]",
 		Short: "Run a command on this machine in the place of a workload in the cluster",
 		Long: `Runs a command on this machine as if it ran in the pod of a workload: with the
 environment, the mounted config maps, secrets and tokens, the names and the
@@ -42,6 +47,10 @@ With --copy-target a stand-in is made, a copy of the target's pod in which
 understudy's agent takes the place of the container. With --scale-down besides
 the target itself is held at 0 replicas from just before the command starts
 until it has ended: no message of a queue goes to the cluster's pods meanwhile.
+
+With neither, an agent on its node attaches to one pod of the target, which goes on
+running, and goes on taking messages: the command has what the pod's container
+has, and the connections to the ports on which it listens itself.
 
 Without a target (-t targetless, or none named) no workload is touched: an empty
 pod is made, and the command has its network and the names that it can look up.
@@ -78,6 +87,9 @@ said. See docs/configuration.md.
 
   # Look around beside the workload, which goes on running
   understudy exec -t deployment/worker --copy-target -- bash
+
+  # Be where one of its pods is, and answer in its place, while all go on running
+  understudy exec -t deployment/web -- npm start
 
   # Let a port be reached in the cluster that the container does not declare
   understudy exec -t deployment/worker --copy-target --scale-down --listen 9229 -- node --inspect=0.0.0.0 app.js`,

@@ -217,7 +217,7 @@ func holder(owner v1alpha1.Owner) string {
 // far is who is at the far end of the tunnel, for messages.
 func (p *performance) far() string {
 	switch {
-	case p.takeover == config.TakeoverFreeze:
+	case p.takeover == config.TakeoverFreeze, p.opts.attaches():
 		return "the agent on the node"
 	case p.target.None():
 		return "the empty pod"

@@ -78,9 +78,12 @@ func (p *performance) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	found := fmt.Sprintf("%s in namespace %s, container %s, %s", p.target, namespace, p.target.Container, replicas(p.target))
-	if p.target.None() {
+	found := fmt.Sprintf("%s in namespace %s, container %s", p.target, namespace, p.target.Container)
+	switch {
+	case p.target.None():
 		found = "no target, in namespace " + namespace
+	case !p.opts.attaches():
+		found += ", " + replicas(p.target)
 	}
 	step.Done(found)
 	for _, notice := range p.target.Notices {
@@ -115,9 +118,15 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	group.Go(func() error { mayCreate = client.MayCreate(ctx); return nil })
 	group.Go(func() error { a.username, who = client.Username(ctx); return nil })
 	_ = group.Wait() // each question has an error of its own
-	if refused := (*failure.Failure)(nil); opts.Config.Takeover == config.TakeoverFreeze && errors.As(installed, &refused) {
-		refused.What += ", and a pod is frozen by an agent on its node, which the operator makes"
-		refused.Hint += " --set freeze.enabled=true"
+	if refused := (*failure.Failure)(nil); errors.As(installed, &refused) {
+		switch {
+		case opts.Config.Takeover == config.TakeoverFreeze:
+			refused.What += ", and a pod is frozen by an agent on its node, which the operator makes"
+			refused.Hint += " --set freeze.enabled=true"
+		case opts.attaches():
+			refused.What += ", and a pod is attached to by an agent on its node, which the operator makes"
+			refused.Hint += " --set freeze.enabled=true"
+		}
 	}
 	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver} {
 		if err != nil {
@@ -135,16 +144,22 @@ func verb(a answers) string {
 		return session.VerbTargetless
 	case a.takeover == config.TakeoverFreeze:
 		return session.VerbFreeze
+	case a.takeover == config.TakeoverNone:
+		return session.VerbAttach
 	}
 	return session.VerbTakeover
 }
 
 // resolve finds the object that will be held, and how: what is to be frozen, or
-// paused, depends on how many pods it has.
+// paused, depends on how many pods it has. What is attached to is one pod.
 func resolve(ctx context.Context, client *session.Client, opts *ExecOptions) (*target.Target, config.Takeover, error) {
 	takeover, notice := opts.Config.Takeover, ""
 	if opts.Target.None() {
 		return target.Nothing(client.Namespace), takeover, nil
+	}
+	if opts.attaches() {
+		found, err := target.Attached(ctx, client.Targets(), client.Namespace, opts.Target, client.Taken(ctx))
+		return found, takeover, err
 	}
 	if takeover == config.TakeoverFreeze {
 		reach, err := target.Reaching(ctx, client.Targets(), client.Namespace, opts.Target)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
@@ -69,6 +71,11 @@ func TestScriptCluster(t *testing.T) {
 					of = args[2]
 				}
 				ts.Check(makeSession(t.Context(), client, args[0], args[1], of))
+			},
+			"operator-ends": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(sessionOf(t.Context(), client, args[0], metav1.Condition{
+					Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: args[1], Message: args[2],
+				}))
 			},
 			"queue-sessions": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(queueSessions(t.Context(), client, args[0], args[1]))
@@ -138,6 +145,28 @@ func makeSession(ctx context.Context, client *kubernetes.Clientset, name, owner,
 		return err
 	}
 	return client.RESTClient().Post().AbsPath(sessionsPath).Body(body).Do(ctx).Error()
+}
+
+// sessionOf waits for the session of a target and says of it what an operator
+// does.
+func sessionOf(ctx context.Context, client *kubernetes.Clientset, target string, says ...metav1.Condition) error {
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		sessions, err := listSessions(ctx, client)
+		i := slices.IndexFunc(sessions, func(s v1alpha1.Session) bool { return s.Spec.Target.Name == target })
+		if err != nil || i < 0 {
+			return false, err
+		}
+		session := sessions[i]
+		session.Status.ObservedGeneration = session.Generation
+		for _, condition := range says {
+			meta.SetStatusCondition(&session.Status.Conditions, condition)
+		}
+		body, err := json.Marshal(session)
+		if err != nil {
+			return false, err
+		}
+		return true, client.RESTClient().Put().AbsPath(sessionsPath, session.Name, "status").Body(body).Do(ctx).Error()
+	})
 }
 
 // queueSessions waits until there is a session that waits for a deployment, and

@@ -17,7 +17,7 @@ import (
 type Account struct {
 	// Target as a person names it: "deployment/worker"; empty for none.
 	Target string
-	// Mode is "copy", "scale-down", "freeze" or "none".
+	// Mode is "copy", "scale-down", "freeze", "attach", or "none" without a target.
 	Mode string
 	// Ready says whether the local process may run; where not, Reason is the
 	// condition's, and Message the operator's own words.
@@ -38,6 +38,9 @@ func Tell(s *v1alpha1.Session) Account {
 	}
 	if !s.Spec.Targetless() {
 		a.Target = target.Ref{Group: of.Group, Resource: of.Resource, Name: of.Name}.String()
+	}
+	if s.Spec.Attaches() {
+		a.Mode = "attach"
 	}
 	if ready := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
 		a.Ready, a.Reason, a.Message = ready.Status == metav1.ConditionTrue, ready.Reason, sentence(ready.Message)
@@ -65,8 +68,10 @@ func atEnd(s *v1alpha1.Session, a Account) string {
 	switch {
 	case meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionRestored):
 		return "nothing is left to be undone"
+	case s.Spec.Attaches():
+		return "the agent goes, and " + a.Target + " has all of its ports again"
 	case s.Spec.Takeover == v1alpha1.TakeoverNone:
-		return "the agent goes, and nothing else was touched"
+		return "the empty pod goes, and nothing else was touched"
 	case s.Spec.Takeover == v1alpha1.TakeoverCopy:
 		return "the stand-in goes, and nothing else was touched"
 	case s.Spec.Takeover == v1alpha1.TakeoverFreeze && s.Status.Frozen == nil, s.Spec.Takeover == v1alpha1.TakeoverScaleDown && record == nil:

@@ -21,7 +21,11 @@ func TestTell(t *testing.T) {
 		"one":        {v1alpha1.SessionSpec{Target: deployment, Takeover: v1alpha1.TakeoverScaleDown}, v1alpha1.SessionStatus{Record: &v1alpha1.Record{Replicas: 1}, Conditions: []metav1.Condition{claimed}}, true, "deployment/worker goes back to 1 replica"},
 		"none":       {v1alpha1.SessionSpec{Target: deployment, Takeover: v1alpha1.TakeoverScaleDown}, v1alpha1.SessionStatus{Record: &v1alpha1.Record{}, Conditions: []metav1.Condition{claimed}}, true, "deployment/worker goes back to 0 replicas"},
 		"a copy":     {v1alpha1.SessionSpec{Target: deployment, Takeover: v1alpha1.TakeoverCopy}, v1alpha1.SessionStatus{Conditions: []metav1.Condition{claimed}}, false, "the stand-in goes, and nothing else was touched"},
-		"targetless": {spec: v1alpha1.SessionSpec{Takeover: v1alpha1.TakeoverNone}, atEnd: "the agent goes, and nothing else was touched"},
+		"targetless": {spec: v1alpha1.SessionSpec{Takeover: v1alpha1.TakeoverNone}, atEnd: "the empty pod goes, and nothing else was touched"},
+		"attached": {
+			v1alpha1.SessionSpec{Target: v1alpha1.Target{Resource: "pods", Name: "x"}, Takeover: v1alpha1.TakeoverNone},
+			v1alpha1.SessionStatus{Frozen: &v1alpha1.FrozenPod{}, Conditions: []metav1.Condition{claimed}}, false, "the agent goes, and pod/x has all of its ports again",
+		},
 		"frozen": {
 			v1alpha1.SessionSpec{Target: v1alpha1.Target{Resource: "pods", Name: "x"}, Takeover: v1alpha1.TakeoverFreeze},
 			v1alpha1.SessionStatus{Frozen: &v1alpha1.FrozenPod{}, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionFrozen, Status: metav1.ConditionTrue}}}, true, "pod/x is thawed",

@@ -21,6 +21,10 @@ const VerbTakeover = "takeover"
 // VerbFreeze is the right, on a pod itself, to freeze it and stand in for it.
 const VerbFreeze = "freeze"
 
+// VerbAttach is the right, on a pod itself, to have its surroundings and its
+// traffic while it goes on running.
+const VerbAttach = "attach"
+
 // VerbTargetless is the right, on pods and none in particular, to have an empty
 // one to go out from.
 const VerbTargetless = "targetless"
@@ -29,9 +33,13 @@ const VerbTargetless = "targetless"
 const InstallHint = "an administrator installs it once per cluster, with Helm, from a checkout of Understudy:\n" +
 	"helm install understudy charts/understudy --namespace understudy --create-namespace"
 
-// FreezeHint says how freezing is allowed in a cluster that has an operator.
-const FreezeHint = "the chart leaves freezing off, because it takes privileged agents in a namespace of their own; an administrator allows it:\n" +
+// FreezeHint says how freezing, and attaching, is allowed in a cluster that has
+// an operator.
+const FreezeHint = "the chart leaves freezing and attaching off, because both take privileged agents in a namespace of their own; an administrator allows them:\n" +
 	"helm upgrade understudy charts/understudy --namespace understudy --reuse-values --set freeze.enabled=true"
+
+// CopyHint says what needs none of that.
+const CopyHint = "a copy beside the target needs no such thing: --copy-target"
 
 // Username is who the API server takes this user for.
 func (c *Client) Username(ctx context.Context) (string, error) {
@@ -71,9 +79,12 @@ func (c *Client) MayTakeOver(ctx context.Context, t *target.Target, verb string)
 	err := c.may(ctx, t.String(), authorizationv1.ResourceAttributes{
 		Namespace: c.Namespace, Verb: verb, Group: t.Group, Resource: t.Resource, Name: t.Name,
 	})
-	// The role has this verb only where the chart allows freezing.
-	if refused := (*failure.Failure)(nil); verb == VerbFreeze && errors.As(err, &refused) {
+	// The role has these verbs only where the chart allows freezing.
+	if refused := (*failure.Failure)(nil); (verb == VerbFreeze || verb == VerbAttach) && errors.As(err, &refused) {
 		refused.Hint += "\n" + FreezeHint
+		if verb == VerbAttach {
+			refused.Hint += "\n" + CopyHint
+		}
 	}
 	return err
 }

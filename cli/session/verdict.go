@@ -27,6 +27,8 @@ var final = map[string]string{
 	v1alpha1.ReasonTargetEnded:           "start again once there is another pod",
 	v1alpha1.ReasonFreezeUnsupported:     "hold the workload instead: --copy-target --scale-down",
 	v1alpha1.ReasonFreezeFailed:          "hold the workload instead: --copy-target --scale-down",
+	v1alpha1.ReasonAttachUnsupported:     "run in a copy beside it, which needs no agent on a node: --copy-target",
+	v1alpha1.ReasonAttachFailed:          "run in a copy beside it, which needs no agent on a node: --copy-target",
 	v1alpha1.ReasonNodeAgentLost:         "start again",
 	v1alpha1.ReasonSetupDeadlineExceeded: "what it waited for is above; where that needs more time, give it with --setup-timeout",
 	v1alpha1.ReasonLeaseExpired:          "this machine did not reach the API server for as long as the lease: start again, with a longer --lease where that happens often",
@@ -36,18 +38,35 @@ var final = map[string]string{
 // Ended is why a session has ended or is ending by somebody else's will; nil
 // while it lives. The error is a *failure.Failure.
 func (s State) Ended() error {
-	ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady)
-	if ready != nil && ready.Status == metav1.ConditionFalse {
-		if hint, ok := final[ready.Reason]; ok {
-			return failure.New(hint, "%s", sentence(ready.Message))
+	switch ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady); {
+	case s.Final():
+		hint := final[ready.Reason]
+		if ready.Reason == v1alpha1.ReasonHeldByAnother && s.Session.Spec.Attaches() {
+			hint = onePodEach
 		}
-	}
-	switch {
-	case s.Gone, s.Session.DeletionTimestamp != nil:
+		return failure.New(hint, "%s", sentence(ready.Message))
+	case s.Deleted():
 		return failure.New("start again; who did it is in the API server's audit log", "the session %s was deleted by somebody else", s.Session.Name)
 	}
 	return nil
 }
+
+// onePodEach is what can be done where another session has the pod: there is no
+// queue for it.
+const onePodEach = "one session has a pod at a time: name another pod, or talk to its owner; who has the right \"end\" on it may end it: understudy end SESSION --force"
+
+// Final says whether the operator has ended the session for a reason of its own.
+func (s State) Final() bool {
+	ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status != metav1.ConditionFalse {
+		return false
+	}
+	_, ok := final[ready.Reason]
+	return ok
+}
+
+// Deleted says whether the session is gone or going.
+func (s State) Deleted() bool { return s.Gone || s.Session.DeletionTimestamp != nil }
 
 // PickedUp says whether an operator has looked at the session.
 func (s State) PickedUp() bool {
@@ -60,11 +79,14 @@ func (s State) Is(condition string) bool {
 }
 
 // Reachable says whether the agent can be connected to: it runs in the stand-in,
-// or has frozen the target on its node.
+// or has frozen the target on its node, or is attached to it.
 func (s State) Reachable() bool {
 	runs := v1alpha1.ConditionStandInReady
-	if s.Session.Spec.Takeover == v1alpha1.TakeoverFreeze {
+	switch {
+	case s.Session.Spec.Takeover == v1alpha1.TakeoverFreeze:
 		runs = v1alpha1.ConditionFrozen
+	case s.Session.Spec.Attaches():
+		runs = v1alpha1.ConditionAttached
 	}
 	return s.Is(runs) && s.Session.Status.Agent != nil
 }
@@ -133,6 +155,13 @@ func (s State) Steps(target string) []Step {
 	if s.Session.Spec.Targetless() {
 		steps[0].Doing, steps[0].Done = "starting an empty pod", "the empty pod runs"
 		return steps
+	}
+	if s.Session.Spec.Attaches() {
+		return []Step{
+			{v1alpha1.ConditionClaimed, "claiming " + target, "claimed " + target},
+			{v1alpha1.ConditionAttached, "attaching to " + target, "attached to " + target},
+			{v1alpha1.ConditionReady, "getting ready", target + " goes on running"},
+		}
 	}
 	if s.Session.Spec.Takeover == v1alpha1.TakeoverFreeze {
 		return []Step{

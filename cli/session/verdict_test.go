@@ -80,6 +80,20 @@ func TestSteps(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	attached := seen(v1alpha1.TakeoverNone)
+	attached.Session.Spec.Target = v1alpha1.Target{Resource: "pods", Name: "worker-x"}
+	names = nil
+	for _, s := range attached.Steps("pod/worker-x") {
+		names = append(names, s.Condition+": "+s.Doing+"; "+s.Done)
+	}
+	want = []string{
+		"Claimed: claiming pod/worker-x; claimed pod/worker-x",
+		"Attached: attaching to pod/worker-x; attached to pod/worker-x",
+		"Ready: getting ready; pod/worker-x goes on running",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 	one := seen(v1alpha1.TakeoverScaleDown)
 	one.Session.Status.Record.Replicas = 1
 	if got := one.Steps("deployment/worker")[0].Done; got != "claimed deployment/worker (1 replica to put back)" {
@@ -87,6 +101,34 @@ func TestSteps(t *testing.T) {
 	}
 	if n := len(seen(v1alpha1.TakeoverCopy).Steps("deployment/worker")); n != 2 {
 		t.Errorf("a copy has %d steps", n)
+	}
+}
+
+// The agent of a session that attaches is reached when it is attached, not when
+// there is a stand-in, of which there is none.
+func TestReachable(t *testing.T) {
+	for _, tc := range []struct {
+		takeover   v1alpha1.Takeover
+		target     string
+		conditions []string
+		want       bool
+	}{
+		{v1alpha1.TakeoverCopy, "worker", []string{v1alpha1.ConditionStandInReady}, true},
+		{v1alpha1.TakeoverFreeze, "worker", []string{v1alpha1.ConditionFrozen}, true},
+		{v1alpha1.TakeoverNone, "worker", []string{v1alpha1.ConditionAttached}, true},
+		{v1alpha1.TakeoverNone, "worker", []string{v1alpha1.ConditionStandInReady, v1alpha1.ConditionFrozen}, false},
+		{v1alpha1.TakeoverNone, "", []string{v1alpha1.ConditionStandInReady}, true},
+		{v1alpha1.TakeoverNone, "", nil, false},
+	} {
+		s := seen(tc.takeover)
+		s.Session.Spec.Target.Name = tc.target
+		s.Session.Status.Agent = &v1alpha1.Agent{}
+		for _, c := range tc.conditions {
+			s.Session.Status.Conditions = append(s.Session.Status.Conditions, condition(c, metav1.ConditionTrue, v1alpha1.ReasonDone, ""))
+		}
+		if got := s.Reachable(); got != tc.want {
+			t.Errorf("%+v: %v", tc, got)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package decision
 const (
 	nothingInjected = "nothing is injected into programs here, so there is nothing to tune about it"
 	standInOwn      = "the stand-in has what the target's own pods have"
+	noRules         = "a stand-in makes no packet rules, and an agent on a node its own"
 	chartsAgent     = "it describes the other tool's agent; understudy's own comes with the operator"
 	noProxies       = "there are no such helper processes here"
 	httpLater       = "requests cannot be divided by their content yet: all of a port's connections come to the local process"
@@ -13,7 +14,7 @@ const (
 var Keys = []Row{
 	// Understudy's own.
 	{Name: "$schema", Verdict: Supported, Own: true, Text: "the schema, for editors: docs/understudy.schema.json, or what `understudy config schema` prints"},
-	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` (one pod, where it stands; the chart's `freeze.enabled` allows it) or `none`. `none` does not work yet"},
+	{Name: "takeover", Verdict: Supported, Own: true, Text: "how the target is kept from consuming, said outright: `copy` (a stand-in beside it), `scale-down` (a stand-in, and the target at 0 replicas), `freeze` (one pod, where it stands; the chart's `freeze.enabled` allows it) or `none` (an agent on its node attaches to one pod, which goes on running and taking messages; the chart's `freeze.enabled` allows that too)"},
 	{Name: "share_traffic", Verdict: Supported, Own: true, Text: "let the stand-in of a copy take its share of the Services' traffic beside the target"},
 	{Name: "wait", Verdict: Supported, Own: true, Text: "queue behind whoever holds the target, in the order of arrival"},
 	{Name: "release_connections", Verdict: Supported, Own: true, Text: "cut the connections of what is frozen, so that a broker gives to others what it had delivered; with `false` it may even go on delivering to the frozen process (see docs/brokers.md)"},
@@ -26,15 +27,15 @@ var Keys = []Row{
 	{Name: "accept_invalid_certificates", Verdict: Supported, Text: "do not verify the API server's certificate"},
 	{Name: "agent.annotations", Verdict: Meaningless, Text: standInOwn},
 	{Name: "agent.check_out_of_pods", Verdict: Meaningless, Text: "the scheduler's own reason is shown when there is no room"},
-	{Name: "agent.clean_iptables_on_start", Verdict: Meaningless, Text: "a stand-in makes no packet rules"},
+	{Name: "agent.clean_iptables_on_start", Verdict: Meaningless, Text: noRules},
 	{Name: "agent.communication_timeout", Verdict: Meaningless, Text: "the lease decides: see lease"},
 	{Name: "agent.disable_mesh_sidecar_injection", Verdict: Meaningless, Text: standInOwn},
 	{Name: "agent.disabled_capabilities", Verdict: Meaningless, Text: "the stand-in's agent has no capabilities but those of the container it replaces"},
 	{Name: "agent.dns", Verdict: Meaningless, Text: "the pod's own resolver settings hold"},
-	{Name: "agent.ephemeral", Verdict: Meaningless, Text: "the agent runs in a stand-in, never in an ephemeral container", Neutral: []string{"false"}},
+	{Name: "agent.ephemeral", Verdict: Meaningless, Text: "the agent runs in a stand-in or in a pod on the node, never in an ephemeral container", Neutral: []string{"false"}},
 	{Name: "agent.exclude_from_mesh", Verdict: Meaningless, Text: standInOwn},
-	{Name: "agent.external_ip_fix", Verdict: Meaningless, Text: "a stand-in makes no packet rules"},
-	{Name: "agent.flush_connections", Verdict: Meaningless, Text: "a stand-in makes no packet rules"},
+	{Name: "agent.external_ip_fix", Verdict: Meaningless, Text: noRules},
+	{Name: "agent.flush_connections", Verdict: Meaningless, Text: noRules},
 	{Name: "agent.http_detection_timeout", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.image", Verdict: Meaningless, Text: chartsAgent + " (chart value agent.image)"},
 	{Name: "agent.image_pull_policy", Verdict: Meaningless, Text: chartsAgent},
@@ -47,14 +48,14 @@ var Keys = []Row{
 	{Name: "agent.max_body_buffer_size", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.max_body_buffer_timeout", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.metrics", Verdict: Meaningless, Text: "the operator has the metrics"},
-	{Name: "agent.namespace", Verdict: Meaningless, Text: "the stand-in is in the target's namespace"},
+	{Name: "agent.namespace", Verdict: Meaningless, Text: "a stand-in is in the target's namespace, an agent on a node in the one that the chart makes for it"},
 	{Name: "agent.network_interface", Verdict: Meaningless, Text: "the agent listens as the application would have"},
-	{Name: "agent.nftables", Verdict: Meaningless, Text: "a stand-in makes no packet rules"},
+	{Name: "agent.nftables", Verdict: Meaningless, Text: noRules},
 	{Name: "agent.node_selector", Verdict: Meaningless, Text: "the stand-in is placed as the target's own pods are"},
 	{Name: "agent.override_cache_control", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.pause", Verdict: Mapped, To: []string{"pause"}, Text: "the oldest place of `pause`"},
 	{Name: "agent.priority_class", Verdict: Meaningless, Text: standInOwn},
-	{Name: "agent.privileged", Verdict: Meaningless, Text: "a stand-in needs no privileges", Neutral: []string{"false"}},
+	{Name: "agent.privileged", Verdict: Meaningless, Text: "a stand-in needs no privileges, and an agent on a node has those that the chart gives it", Neutral: []string{"false"}},
 	{Name: "agent.resources", Verdict: Meaningless, Text: "the stand-in's agent has small requests of its own, within the namespace's LimitRange"},
 	{Name: "agent.security_context", Verdict: Meaningless, Text: standInOwn},
 	{Name: "agent.service_account", Verdict: Meaningless, Text: standInOwn},

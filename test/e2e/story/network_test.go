@@ -22,6 +22,16 @@ func (s *scene) asks(app string, path string, query map[string]string) string {
 	return strings.TrimSpace(string(answer))
 }
 
+// addressOf is the address of an app's pod.
+func (s *scene) addressOf(app string) string {
+	s.Helper()
+	name, err := theCluster.PodOf(s.ctx, s.namespace, app)
+	s.must(err)
+	pod, err := theCluster.Client.CoreV1().Pods(s.namespace).Get(s.ctx, name, metav1.GetOptions{})
+	s.must(err)
+	return pod.Status.PodIP
+}
+
 // The network of my process is the container's: what is refused there is
 // refused here, names are the cluster's, the sidecar is on my loopback.
 func TestNetworkOut(t *testing.T) {
@@ -29,11 +39,7 @@ func TestNetworkOut(t *testing.T) {
 	s := newScene(t)
 	s.start("web", workload.Options{Replicas: 1})
 	s.must(theCluster.Available(s.within(patience), s.namespace, "caller", 1))
-	caller, err := theCluster.PodOf(s.ctx, s.namespace, "caller")
-	s.must(err)
-	pod, err := theCluster.Client.CoreV1().Pods(s.namespace).Get(s.ctx, caller, metav1.GetOptions{})
-	s.must(err)
-	ip := pod.Status.PodIP
+	ip := s.addressOf("caller")
 	service, err := theCluster.Client.CoreV1().Services(s.namespace).Get(s.ctx, "web", metav1.GetOptions{})
 	s.must(err)
 

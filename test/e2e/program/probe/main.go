@@ -108,7 +108,8 @@ func say(network, address, word string) (string, error) {
 }
 
 func get(url string) string {
-	client := http.Client{Timeout: patience}
+	// A connection that is kept stays with whoever has it.
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Get(url)
 	if err != nil {
 		return "error: " + err.Error() + "\n"
