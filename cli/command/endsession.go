@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,6 +84,12 @@ func endSession(ctx context.Context, out *progress.Printer, c *config.Config, na
 		if !force {
 			return failure.New("who ends it all the same takes what they are in the middle of from them: --force",
 				"session %s belongs to %s%s", name, owner, at(found.Spec.Owner.Hostname))
+		}
+	}
+	if found.Spec.Owner.Username == me {
+		host, _ := os.Hostname() // for the run that is ended to say; it may be missing
+		if err := client.SayFarewell(ctx, found, host); err != nil {
+			out.Detail("%v", err) // a courtesy: there may be no Lease yet
 		}
 	}
 	following, stop := context.WithCancel(ctx)

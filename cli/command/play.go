@@ -143,6 +143,11 @@ const holderFor = 2 * time.Second
 // lost to a session of the user's own is told what to do about that.
 func (p *performance) ended(ctx context.Context, state session.State) error {
 	err := state.Ended()
+	if state.Deleted() && !state.Final() {
+		if host, said := p.client.Farewell(ctx, state.Session); said {
+			return failure.New("start again", "you have ended the session %s%s", state.Session.Name, at(host))
+		}
+	}
 	if !state.HeldByAnother() {
 		return err
 	}

@@ -294,6 +294,48 @@ func TestDeletedByOthers(t *testing.T) {
 	}
 }
 
+// TestFarewell: who ends their own session from another terminal leaves word, and
+// a Lease of another session of the name says nothing.
+func TestFarewell(t *testing.T) {
+	w := newWorld(t, nil)
+	made, f := w.made()
+	if err := w.SayFarewell(t.Context(), made, "desktop"); err == nil {
+		t.Error("word was left where there is no Lease")
+	}
+	if host, said := w.Farewell(t.Context(), made); said {
+		t.Errorf("without a Lease it was ended on %q", host)
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: made.Name, OwnerReferences: []metav1.OwnerReference{{
+		APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session", Name: made.Name, UID: made.UID,
+	}}}}
+	if _, err := w.Kube.CoordinationV1().Leases(w.Namespace).Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if host, said := w.Farewell(t.Context(), made); said {
+		t.Errorf("before anybody ended it, it was on %q", host)
+	}
+	if err := w.SayFarewell(t.Context(), made, "desktop"); err != nil {
+		t.Fatal(err)
+	}
+	other := made.DeepCopy()
+	other.UID = "another"
+	if host, said := w.Farewell(t.Context(), other); said {
+		t.Errorf("a session of the same name was ended on %q", host)
+	}
+	w.finalizers(made.Name, v1alpha1.Finalizer)
+	if err := w.sessions.Delete(t.Context(), made.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	state := w.wait(f, "the deletion", State.Deleted)
+	if state.Final() || state.Ended() == nil {
+		t.Errorf("it is final: %v, and ended: %v", state.Final(), state.Ended())
+	}
+	if host, said := w.Farewell(t.Context(), state.Session); !said || host != "desktop" {
+		t.Errorf("it was ended on %q, said: %v", host, said)
+	}
+	w.finalizers(made.Name)
+}
+
 // TestEndInterrupted: the second Ctrl-C leaves at once.
 func TestEndInterrupted(t *testing.T) {
 	w := newWorld(t, nil)

@@ -46,7 +46,7 @@ func (s State) Ended() error {
 		}
 		return failure.New(hint, "%s", sentence(ready.Message))
 	case s.Deleted():
-		return failure.New("start again; who did it is in the API server's audit log", "the session %s was deleted by somebody else", s.Session.Name)
+		return failure.New("start again; who did it is in the API server's audit log", "the session %s was ended from elsewhere", s.Session.Name)
 	}
 	return nil
 }

@@ -50,8 +50,8 @@ func TestEnded(t *testing.T) {
 			"deployments worker is held by ada since 2026-01-02T03:04:05Z (session worker-x)"},
 		"expired":                {seen(v1alpha1.TakeoverCopy, expired), "the owner's machine was not heard of for 1m0s"},
 		"the reason comes first": {expiredAndDeleted, "the owner's machine was not heard of for 1m0s"},
-		"deleted":                {deleted, "the session worker-abcde was deleted by somebody else"},
-		"gone":                   {gone, "the session worker-abcde was deleted by somebody else"},
+		"deleted":                {deleted, "the session worker-abcde was ended from elsewhere"},
+		"gone":                   {gone, "the session worker-abcde was ended from elsewhere"},
 	} {
 		got := ""
 		if err := tc.state.Ended(); err != nil {
