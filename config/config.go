@@ -37,6 +37,28 @@ func (Takeover) Values() []string {
 	return words(TakeoverCopy, TakeoverScaleDown, TakeoverFreeze, TakeoverNone)
 }
 
+// Progress says how a run shows what it does, on stderr.
+type Progress string
+
+// The forms of progress.
+const (
+	// ProgressAuto is tty on a terminal, else plain.
+	ProgressAuto Progress = "auto"
+	// ProgressTTY is a tree that lives.
+	ProgressTTY Progress = "tty"
+	// ProgressPlain is lines that stay.
+	ProgressPlain Progress = "plain"
+	// ProgressJSON is a line of JSON for each event.
+	ProgressJSON Progress = "json"
+	// ProgressQuiet is errors alone.
+	ProgressQuiet Progress = "quiet"
+)
+
+// Values are the forms that there are.
+func (Progress) Values() []string {
+	return words(ProgressAuto, ProgressTTY, ProgressPlain, ProgressJSON, ProgressQuiet)
+}
+
 // What a lease may be; the same bounds as the Session resource has.
 const (
 	DefaultLease = time.Minute
@@ -115,6 +137,8 @@ type Config struct {
 
 	// Verbose shows details.
 	Verbose bool `key:"verbose"`
+	// Progress is how the run shows what it does.
+	Progress Progress `key:"progress"`
 }
 
 // Env is what becomes of the container's environment.
@@ -243,7 +267,7 @@ type Listen struct {
 // defaults are what holds where nobody says anything.
 func defaults() form {
 	return form{Config: Config{
-		Takeover: TakeoverNone, ReleaseConnections: true, Lease: DefaultLease, SetupTimeout: DefaultSetupTimeout,
+		Takeover: TakeoverNone, ReleaseConnections: true, Progress: ProgressAuto, Lease: DefaultLease, SetupTimeout: DefaultSetupTimeout,
 		Files: Files{Mode: FilesRead}, Incoming: Incoming{Mode: IncomingSteal},
 		Outgoing: Outgoing{TCP: true, UDP: true}, Names: Names{Enabled: true}, Hostname: true,
 	}}

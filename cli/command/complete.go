@@ -38,6 +38,7 @@ func completeExec(cmd *cobra.Command) {
 	})
 	completeFlag(cmd, "target-namespace", loaded(namespaces))
 	completeFlag(cmd, "context", loaded(contexts))
+	completeFlag(cmd, "progress", func(context.Context, *config.Config) ([]string, error) { return config.Progress("").Values(), nil })
 }
 
 // lister gives the names that a flag may have.

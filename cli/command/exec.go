@@ -100,7 +100,7 @@ said. See docs/configuration.md.
 			return commandFirst(cmd.Flags(), args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts, err := execOptions(cmd, args)
+			opts, err := execOptions(f, cmd, args)
 			if err != nil {
 				return err
 			}
@@ -119,8 +119,11 @@ said. See docs/configuration.md.
 	return cmd
 }
 
-func execOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
+func execOptions(f *Factory, cmd *cobra.Command, args []string) (*ExecOptions, error) {
 	c, err := config.Read(cmd.Flags())
+	if c != nil {
+		f.form = c.Progress
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +175,7 @@ func perform(ctx context.Context, f *Factory, opts *ExecOptions) error {
 	}
 	p := &performance{
 		opts: opts, front: front, environ: f.Environ,
-		out: f.Progress(opts.Config.Verbose), restarts: make(chan tunnel.Welcome, 1),
+		out: f.Progress(opts.Config.Progress, opts.Config.Verbose), restarts: make(chan tunnel.Welcome, 1),
 	}
 	if opts.Config.File != "" {
 		p.out.Notice("configuration: %s", opts.Config.File)

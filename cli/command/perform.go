@@ -199,7 +199,7 @@ func (p *performance) create(ctx, hurry context.Context) error {
 	case <-hurry.Done():
 		return p.left(context.Cause(hurry))
 	}
-	p.out.Detail("session %s/%s made", made.Namespace, made.Name)
+	p.out.Session(made.Namespace, made.Name)
 	p.session = made
 	p.follow = p.client.Follow(made)
 	p.renew = p.client.Renew(made.Name, holder(spec.Owner), c.Lease, session.RenewerOptions{Notify: p.renewals})

@@ -99,7 +99,7 @@ func (p *performance) start(ctx context.Context, r rehearsed) error {
 	if len(left) > 0 {
 		p.out.Detail("not taken over from the container: %s", strings.Join(left, ", "))
 	}
-	p.out.Notice("ready after %.1f s: %s runs %s", p.out.Elapsed().Seconds(), p.opts.Args[0], p.place())
+	p.out.Ready("ready after %.1f s: %s runs %s", p.out.Elapsed().Seconds(), p.opts.Args[0], p.place())
 	p.playing.Store(true)
 	if err := r.stage.Run(ctx, stage.Command{Args: p.opts.Args, Env: env}); err != nil {
 		return startFailure(p.opts.Args[0], err)

@@ -35,7 +35,7 @@ is named and left as it is. It may be interrupted and run again.`,
 			if err != nil {
 				return err
 			}
-			out := f.Progress(false)
+			out := f.Progress(config.ProgressAuto, false)
 			options := restore.Options{Namespace: client.Namespace, Force: force, Say: out.Notice}
 			if all {
 				options.Namespace = ""

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/progress"
 	"understudy.dev/understudy/cli/stage"
+	"understudy.dev/understudy/config"
 )
 
 // Factory is what commands need of the world around them.
@@ -26,7 +28,9 @@ type Factory struct {
 	// Environ is the user's environment, as "KEY=value".
 	Environ []string
 	// Progress makes the printer of one run.
-	Progress func(verbose bool) *progress.Printer
+	Progress func(form config.Progress, verbose bool) *progress.Printer
+	// form is how the command that runs was asked to show its progress.
+	form config.Progress
 	// Split begins the processes of a stage: see stage.Split.
 	Split func(stage.SplitOptions) (*stage.Front, error)
 }
@@ -35,15 +39,31 @@ type Factory struct {
 func NewFactory() *Factory {
 	return &Factory{
 		Out: os.Stdout, Err: os.Stderr, Environ: os.Environ(),
-		Progress: func(verbose bool) *progress.Printer {
-			fd := int(os.Stderr.Fd())
-			return progress.New(os.Stderr, progress.Options{
-				Verbose: verbose, Live: term.IsTerminal(fd) && os.Getenv("TERM") != "dumb",
-				Width: func() int { width, _, _ := term.GetSize(fd); return width },
-			})
-		},
-		Split: stage.Split,
+		Progress: onStderr,
+		Split:    stage.Split,
 	}
+}
+
+// onStderr makes a printer for this process's stderr, as its terminal is.
+func onStderr(form config.Progress, verbose bool) *progress.Printer {
+	fd := int(os.Stderr.Fd())
+	if form == config.ProgressAuto && term.IsTerminal(fd) && os.Getenv("TERM") != "dumb" {
+		form = config.ProgressTTY
+	}
+	return progress.New(os.Stderr, progress.Options{
+		Form: form, Verbose: verbose,
+		// As https://no-color.org has it: any value but none.
+		Colour: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		ASCII:  !utf8Locale(os.Getenv),
+		Size:   func() (int, int) { width, height, _ := term.GetSize(fd); return width, height },
+	})
+}
+
+// utf8Locale says whether the user's terminal is expected to know more than
+// ASCII: by the first of the variables that decides on characters.
+func utf8Locale(variable func(string) string) bool {
+	locale := strings.ToLower(cmp.Or(variable("LC_ALL"), variable("LC_CTYPE"), variable("LANG")))
+	return strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8")
 }
 
 // Main runs the command line and gives the exit code.
@@ -62,12 +82,28 @@ func run(f *Factory, args []string) int {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: shown}
 	}
 	root.SetArgs(args)
-	err := root.ExecuteContext(context.Background())
+	cmd, err := root.ExecuteContextC(context.Background())
 	var said quiet
 	if err != nil && !errors.As(err, &said) {
-		f.Progress(false).Error(err)
+		f.Progress(formOf(f, cmd), false).Error(err)
 	}
 	return exitCode(err)
+}
+
+// formOf is how an error of a command is shown: as its run would have been, or
+// where it did not come so far, as its flag says or the variable in its place.
+func formOf(f *Factory, cmd *cobra.Command) config.Progress {
+	if f.form != "" {
+		return f.form
+	}
+	flag := cmd.Flags().Lookup("progress")
+	if flag == nil {
+		return config.ProgressAuto
+	}
+	if flag.Changed {
+		return config.Progress(flag.Value.String())
+	}
+	return cmp.Or(config.Progress(os.Getenv(config.EnvironmentPrefix+"PROGRESS")), config.ProgressAuto)
 }
 
 // NewCmdRoot is the command that all others are below.

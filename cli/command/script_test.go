@@ -53,7 +53,7 @@ func TestScriptCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, object := range []*appsv1.Deployment{deployment("worker", "app"), deployment("orders", "proxy", "app"), deployment("queued", "app")} {
+	for _, object := range []*appsv1.Deployment{deployment("worker", "app"), deployment("orders", "proxy", "app"), deployment("queued", "app"), deployment("encore", "app")} {
 		if _, err := client.AppsV1().Deployments("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatal(err)
 		}

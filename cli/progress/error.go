@@ -1,27 +1,32 @@
 package progress
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"understudy.dev/understudy/cli/failure"
 )
 
-// Error prints err after "error:" and what to do about it after "hint:".
-func (p *Printer) Error(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.wipe()
-	p.labelled("error: ", err.Error())
+// complain tells a person, line by line, of an error and what to do about it.
+func complain(err error, line func(string)) {
+	labelled("error: ", err.Error(), line)
 	if hint := failure.Hint(err); hint != "" {
-		p.labelled("hint:  ", hint)
+		labelled("hint:  ", hint, line)
 	}
 }
 
-func (p *Printer) labelled(label, text string) {
+// stamped tells of something with the time since the start before it.
+func stamped(elapsed time.Duration, text string, line func(string)) {
+	labelled(fmt.Sprintf("%8s  ", seconds(elapsed)), text, line)
+}
+
+// labelled puts a label before a text, whose further lines are below its first.
+func labelled(label, text string, line func(string)) {
 	for i, part := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		if i > 0 {
 			label = strings.Repeat(" ", len(label))
 		}
-		p.raw(label + part)
+		line(label + part)
 	}
 }

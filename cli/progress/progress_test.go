@@ -13,6 +13,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/config"
 )
 
 // screen is a writer that can be read while it is written.
@@ -65,14 +66,14 @@ func eventually(t *testing.T, s *screen, want string) {
 // screen or speak to the terminal.
 func TestOthersWords(t *testing.T) {
 	out := newScreen()
-	p := New(out, Options{Clock: clocktesting.NewFakeClock(time.Unix(0, 0)), Live: true})
+	p := New(out, Options{Clock: clocktesting.NewFakeClock(time.Unix(0, 0)), Form: config.ProgressTTY})
 	p.Notice("held by \x1b]0;owned\x07ada\x9b2J\r\nand\tthe rest")
 	s := p.Step("starting")
 	s.Wait("a\x1b[2Jb")
 	s.Done("done\x00")
 	p.Error(failure.New("hint\x1b[1m", "what\u202e\x7f"))
 	for _, line := range strings.Split(out.String(), "\r\n") {
-		if text := strings.NewReplacer("\r\x1b[K", "", "\r", "").Replace(line); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if text := strings.NewReplacer("\r\x1b[J", "", "\x1b[1A", "", "\r", "").Replace(line); strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("it reaches the terminal: %q", text)
 		}
 	}
@@ -127,31 +128,19 @@ error: plain
 	}
 }
 
-func TestLive(t *testing.T) {
+// TestQuiet: errors alone, and what to do about them.
+func TestQuiet(t *testing.T) {
 	out := newScreen()
-	clk := clocktesting.NewFakeClock(time.Unix(0, 0))
-	p := New(out, Options{Clock: clk, Live: true, Verbose: true, Width: func() int { return 40 }})
-
-	s := p.Step("holding deployment/worker")
-	s.Wait("pod worker-7d9c-x2x is still running")
-	clk.Step(100 * time.Millisecond)
-	eventually(t, out, "   0.1 s  holding")
+	p := New(out, Options{Clock: clocktesting.NewFakeClock(time.Unix(0, 0)), Form: config.ProgressQuiet, Verbose: true})
+	s := p.Step("starting")
+	s.Wait("an image")
+	s.Done("started")
+	p.Notice("a notice")
 	p.Detail("a detail")
-	s.Done("held")
-	p.Step("next")
-	last := p.Step("after it")
-	last.Done("")
-
-	const wipe = "\r\x1b[K"
-	want := wipe + "   0.0 s  holding deployment/worker" +
-		wipe + "   0.0 s  holding deployment/worker: p…" +
-		wipe + "   0.1 s  holding deployment/worker: p…" +
-		wipe + "\r   0.1 s  a detail\r\n" +
-		wipe + "   0.1 s  holding deployment/worker: p…" +
-		wipe + "\r   0.1 s  held (0.1 s)\r\n" +
-		wipe + "   0.1 s  next" + wipe +
-		wipe + "   0.1 s  after it" + wipe
-	if diff := cmp.Diff(want, out.String()); diff != "" {
-		t.Errorf("printed (-want +got):\n%s", diff)
+	p.Ready("ready")
+	p.Session("shop", "worker-x")
+	p.Error(failure.New("ask for it", "no such thing"))
+	if got, want := out.String(), "error: no such thing\nhint:  ask for it\n"; got != want {
+		t.Errorf("printed %q, not %q", got, want)
 	}
 }

@@ -44,6 +44,7 @@ var Flags = []Row{
 	{Name: "config-file", Group: groupRun, Short: "f", Verdict: Supported, Text: "configuration file (default: the nearest .understudy/understudy.* or .mirrord/mirrord.*); none for none"},
 	{Name: "key", Group: groupRun, Verdict: Supported, To: []string{"key"}, Text: "the session's name in templates of the file, {{ key }}"},
 	{Name: "verbose", Group: groupRun, Short: "v", Own: true, Switch: true, Verdict: Supported, To: []string{"verbose"}, Text: "show details"},
+	{Name: "progress", Group: groupRun, Own: true, Verdict: Supported, To: []string{"progress"}, Text: "how this run shows what it does: auto, tty, plain, json or quiet; always on stderr"},
 
 	ignored("agent-namespace", "a", false, "agent.namespace"),
 	ignored("agent-log-level", "l", false, "agent.log_level"),

@@ -23,6 +23,7 @@ var Keys = []Row{
 	{Name: "lease", Verdict: Supported, Own: true, Text: "how long the cluster waits for this machine before it undoes everything by itself"},
 	{Name: "setup_timeout", Verdict: Supported, Own: true, Text: "how long everything may take to be ready before it is undone"},
 	{Name: "verbose", Verdict: Supported, Own: true, Text: "show details"},
+	{Name: "progress", Verdict: Supported, Own: true, Text: "how a run shows on stderr what it does: `tty` (a tree that is redrawn), `plain` (lines), `json` (a line for each event, see progress.md), `quiet` (errors alone), or `auto`: `tty` on a terminal, else `plain`"},
 
 	{Name: "accept_invalid_certificates", Verdict: Supported, Text: "do not verify the API server's certificate"},
 	{Name: "agent.annotations", Verdict: Meaningless, Text: standInOwn},
