@@ -15,6 +15,9 @@ type Developer struct {
 	Home string
 	// Network is the laptop's own; nil is the machine's.
 	Network *laptop.Network
+	// Root has the commands run as the caller, who is the machine's root: for what
+	// this machine keeps from everybody else.
+	Root    bool
 	machine *Machine
 }
 

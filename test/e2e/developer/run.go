@@ -81,7 +81,7 @@ func (d *Developer) prepare(program string, args []string) *Run {
 	r.cmd.Dir = d.Home
 	r.cmd.Env = d.environment(r.marker)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{}
-	if os.Getuid() == 0 {
+	if os.Getuid() == 0 && !d.Root {
 		r.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(d.machine.uid), Gid: uint32(d.machine.gid)}
 	}
 	return r
