@@ -85,6 +85,9 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 	if err := r.workloads(ctx); err != nil {
 		return err
 	}
+	if err := r.applications(ctx); err != nil {
+		return err
+	}
 	if r.left > 0 {
 		return failure.New("each is named above; set its number by hand, take the annotation off, and run this again", "%d left to a person", r.left)
 	}
@@ -360,11 +363,28 @@ func (r *restorer) resources() ([]schema.GroupVersionResource, error) {
 
 // remembered is what a Session knows of a workload that it holds.
 func (r *restorer) remembered(uid types.UID) (replicas int32, held bool) {
+	record := r.record(uid)
+	if record == nil {
+		return 0, false
+	}
+	return record.Replicas, true
+}
+
+// marks are those that a Session remembers to have put on a workload.
+func (r *restorer) marks(uid types.UID) []string {
+	record := r.record(uid)
+	if record == nil {
+		return nil
+	}
+	return record.Marks
+}
+
+func (r *restorer) record(uid types.UID) *v1alpha1.Record {
 	i := slices.IndexFunc(r.sessions, func(s v1alpha1.Session) bool {
 		return s.Status.HeldAt != nil && s.Status.Record != nil && s.Status.Record.UID == uid
 	})
 	if i < 0 {
-		return 0, false
+		return nil
 	}
-	return r.sessions[i].Status.Record.Replicas, true
+	return r.sessions[i].Status.Record
 }

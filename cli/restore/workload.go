@@ -49,6 +49,8 @@ func decide(object *unstructured.Unstructured, field []string, remembered int32,
 	switch {
 	case !annotated && held && zero && remembered != 0:
 		return number, remembered
+	case !annotated && v1alpha1.Marked(object.GetLabels()):
+		return claim, 0
 	case !annotated:
 		return nothing, 0
 	case err != nil && zero && held:
@@ -112,6 +114,9 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 		delete(annotations, v1alpha1.ClaimAnnotation)
 		delete(annotations, wasPausedAnnotation)
 		object.SetAnnotations(annotations)
+		labels := object.GetLabels()
+		v1alpha1.Unmark(labels, r.marks(object.GetUID())...)
+		object.SetLabels(labels)
 		// By its version: whoever wrote in between is looked at first.
 		written, err := objects.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
 		if err == nil {

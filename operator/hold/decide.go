@@ -35,6 +35,10 @@ type Observed struct {
 	Damage error
 	// Annotated says that there is an annotation, whatever it is worth.
 	Annotated bool
+	// Marked says that a mark of ours is on it, which keeps Flux away.
+	Marked bool
+	// Marks are the keys of all marks that nobody else has a hand on, ours or not.
+	Marks []string
 	// Owners of the number of replicas apart from ourselves.
 	Owners []v1alpha1.FieldOwner
 	// Owed are those that we took the number from and have not given it back yet.
@@ -55,6 +59,10 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 		Owed:      owed(object.GetManagedFields(), w.Field()),
 		OwnNumber: OwnsReplicas(object.GetManagedFields(), w.Field()),
 		OwnEntry:  OwnsAnything(object.GetManagedFields()),
+		Marked:    v1alpha1.Marked(object.GetLabels()),
+	}
+	for _, m := range v1alpha1.Marks {
+		o.Marks = append(o.Marks, unowned(object, []string{m.Key})...)
 	}
 	var value string
 	if value, o.Annotated = object.GetAnnotations()[v1alpha1.ClaimAnnotation]; !o.Annotated {
@@ -127,7 +135,10 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 	held := progress == Held
 	fresh := &v1alpha1.Record{UID: o.UID, Replicas: o.Replicas, ReplicaOwners: o.Rightful()}
 	if record != nil {
-		fresh.Autoscalers = record.Autoscalers
+		fresh.Autoscalers, fresh.Applications = record.Autoscalers, record.Applications
+		if record.UID == o.UID {
+			fresh.Marks = record.Marks
+		}
 	}
 	switch {
 	case (record == nil || record.UID != o.UID) && o.State == ClaimOurs && o.Replicas == 0:
@@ -224,7 +235,8 @@ const (
 	ReturnNothing Return = iota
 	// ReturnNumber: write the number and take the claim away.
 	ReturnNumber
-	// ReturnClaim: take the claim away; the number is somebody else's.
+	// ReturnClaim: take the claim and the marks away; the number is somebody
+	// else's.
 	ReturnClaim
 )
 
@@ -247,7 +259,7 @@ func DecideReturn(record *v1alpha1.Record, o Observed, held bool) Return {
 		if held && o.Replicas == 0 && record.Replicas != 0 && ours {
 			return ReturnNumber
 		}
-		if o.Annotated {
+		if o.Annotated || o.Marked || slices.ContainsFunc(record.Marks, func(key string) bool { return slices.Contains(o.Marks, key) }) {
 			return ReturnClaim
 		}
 	case ClaimForeign:
@@ -260,7 +272,7 @@ func DecideReturn(record *v1alpha1.Record, o Observed, held bool) Return {
 // workload at zero, is left for a person to look at.
 func DecideSweep(o Observed) (Return, error) {
 	switch {
-	case !o.Annotated:
+	case !o.Annotated && !o.Marked:
 		return ReturnNothing, nil
 	case o.State == ClaimDamaged && o.Replicas == 0:
 		return ReturnNothing, o.Damage

@@ -28,13 +28,13 @@ func RivalOf(object client.Object, manager string) Rival {
 		} else if application := labels["app.kubernetes.io/instance"]; application != "" {
 			name += " (application " + application + ")"
 		}
-		return Rival{Name: name, Advice: "leave the number out of Git, or have the application ignore it: spec.ignoreDifferences with jsonPointers [/spec/replicas], and RespectIgnoreDifferences=true in its syncOptions"}
+		return Rival{Name: name, Advice: "leave the number out of Git, or let Understudy switch automated sync off for the time (gitops.argoCD.namespaces in its chart's values), or have the application ignore it: spec.ignoreDifferences with jsonPointers [/spec/replicas], and RespectIgnoreDifferences=true in its syncOptions"}
 	case labels["kustomize.toolkit.fluxcd.io/name"] != "" && !isHelm(manager):
 		of := labels["kustomize.toolkit.fluxcd.io/namespace"] + "/" + labels["kustomize.toolkit.fluxcd.io/name"]
-		return Rival{Name: "Flux (Kustomization " + of + ")", Advice: "leave the number out of Git, or annotate the workload with kustomize.toolkit.fluxcd.io/ssa: IfNotPresent, or for the time of the session with kustomize.toolkit.fluxcd.io/reconcile: disabled"}
+		return Rival{Name: "Flux (Kustomization " + of + ")", Advice: "leave the number out of Git, or let Understudy mark what it holds (gitops.flux in its chart's values), or annotate the workload in Git with kustomize.toolkit.fluxcd.io/ssa: IfNotPresent"}
 	case labels["helm.toolkit.fluxcd.io/name"] != "":
 		of := labels["helm.toolkit.fluxcd.io/namespace"] + "/" + labels["helm.toolkit.fluxcd.io/name"]
-		return Rival{Name: "Flux (HelmRelease " + of + ")", Advice: "have the HelmRelease ignore the number: spec.driftDetection.ignore with paths [/spec/replicas]; an upgrade writes it all the same"}
+		return Rival{Name: "Flux (HelmRelease " + of + ")", Advice: "let Understudy mark what it holds (gitops.flux in its chart's values), or have the HelmRelease ignore the number: spec.driftDetection.ignore with paths [/spec/replicas]; an upgrade writes it all the same"}
 	case manager == "kustomize-controller":
 		return Rival{Name: "Flux", Advice: "leave the number out of Git, or annotate the workload with kustomize.toolkit.fluxcd.io/ssa: IfNotPresent"}
 	case manager == "kube-controller-manager":

@@ -34,21 +34,24 @@ func (h Holder) Claim(ctx context.Context, object client.Object, claim Claim) er
 	})
 }
 
-// Zero brings the workload to zero, with the claim in the same patch, and with
-// who is to have the number's ownership back: see GiveBack.
-func (h Holder) Zero(ctx context.Context, w Workload, object client.Object, claim Claim, owners []v1alpha1.FieldOwner) error {
+// Zero brings the workload to zero, with the claim and the marks in the same
+// patch, and with who is to have the number's ownership back: see GiveBack.
+func (h Holder) Zero(ctx context.Context, w Workload, object client.Object, claim Claim, owners []v1alpha1.FieldOwner, marks ...v1alpha1.Mark) error {
 	return h.patch(ctx, "scaling to zero", object, func(object client.Object) error {
 		annotate(object, claim)
 		w.SetReplicas(object, 0)
+		putMarks(object, marks)
 		return remind(object, owners)
 	})
 }
 
-// Return puts the number back and takes the claim away, in one patch, with who is
-// to have the number's ownership back: see GiveBack.
-func (h Holder) Return(ctx context.Context, w Workload, object client.Object, replicas int32, owners []v1alpha1.FieldOwner) error {
+// Return puts the number back and takes the claim away, and the marks, in one
+// patch, with who is to have the number's ownership back: see GiveBack. remembered
+// are the marks that a record knows of.
+func (h Holder) Return(ctx context.Context, w Workload, object client.Object, replicas int32, owners []v1alpha1.FieldOwner, remembered ...string) error {
 	return h.patch(ctx, "putting back the replicas of", object, func(object client.Object) error {
 		clearClaim(object)
+		takeMarks(object, remembered)
 		w.SetReplicas(object, replicas)
 		return remind(object, owners)
 	})
@@ -62,10 +65,11 @@ func remind(object client.Object, owners []v1alpha1.FieldOwner) error {
 	return err
 }
 
-// Drop takes the claim away and leaves the number alone.
-func (h Holder) Drop(ctx context.Context, object client.Object) error {
+// Drop takes the claim away, and the marks, and leaves the number alone.
+func (h Holder) Drop(ctx context.Context, object client.Object, remembered ...string) error {
 	return h.patch(ctx, "taking the claim off", object, func(object client.Object) error {
 		clearClaim(object)
+		takeMarks(object, remembered)
 		return nil
 	})
 }
@@ -83,13 +87,13 @@ func (h Holder) GiveBack(ctx context.Context, w Workload, object client.Object, 
 	})
 }
 
-func (h Holder) patch(ctx context.Context, what string, object client.Object, change func(client.Object) error) error {
+func (h Holder) patch(ctx context.Context, what string, object client.Object, change func(client.Object) error, options ...client.PatchOption) error {
 	before := object.DeepCopyObject().(client.Object)
 	if err := change(object); err != nil {
 		return fmt.Errorf("%s %s/%s: %w", what, object.GetNamespace(), object.GetName(), err)
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := h.Writer.Patch(ctx, object, patch, client.FieldOwner(FieldManager)); err != nil {
+	if err := h.Writer.Patch(ctx, object, patch, append(options, client.FieldOwner(FieldManager))...); err != nil {
 		return fmt.Errorf("%s %s/%s: %w", what, object.GetNamespace(), object.GetName(), err)
 	}
 	return nil

@@ -15,11 +15,17 @@ import (
 // session did.
 const wasPausedAnnotation = "understudy.dev/was-paused"
 
-// ownPaths are the annotations of ours that a held object bears.
-var ownPaths = [][]string{
-	{"f:metadata", "f:annotations", "f:" + v1alpha1.ClaimAnnotation},
-	{"f:metadata", "f:annotations", "f:" + wasPausedAnnotation},
-}
+// ownPaths are the annotations and labels of ours that a held object bears.
+var ownPaths = func() [][]string {
+	paths := [][]string{
+		{"f:metadata", "f:annotations", "f:" + v1alpha1.ClaimAnnotation},
+		{"f:metadata", "f:annotations", "f:" + wasPausedAnnotation},
+	}
+	for _, m := range v1alpha1.Marks {
+		paths = append(paths, markPath(m.Key), markPath(m.Ours))
+	}
+	return paths
+}()
 
 // owedPath in somebody's entry says that they own the number of replicas and
 // are to have it back. Who writes a number takes it from everybody else; the

@@ -11,8 +11,11 @@
 //     the chart says so argoproj.io rollouts, keda.sh scaledobjects and scaledjobs
 //     (paused by an annotation) and custom resources: get, list (whose
 //     pods are they; left-over claims), watch (metadata); patch and update (claim,
-//     number, managed fields). A policy limits it to that. apps daemonsets: get,
-//     watch. The definitions of those custom resources: get.
+//     number, managed fields; where the chart says so labels for Flux). A policy
+//     limits it to that. apps daemonsets: get, watch. The definitions of those
+//     custom resources: get.
+//   - in the namespaces that the chart names, argoproj.io applications: get, list,
+//     patch (whether they sync by themselves; a policy limits it to that).
 //   - pods: get, list, watch; create and delete (stand-ins: a policy limits it to
 //     pods with our label). nodes: get (is the node of a vanished pod Ready).
 //   - secrets: create, delete (the agents' keys); never read.

@@ -188,6 +188,8 @@ func New(config *rest.Config, options Options, now func() time.Time, logger logr
 	}
 	reconciler := &session.Reconciler{
 		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder(Name), Kinds: hold.AllKinds(options.CustomWorkloads...),
+		Flux:            options.MarkFlux,
+		ArgoCD:          options.ArgoCDNamespaces,
 		Agent:           session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery)},
 		AgentsNamespace: options.AgentsNamespace,
 		PolicyName:      options.PolicyPrefix + "-sessions",
@@ -267,6 +269,11 @@ func onlyIdentity(object any) (any, error) {
 	}
 	if claim, claimed := full.Annotations[v1alpha1.ClaimAnnotation]; claimed {
 		slim.Annotations = map[string]string{v1alpha1.ClaimAnnotation: claim}
+	}
+	for _, m := range v1alpha1.Marks {
+		if value, marked := full.Labels[m.Ours]; marked {
+			metav1.SetMetaDataLabel(&slim.ObjectMeta, m.Ours, value)
+		}
 	}
 	for _, entry := range full.ManagedFields {
 		if entry.Manager == hold.FieldManager {

@@ -49,6 +49,11 @@ type Options struct {
 	// CustomWorkloads are the custom resources that may be held, by their scale
 	// subresource.
 	CustomWorkloads []schema.GroupResource
+	// MarkFlux has what Flux owns marked not to be reconciled while it is held.
+	MarkFlux bool
+	// ArgoCDNamespaces are those of the Applications whose automated sync may be
+	// switched off while something of theirs is held; the first is Argo CD's own.
+	ArgoCDNamespaces []string
 	// Kubeconfig for an operator outside of the cluster; empty is inside.
 	Kubeconfig string
 }
@@ -78,9 +83,11 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	text(&o.PolicyPrefix, "policy-prefix", "understudy", "beginning of the names of the admission policies")
 	text(&o.Kubeconfig, "kubeconfig", "", "kubeconfig file, for running outside of the cluster")
 	text(&o.LeaderIdentity, "leader-identity", "", "who this operator is in leader election: the pod's name, so that a restarted container leads again at once (default: unique)")
-	var keepEnded, custom string
+	var keepEnded, custom, argoCD string
+	text(&argoCD, "argocd-namespaces", "", "namespaces of the Applications whose automated sync may be switched off while something of theirs is held, separated by commas, Argo CD's own first")
 	text(&custom, "custom-workloads", "", "custom resources that may be held, as PLURAL.GROUP, separated by commas")
 	text(&keepEnded, "keep-ended", session.DefaultKeepFinal.String(), "how long a session that ended by itself is kept to be read")
+	flags.BoolVar(&o.MarkFlux, "mark-flux", getenv("UNDERSTUDY_MARK_FLUX") == "true", "mark what Flux owns not to be reconciled while it is held")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", getenv("UNDERSTUDY_LEADER_ELECT") != "false", "let one of several operators work at a time")
 	if err := flags.Parse(args); err != nil {
 		return o, err
@@ -96,6 +103,11 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	for word := range strings.SplitSeq(custom, ",") {
 		if word = strings.TrimSpace(word); word != "" {
 			o.CustomWorkloads = append(o.CustomWorkloads, schema.ParseGroupResource(word))
+		}
+	}
+	for word := range strings.SplitSeq(argoCD, ",") {
+		if word = strings.TrimSpace(word); word != "" {
+			o.ArgoCDNamespaces = append(o.ArgoCDNamespaces, word)
 		}
 	}
 	var err error

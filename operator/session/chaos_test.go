@@ -108,6 +108,8 @@ type trials struct {
 	lives *Reconciler
 	// forced says that the session was removed without its finalizer's consent.
 	forced bool
+	// argoCD are the namespaces of the applications that may be paused.
+	argoCD []string
 	// last is what the operator said last.
 	last error
 }
@@ -115,7 +117,7 @@ type trials struct {
 func newTrials(t *testing.T, replicas int32) *trials {
 	t.Helper()
 	w := newWorld(t)
-	w.gate = true
+	w.gate, w.labels = true, ofKustomization
 	w.deploy("worker", replicas)
 	transport, err := rest.TransportFor(w.config)
 	w.must(err)
@@ -182,7 +184,7 @@ func (tr *trials) play(moment func(name string, look int)) (equal bool, left, lo
 func (tr *trials) live() *Reconciler {
 	c := tr.faults.reach(tr.world)
 	r := tr.operator(c)
-	r.Live, r.Hearing.Live = c, c
+	r.Live, r.Hearing.Live, r.ArgoCD = c, c, tr.argoCD
 	return r
 }
 

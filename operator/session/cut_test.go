@@ -156,7 +156,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 
 func play(t *testing.T, s story, cut *cutter) {
 	w := newWorld(t)
-	w.gate = true
+	w.gate, w.labels = true, ofKustomization
 	w.deploy("worker", 3)
 	before := w.deployment("worker")
 	w.ask("alice", "worker")
@@ -233,6 +233,9 @@ func (w *world) checkPromises(deployment, name string) {
 	}
 	if zero && d.Annotations[v1alpha1.ClaimAnnotation] == "" {
 		w.t.Errorf("at zero without a claim")
+	}
+	if v1alpha1.Marked(d.Labels) && d.Annotations[v1alpha1.ClaimAnnotation] == "" {
+		w.t.Errorf("kept from Flux without a claim")
 	}
 	if session != nil && !session.DeletionTimestamp.IsZero() && !zero && session.Status.HeldAt != nil && len(standIns) > 0 {
 		w.t.Errorf("the workload is back while stand-ins run: %q", standIns)

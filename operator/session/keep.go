@@ -25,6 +25,9 @@ func keep(ctx context.Context, v *visit) (bool, error) {
 	if err := v.zero(ctx); err != nil {
 		return false, err
 	}
+	if err := v.keepApplications(ctx); err != nil {
+		return false, err
+	}
 	if len(v.status().Record.Autoscalers) > 0 {
 		// Somebody may have taken the pause off. That it takes effect is not waited
 		// for: the owner's silence is still to be counted.
@@ -39,11 +42,20 @@ func keep(ctx context.Context, v *visit) (bool, error) {
 // the session must meet no conflict either.
 func (v *visit) zero(ctx context.Context) error {
 	held := v.is(v1alpha1.ConditionHeld)
-	if !hold.Keeps(v.status().Record, v.seen) {
+	marks := v.marks()
+	if !hold.Keeps(v.status().Record, v.seen) || len(marks) > 0 {
+		if v.recordMarks(marks) {
+			if err := v.save(ctx); err != nil {
+				return err
+			}
+		}
 		object, by := v.object, hold.Writer(v.seen.Owners)
 		found, stripped := v.seen.Replicas, v.seen.State != hold.ClaimOurs
-		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim(), v.status().Record.ReplicaOwners); err != nil {
+		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim(), v.status().Record.ReplicaOwners, marks...); err != nil {
 			return err
+		}
+		if len(marks) > 0 {
+			v.eventOnBoth(corev1.EventTypeNormal, "FluxPaused", "Hold", "Marked not to be reconciled by Flux; the mark is taken off at the end.")
 		}
 		v.see(object)
 		// Else only the claim had to be brought up to date.
@@ -119,6 +131,9 @@ func take(ctx context.Context, v *visit) (bool, error) {
 	if proceed, err := v.stopAutoscalers(ctx); err != nil || !proceed {
 		return false, err
 	}
+	if err := v.pauseApplications(ctx); err != nil {
+		return false, err
+	}
 	v.Pods.Ensure(v.key(), v.session.Namespace, v.kind.Inspect(v.object).Selector)
 	pods, err := v.kind.Pods(ctx, v.Live, v.object)
 	if err != nil {
@@ -131,6 +146,7 @@ func take(ctx context.Context, v *visit) (bool, error) {
 			v.status().OldPods = append(v.status().OldPods, hold.Note(&pods[i]))
 		}
 	}
+	v.recordMarks(v.marks())
 	now := metav1.NewMicroTime(v.now())
 	v.status().HeldAt = &now
 	v.waiting(v1alpha1.ReasonOldPodsRunning, "Waiting for the workload's pods to end.")

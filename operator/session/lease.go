@@ -78,9 +78,9 @@ func (v *visit) counted(version string) time.Duration {
 
 // lookAnyway is how often a session is looked at that nothing has woken: more
 // often where something that it depends on is not watched, the queue before it,
-// autoscalers, the pod that it has frozen.
+// autoscalers, applications, the pod that it has frozen.
 func (v *visit) lookAnyway() time.Duration {
-	if record := v.status().Record; v.onNode() || v.status().Queue != nil || record != nil && len(record.Autoscalers) > 0 {
+	if record := v.status().Record; v.onNode() || v.status().Queue != nil || record != nil && len(record.Autoscalers)+len(record.Applications) > 0 {
 		return 20 * time.Second
 	}
 	return 5 * time.Minute

@@ -43,6 +43,12 @@ type Reconciler struct {
 	Events events.EventRecorder
 	// Kinds of workloads that can be held; nil is all that are known.
 	Kinds hold.Kinds
+	// Flux has what it owns marked, so that it leaves it alone, while it is held.
+	Flux bool
+	// ArgoCD are the namespaces of the Applications of Argo CD whose automated sync
+	// may be switched off for the time; the first is Argo CD's own. With none it is
+	// not.
+	ArgoCD []string
 	// Agent is what stand-ins run.
 	Agent Agent
 	// AgentsNamespace is where agents on nodes are made; empty lets nothing be

@@ -102,12 +102,12 @@ func (v *visit) putBack(ctx context.Context) error {
 	switch hold.DecideReturn(v.status().Record, v.seen, v.status().HeldAt != nil) {
 	case hold.ReturnNumber:
 		began := v.now()
-		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas, v.status().Record.ReplicaOwners); err == nil {
+		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas, v.status().Record.ReplicaOwners, v.status().Record.Marks...); err == nil {
 			v.Metrics.restored(v.now().Sub(began))
 			v.eventOnBoth(corev1.EventTypeNormal, "Restored", "Restore", "Put back: "+v.kind.Describe(v.status().Record.Replicas)+".")
 		}
 	case hold.ReturnClaim:
-		if err = v.holder().Drop(ctx, object); err == nil && v.status().HeldAt != nil {
+		if err = v.holder().Drop(ctx, object, v.status().Record.Marks...); err == nil && v.status().HeldAt != nil {
 			v.eventOnBoth(corev1.EventTypeNormal, "Released", "Restore", "Left as somebody else has set it: "+v.kind.Describe(v.seen.Replicas)+".")
 		}
 	case hold.ReturnNothing:
@@ -142,6 +142,9 @@ func (v *visit) patiently(ctx context.Context, do func(context.Context) error) e
 
 func (v *visit) restored(ctx context.Context, reason, message string) error {
 	if err := v.startAutoscalers(ctx); err != nil {
+		return err
+	}
+	if err := v.resumeApplications(ctx); err != nil {
 		return err
 	}
 	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, reason, message)

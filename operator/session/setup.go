@@ -74,6 +74,15 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 			return fmt.Errorf("adding the sweeper of what is frozen: %w", err)
 		}
 	}
+	if len(r.ArgoCD) > 0 {
+		err := builder.ControllerManagedBy(mgr).Named("sweep-applications").
+			Watches(&v1alpha1.Session{}, applicationsOfGone()).
+			WithOptions(controller.Options{RateLimiter: limiter()}).
+			Complete(&ApplicationSweeper{r})
+		if err != nil {
+			return fmt.Errorf("adding the sweeper of applications: %w", err)
+		}
+	}
 	for _, kind := range r.kinds() {
 		if !hold.Holds(kind) {
 			continue

@@ -116,11 +116,11 @@ func bearsCopy(set client.Object) bool {
 	return claimed || nudged
 }
 
-// bearsOurs says whether there is anything of ours on a workload: a claim, or
-// the ownership of a field.
+// bearsOurs says whether there is anything of ours on a workload: a claim, a
+// mark, or the ownership of a field.
 func bearsOurs(object client.Object) bool {
 	_, claimed := object.GetAnnotations()[v1alpha1.ClaimAnnotation]
-	return claimed || hold.OwnsAnything(object.GetManagedFields())
+	return claimed || v1alpha1.Marked(object.GetLabels()) || hold.OwnsAnything(object.GetManagedFields())
 }
 
 // remembered says whether a living session has a record of the workload.
@@ -249,6 +249,9 @@ func (s *Sweep) Sweep(ctx context.Context) error {
 		if hold.Holds(kind) && !cached(kind) {
 			failures = append(failures, s.sweepKind(ctx, kind))
 		}
+	}
+	for _, namespace := range s.ArgoCD {
+		failures = append(failures, s.sweepApplications(ctx, namespace))
 	}
 	return errors.Join(failures...)
 }

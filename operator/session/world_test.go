@@ -54,6 +54,8 @@ type world struct {
 	// gate keeps ReplicaSets at zero while a session is held, as the chart's
 	// mutating policy does.
 	gate bool
+	// labels of the team's deployments, as their GitOps tool puts them on.
+	labels map[string]string
 	// custom resources that the operator is told of.
 	custom []schema.GroupResource
 	// node that the pods run on.
@@ -136,14 +138,14 @@ func (w *world) readyNode(name string) {
 // team applies the workload as a team's pipeline does, by server-side apply.
 func (w *world) team(name string, replicas int32) error {
 	d := deployment(w.namespace, name)
-	d.Spec.Replicas = ptr.To(replicas)
+	d.Spec.Replicas, d.Labels = ptr.To(replicas), w.labels
 	return w.apply(d, "team")
 }
 
-func (w *world) apply(object client.Object, manager string) error {
+func (w *world) apply(object client.Object, manager string, options ...client.PatchOption) error {
 	data, err := json.Marshal(object)
 	w.must(err)
-	return w.Patch(w.ctx, object, client.RawPatch("application/apply-patch+yaml", data), client.FieldOwner(manager))
+	return w.Patch(w.ctx, object, client.RawPatch("application/apply-patch+yaml", data), append(options, client.FieldOwner(manager))...)
 }
 
 func deployment(namespace, name string) *appsv1.Deployment {
@@ -422,7 +424,7 @@ func (w *world) isReady(name string) bool {
 func (w *world) operator(writer client.Client) *Reconciler {
 	now := func() time.Time { return w.clock }
 	return &Reconciler{
-		Live: w.WithWatch, Writer: writer, Kinds: hold.AllKinds(), PolicyName: testPolicy,
+		Live: w.WithWatch, Writer: writer, Kinds: hold.AllKinds(), PolicyName: testPolicy, Flux: true,
 		// The policy is made in the same second as the first sessions.
 		PolicyLag: -time.Hour,
 		Agent:     Agent{Image: "registry.example/agent:1"},
@@ -455,6 +457,13 @@ func (w *world) leftovers(deployments ...string) []string {
 	for _, name := range deployments {
 		if value, ok := w.deployment(name).Annotations[v1alpha1.ClaimAnnotation]; ok {
 			found = append(found, "claim on deployment: "+value)
+		}
+		for _, m := range v1alpha1.Marks {
+			for _, key := range []string{m.Key, m.Ours} {
+				if _, ok := w.deployment(name).Labels[key]; ok {
+					found = append(found, "mark on deployment: "+key)
+				}
+			}
 		}
 	}
 	var sets appsv1.ReplicaSetList

@@ -218,7 +218,7 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 		{name: "restore", object: deployment, patch: `{"metadata":{"annotations":{"understudy.dev/claim":null}},"spec":{"replicas":3}}`},
 		{name: "another annotation", object: deployment, patch: `{"metadata":{"annotations":{"team":"b"}}}`, want: metadata},
 		{name: "no annotation", object: deployment, patch: `{"metadata":{"annotations":null}}`, want: metadata},
-		{name: "a label", object: deployment, patch: `{"metadata":{"labels":{"team":"b"}}}`, want: metadata},
+		{name: "a label", object: deployment, patch: `{"metadata":{"labels":{"team":"b"}}}`, want: "no label of a workload but the marks"},
 		{name: "a finalizer", object: deployment, patch: `{"metadata":{"finalizers":["example.com/x"]}}`, want: metadata},
 		{
 			name: "an owner", object: deployment, want: metadata,

@@ -11,6 +11,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/util/retry"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -48,21 +50,32 @@ func TestRestoreWithoutAnOperator(t *testing.T) {
 		made.Status.HeldAt, made.Status.Record = &now, &v1alpha1.Record{UID: object.GetUID(), Replicas: replicas}
 		made.Status.Conditions = []metav1.Condition{condition(v1alpha1.ConditionHeld, metav1.ConditionTrue)}
 		check(t, s.operator(t).Status().Update(t.Context(), made), "")
-		if claimed {
-			claim := v1alpha1.NewClaim(object.GetUID(), made.UID, made.Name, "jane", replicas, now.Time)
-			object.SetAnnotations(map[string]string{v1alpha1.ClaimAnnotation: claim.String()})
-		}
-		zero()
-		check(t, admin.Update(t.Context(), object, client.FieldOwner("understudy-operator")), "")
+		// The controllers write to it too.
+		check(t, retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+			if err := admin.Get(t.Context(), client.ObjectKeyFromObject(object), object); err != nil {
+				return err
+			}
+			if claimed {
+				claim := v1alpha1.NewClaim(object.GetUID(), made.UID, made.Name, "jane", replicas, now.Time)
+				object.SetAnnotations(map[string]string{v1alpha1.ClaimAnnotation: claim.String()})
+			}
+			zero()
+			return admin.Update(t.Context(), object, client.FieldOwner("understudy-operator"))
+		}), "")
 	}
 	hold(worker, "deployments", 3, func() { worker.Spec.Replicas = ptr.To(int32(0)) }, true)
-	hold(store, "statefulsets", 2, func() { store.Spec.Replicas = ptr.To(int32(0)) }, true)
+	hold(store, "statefulsets", 2, func() {
+		store.Spec.Replicas = ptr.To(int32(0))
+		store.Labels = map[string]string{"kustomize.toolkit.fluxcd.io/name": "apps"}
+		v1alpha1.Marks[0].Put(store.Labels)
+	}, true)
 	hold(stripped, "statefulsets", 4, func() { stripped.Spec.Replicas = ptr.To(int32(0)) }, false)
 	hold(report, "cronjobs", 1, func() { report.Spec.Suspend = ptr.To(true) }, true)
 	lost.Annotations = map[string]string{v1alpha1.ClaimAnnotation: "{"}
 	lost.Spec.Replicas = ptr.To(int32(0))
 	check(t, admin.Update(t.Context(), lost), "")
 	s.settle(t, ns)
+	argo := s.pausedApplications(t, ns, worker)
 
 	var said []string
 	run := func(force bool) error {
@@ -118,6 +131,10 @@ func TestRestoreWithoutAnOperator(t *testing.T) {
 	if *worker.Spec.Replicas != 3 || *store.Spec.Replicas != 2 || *stripped.Spec.Replicas != 4 || *report.Spec.Suspend {
 		t.Errorf("put back: %d, %d, %d, suspended %v", *worker.Spec.Replicas, *store.Spec.Replicas, *stripped.Spec.Replicas, *report.Spec.Suspend)
 	}
+	if _, left := store.Labels[v1alpha1.Marks[0].Key]; left || store.Labels["kustomize.toolkit.fluxcd.io/name"] != "apps" {
+		t.Errorf("Flux is kept from it: %v", store.Labels)
+	}
+	argo(t)
 	for _, name := range []string{"worker", "store", "stripped", "reports"} {
 		err := admin.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: name}, &v1alpha1.Session{})
 		if !apierrors.IsNotFound(err) {
@@ -129,4 +146,60 @@ func TestRestoreWithoutAnOperator(t *testing.T) {
 		err := admin.List(ctx, &sets, client.InNamespace(ns))
 		return len(sets.Items) == 1 && *sets.Items[0].Spec.Replicas == 3, err
 	})
+}
+
+// pausedApplications makes three that do not sync by themselves: by the worker's
+// session, by that one but with its pause stripped off, and by a session elsewhere
+// too. The function that it answers checks what became of them.
+func (s *server) pausedApplications(t *testing.T, ns string, worker *appsv1.Deployment) func(*testing.T) {
+	t.Helper()
+	admin, operator := s.as(t, ""), s.operator(t)
+	argo := s.namespace(t, nil)
+	s.applications(t, argo)
+	first := object(t, `{apiVersion: argoproj.io/v1alpha1, kind: Application, metadata: {name: shop}}`)
+	first.SetNamespace(argo)
+	check(t, admin.Get(t.Context(), client.ObjectKeyFromObject(first), first), "")
+	names := []string{"shop", "stripped", "shared"}
+	for _, name := range names[1:] {
+		again := first.DeepCopy()
+		again.SetName(name)
+		again.SetResourceVersion("")
+		again.SetManagedFields(nil)
+		again.SetUID("")
+		s.create(t, again)
+	}
+	made := &v1alpha1.Session{}
+	check(t, admin.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: worker.Name}, made), "")
+	elsewhere := &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Namespace: "elsewhere", Name: "bob", UID: "b-1"}}
+	read := func(name string) *unstructured.Unstructured {
+		a := first.DeepCopy()
+		check(t, admin.Get(t.Context(), client.ObjectKey{Namespace: argo, Name: name}, a), "")
+		return a
+	}
+	for _, name := range names {
+		a := read(name)
+		made.Status.Record.Applications = append(made.Status.Record.Applications, v1alpha1.Application{Namespace: argo, Name: name, UID: a.GetUID()})
+		annotations := a.GetAnnotations()
+		if p := v1alpha1.NewPause(a.GetUID(), made, "", made.CreationTimestamp.Time); name != "stripped" {
+			annotations[p.Key()] = p.String()
+		}
+		if p := v1alpha1.NewPause(a.GetUID(), elsewhere, "", made.CreationTimestamp.Time); name == "shared" {
+			annotations[p.Key()] = p.String()
+		}
+		a.SetAnnotations(annotations)
+		check(t, v1alpha1.SetSyncs(a.Object, "false"), "")
+		check(t, admin.Update(t.Context(), a, client.FieldOwner("understudy-operator")), "")
+	}
+	check(t, operator.Status().Update(t.Context(), made), "")
+	return func(t *testing.T) {
+		for _, name := range names {
+			a := read(name)
+			_, automated := v1alpha1.Syncs(a.Object)
+			pauses, _ := v1alpha1.Pauses(a.GetAnnotations(), a.GetUID())
+			wanted := name == "shared"
+			if automated == wanted || (len(pauses) == 1) != wanted {
+				t.Errorf("application %s syncs by itself: %v, and is paused by %+v", name, automated, pauses)
+			}
+		}
+	}
 }

@@ -319,6 +319,18 @@ type Record struct {
 	// +listType=atomic
 	// +optional
 	Autoscalers []Autoscaler `json:"autoscalers,omitempty"`
+	// Applications of Argo CD whose automated sync is off while the workload is
+	// held.
+	// +kubebuilder:validation:MaxItems=4
+	// +listType=atomic
+	// +optional
+	Applications []Application `json:"applications,omitempty"`
+	// Marks are the keys of the labels that keep Flux from the workload for the
+	// time: it had none of them before.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=set
+	// +optional
+	Marks []string `json:"marks,omitempty"`
 	// ChangedBy is the field manager that last changed the number during the
 	// session; empty when the number is the one from before it.
 	// +optional
@@ -357,6 +369,24 @@ type Autoscaler struct {
 	// Replicas is 0 if it was paused before already, else 1.
 	Replicas int32 `json:"replicas"`
 	// Owners of the field that pauses it.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	Owners []FieldOwner `json:"owners,omitempty"`
+}
+
+// Application is one of Argo CD's that deploys the workload and does not sync by
+// itself while that is held.
+type Application struct {
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	UID       types.UID `json:"uid"`
+	// Enabled is what spec.syncPolicy.automated.enabled was; empty where nothing
+	// was said, which is that it syncs.
+	// +kubebuilder:validation:Enum="";"true"
+	// +optional
+	Enabled string `json:"enabled,omitempty"`
+	// Owners of that field.
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=atomic
 	// +optional

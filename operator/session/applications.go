@@ -1,0 +1,228 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
+)
+
+// pauseApplications switches off the automated sync of the Applications of Argo
+// CD that deploy the target. Where that cannot be done it says so and goes on: the
+// hold keeps itself at zero all the same.
+//
+// What each was is in the Session's record, acknowledged, before its own
+// annotation and the switch are written, in one patch. A kill in between leaves
+// one that is recorded and was never paused, which is seen from its annotations.
+func (v *visit) pauseApplications(ctx context.Context) error {
+	for _, key := range hold.ApplicationsOf(v.object, v.ArgoCD) {
+		application, err := v.holder().ReadApplication(ctx, key)
+		if unreachable(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !hold.Deploys(application, v.kind.Kind(), v.session.Namespace, v.session.Spec.Target.Name) {
+			continue
+		}
+		if err := v.pauseApplication(ctx, application); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unreachable: it is not there, or the operator was not given the right to it.
+func unreachable(err error) bool {
+	return meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err)
+}
+
+func (v *visit) pauseApplication(ctx context.Context, application *unstructured.Unstructured) error {
+	name := "application " + client.ObjectKeyFromObject(application).String()
+	enabled, automated := v1alpha1.Syncs(application.Object)
+	pauses, _ := v1alpha1.Pauses(application.GetAnnotations(), application.GetUID())
+	ours := slices.ContainsFunc(pauses, func(p v1alpha1.Pause) bool { return p.Session == v.session.UID })
+	switch {
+	case !automated && (ours || len(pauses) == 0):
+		// It is ours already, or nobody wants it to sync.
+		return nil
+	case !automated:
+		// Others have switched it off, and know what it was.
+		enabled = pauses[len(pauses)-1].Enabled
+	case hold.WrittenBySet(application) != "":
+		v.eventOnBoth(corev1.EventTypeNormal, "ApplicationNotPaused", "Hold", fmt.Sprintf(
+			"Automated sync of %s goes on: ApplicationSet %s would switch it on again. Have that one ignore /spec/syncPolicy and switch it off there, or have the application ignore the number.", name, hold.WrittenBySet(application)))
+		return nil
+	}
+	owners := hold.ObserveApplication(application, v.session.UID).Rightful()
+	if v.recordApplication(v1alpha1.Application{Namespace: application.GetNamespace(), Name: application.GetName(), UID: application.GetUID(), Enabled: enabled, Owners: owners}) {
+		if err := v.save(ctx); err != nil {
+			return err
+		}
+	}
+	paused, err := v.holder().PauseApplication(ctx, application, v1alpha1.NewPause(application.GetUID(), v.session, enabled, v.since()), owners)
+	switch {
+	case unreachable(err):
+		v.eventOnBoth(corev1.EventTypeWarning, "ApplicationNotPaused", "Hold", fmt.Sprintf("Automated sync of %s goes on: %v.", name, err))
+		return nil
+	case err != nil:
+		return err
+	case !paused:
+		v.eventOnBoth(corev1.EventTypeNormal, "ApplicationNotPaused", "Hold", "Automated sync of "+name+" goes on: its switch, spec.syncPolicy.automated.enabled, is there from Argo CD 3.1 on.")
+		return nil
+	}
+	if automated {
+		note := "Switched off the automated sync of " + name + "; it is switched on again when the last session that wants it so has ended."
+		v.eventOnBoth(corev1.EventTypeNormal, "ApplicationPaused", "Hold", note)
+		v.tellApplication(application, "ApplicationPaused", "Hold", "Automated sync is switched off: "+v.targetName()+" is held.")
+	}
+	return v.giveBackSwitch(ctx, application, owners)
+}
+
+// giveBackSwitch gives it to those who owned it, so that who applies the
+// Application meanwhile meets no conflict. Nobody owned what was not there.
+func (v *visit) giveBackSwitch(ctx context.Context, application *unstructured.Unstructured, owners []v1alpha1.FieldOwner) error {
+	if len(owners) == 0 {
+		return nil
+	}
+	return v.holder().GiveBackApplication(ctx, application, owners, true)
+}
+
+// recordApplication notes what it was before it is paused.
+func (v *visit) recordApplication(was v1alpha1.Application) (changed bool) {
+	record := v.status().Record
+	i := slices.IndexFunc(record.Applications, func(a v1alpha1.Application) bool { return a.UID == was.UID })
+	switch {
+	case i < 0:
+		record.Applications = append(record.Applications, was)
+	case record.Applications[i].Enabled != was.Enabled || !hold.SameOwners(record.Applications[i].Owners, was.Owners):
+		record.Applications[i] = was
+	default:
+		return false
+	}
+	return true
+}
+
+// keepApplications puts this session's annotation on again where somebody has
+// taken it off. An Application that somebody has switched on again stays on.
+func (v *visit) keepApplications(ctx context.Context) error {
+	for _, was := range v.status().Record.Applications {
+		application, err := v.holder().ReadApplication(ctx, client.ObjectKey{Namespace: was.Namespace, Name: was.Name})
+		if unreachable(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		seen := hold.ObserveApplication(application, v.session.UID)
+		ours := seen.OwnNumber || hold.SameOwners(seen.Owners, was.Owners) || v1alpha1.Paused(application.GetAnnotations())
+		if seen.UID != was.UID || seen.Replicas != 0 || seen.State == hold.ClaimOurs || !ours {
+			continue
+		}
+		if _, err := v.holder().PauseApplication(ctx, application, v1alpha1.NewPause(was.UID, v.session, was.Enabled, v.since()), was.Owners); err != nil && !unreachable(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// resumeApplications gives them back, last of all: what is in Git is in force
+// again once the number is back.
+func (v *visit) resumeApplications(ctx context.Context) error {
+	if v.status().Record == nil {
+		return nil
+	}
+	for _, was := range slices.Backward(v.status().Record.Applications) {
+		err := v.resumeApplication(ctx, was)
+		for try := 1; try < conflictTries && apierrors.IsConflict(err); try++ {
+			err = v.resumeApplication(ctx, was)
+		}
+		if err != nil {
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, fmt.Sprintf(
+				"The number is back; application %s/%s does not sync by itself yet: %v.", was.Namespace, was.Name, err))
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application) error {
+	application, err := v.holder().ReadApplication(ctx, client.ObjectKey{Namespace: was.Namespace, Name: was.Name})
+	if apierrors.IsNotFound(err) || meta.IsNoMatchError(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	seen := hold.ObserveApplication(application, v.session.UID)
+	if seen.UID != was.UID {
+		return nil
+	}
+	own := v1alpha1.PausePrefix + string(v.session.UID)
+	pauses, _ := v1alpha1.Pauses(application.GetAnnotations(), was.UID)
+	over, wanted := []string{own}, false
+	enabled := was.Enabled
+	for _, p := range pauses {
+		if p.Session == v.session.UID {
+			enabled = p.Enabled
+			continue
+		}
+		other, err := v.livingIn(ctx, p.Namespace, p.Name, p.Session)
+		if err != nil {
+			return err
+		}
+		if other == nil {
+			over = append(over, p.Key())
+		}
+		wanted = wanted || other != nil
+	}
+	if wanted {
+		if !seen.Annotated && len(over) == 1 {
+			return nil
+		}
+		return v.holder().LeaveApplication(ctx, application, over...)
+	}
+	record := &v1alpha1.Record{UID: was.UID, Replicas: 1, ReplicaOwners: was.Owners}
+	switch hold.DecideReturn(record, seen, true) {
+	case hold.ReturnNumber:
+		if err := v.holder().ResumeApplication(ctx, application, enabled, was.Owners); err != nil {
+			return err
+		}
+		name := "application " + client.ObjectKeyFromObject(application).String()
+		v.eventOnBoth(corev1.EventTypeNormal, "ApplicationResumed", "Restore", "Automated sync of "+name+" is as it was.")
+		v.tellApplication(application, "ApplicationResumed", "Restore", "Automated sync is as it was.")
+	case hold.ReturnClaim:
+		if err := v.holder().LeaveApplication(ctx, application, hold.PauseKeys(application)...); err != nil {
+			return err
+		}
+	case hold.ReturnNothing:
+		if !seen.OwnEntry {
+			return nil
+		}
+	}
+	var owners []v1alpha1.FieldOwner
+	if now, _ := v1alpha1.Syncs(application.Object); now != "" && now == was.Enabled {
+		owners = was.Owners
+	}
+	return v.holder().GiveBackApplication(ctx, application, owners, false)
+}
+
+// tellApplication is for what people look for at the Application itself.
+func (r *Reconciler) tellApplication(application *unstructured.Unstructured, reason, action, note string) {
+	if r.Events == nil {
+		return
+	}
+	ref := &corev1.ObjectReference{Namespace: application.GetNamespace(), Name: application.GetName(), UID: application.GetUID()}
+	ref.APIVersion, ref.Kind = hold.ApplicationKind.ToAPIVersionAndKind()
+	r.Events.Eventf(ref, nil, corev1.EventTypeNormal, reason, action, "%s", cut(note, maxNote))
+}
