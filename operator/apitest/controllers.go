@@ -83,7 +83,7 @@ func (c *controlled) start() {
 		"--controllers="+strings.Join(running, ","),
 		"--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=false",
 		// The tests' own rhythm, not a cluster's.
-		"--kube-api-qps=200", "--kube-api-burst=400",
+		"--kube-api-qps=200", "--kube-api-burst=400", "--horizontal-pod-autoscaler-sync-period=1s",
 	)
 	c.manager.Stdout, c.manager.Stderr = &c.said, &c.said
 	c.manager.SysProcAttr = endsWithParent()

@@ -160,6 +160,11 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 	case !held:
 		fresh.ChangedBy = record.ChangedBy
 		return fresh, true
+	case len(record.Autoscalers) > 0 && (byAutoscaler(o.Owners) || len(o.Owners) == 0):
+		// What it still wrote while it was being paused. Of a number that nobody owns
+		// the scale subresource makes nobody the owner, and whose it is does not
+		// matter: once it goes on, the autoscaler decides.
+		return record, false
 	case byAutoscaler(o.Owners) && record.Replicas == 0:
 		// An autoscaler writes to what is at zero only if it has brought it there
 		// itself, and would never look at it again if it came back to zero: it takes

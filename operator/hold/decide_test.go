@@ -19,6 +19,7 @@ var (
 	stranger = []v1alpha1.FieldOwner{owner("stranger")}
 	both     = []v1alpha1.FieldOwner{owner("team"), owner("stranger")}
 	hpa      = []v1alpha1.FieldOwner{{Manager: "kube-controller-manager", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
+	kedas    = []v1alpha1.FieldOwner{{Manager: "keda", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
 	damaged  = Observed{UID: "w-1", State: ClaimDamaged, Annotated: true, Damage: ErrClaimUnreadable, Owners: team}
 )
 
@@ -28,6 +29,11 @@ func seen(replicas int32, state ClaimState, owners []v1alpha1.FieldOwner) Observ
 		o.Claim = Claim{Workload: "w-1", Session: "s-1", Name: "alice-1", Owner: "alice", Replicas: 3}
 	}
 	return o
+}
+
+// scaled is the record of a workload whose autoscaler is paused.
+func scaled(replicas int32, owners []v1alpha1.FieldOwner) *v1alpha1.Record {
+	return &v1alpha1.Record{UID: "w-1", Replicas: replicas, ReplicaOwners: owners, Autoscalers: []v1alpha1.Autoscaler{{Group: "keda.sh", Resource: "scaledobjects", Name: "worker", UID: "k-1", Replicas: 1}}}
 }
 
 func TestDecideFree(t *testing.T) {
@@ -77,6 +83,9 @@ func TestRemember(t *testing.T) {
 		"the same number, by somebody":             {three, seen(3, ClaimOurs, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: stranger, ChangedBy: "stranger"}},
 		"a number without a trace":                 {three, seen(5, ClaimOurs, nil), Held, &v1alpha1.Record{UID: "w-1", Replicas: 5, ChangedBy: "unknown"}},
 		"the autoscaler's":                         {three, seen(5, ClaimOurs, hpa), Held, three},
+		"what KEDA still wrote":                    {scaled(0, team), seen(1, ClaimOurs, kedas), Held, scaled(0, team)},
+		"what KEDA still wrote, nobody's":          {scaled(0, nil), seen(1, ClaimOurs, nil), Held, scaled(0, nil)},
+		"a person's, of what KEDA scales":          {scaled(0, team), seen(2, ClaimOurs, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 2, ReplicaOwners: stranger, ChangedBy: "stranger", Autoscalers: scaled(0, nil).Autoscalers}},
 		"the autoscaler wakes what it has at zero": {&v1alpha1.Record{UID: "w-1", ReplicaOwners: team}, seen(2, ClaimOurs, hpa), Held, &v1alpha1.Record{UID: "w-1", Replicas: 2, ReplicaOwners: hpa, ChangedBy: "kube-controller-manager"}},
 		"KEDA's":  {three, seen(5, ClaimOurs, []v1alpha1.FieldOwner{{Manager: "keda", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}), Held, three},
 		"our own": {three, Observed{UID: "w-1", Replicas: 3, State: ClaimOurs, OwnNumber: true}, Held, three},
