@@ -318,7 +318,11 @@ func (w *world) playKubelet() {
 		_, standIn := pod.Labels[v1alpha1.SessionLabel]
 		switch {
 		case pod.Spec.NodeName == "":
-			w.must(w.SubResource("binding").Create(w.ctx, pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: w.node}}))
+			// A controller may have deleted it since it was listed.
+			err := w.SubResource("binding").Create(w.ctx, pod, &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: w.node}})
+			if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+				w.t.Fatal(err)
+			}
 		case w.deaf[pod.Name], standIn && w.noStart:
 		case pod.DeletionTimestamp.IsZero() && (pod.Status.Phase == corev1.PodPending || pod.Status.Phase == ""):
 			w.setPod(pod, corev1.PodRunning, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}})
