@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/standing"
 )
 
 // NudgeAnnotation on a ReplicaSet makes the deployment controller look at it
@@ -44,24 +45,9 @@ func (Deployment) Inspect(object client.Object) State {
 		Replicas:   wished(d.Spec.Replicas),
 		Running:    d.Status.Replicas,
 		Selector:   selectorOf(d.Spec.Selector),
-		Rollout:    deploymentRollout(d),
+		Rollout:    standing.DeploymentRollout(d),
 		Controller: metav1.GetControllerOf(d),
 	}
-}
-
-// deploymentRollout looks at which pods there are, not at whether they are
-// available: a worker that crashes all the time can be taken over too.
-func deploymentRollout(d *appsv1.Deployment) string {
-	replicas := wished(d.Spec.Replicas)
-	switch {
-	case d.Status.ObservedGeneration < d.Generation:
-		return fmt.Sprintf("generation %d was not yet seen by the deployment controller", d.Generation)
-	case d.Status.UpdatedReplicas < replicas:
-		return fmt.Sprintf("%d of %d pods are of the new template", d.Status.UpdatedReplicas, replicas)
-	case d.Status.Replicas > d.Status.UpdatedReplicas:
-		return fmt.Sprintf("%d pods of the old template are left", d.Status.Replicas-d.Status.UpdatedReplicas)
-	}
-	return ""
 }
 
 // SetReplicas changes the number.

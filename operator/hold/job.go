@@ -2,7 +2,6 @@ package hold
 
 import (
 	"context"
-	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -10,11 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-)
 
-// queueLabel is how Kueue knows the jobs that it admits; see its documentation,
-// "Run A Kubernetes Job".
-const queueLabel = "kueue.x-k8s.io/queue-name"
+	"understudy.dev/understudy/operator/hold/standing"
+)
 
 // Job holds batch/v1 Jobs. Suspending one ends its pods, which begin again from
 // the start.
@@ -43,38 +40,16 @@ func (Job) Inspect(object client.Object) State {
 		Replicas:   unsuspended(j.Spec.Suspend),
 		Running:    j.Status.Active,
 		Selector:   labels.Nothing(),
-		Refusal:    jobRefusal(j),
+		Refusal:    standing.JobRefusal(j),
 		Controller: metav1.GetControllerOf(j),
 	}
 	if j.Spec.Selector != nil {
 		state.Selector = selectorOf(j.Spec.Selector)
 	}
 	if state.Replicas != 0 {
-		state.Restarts = "suspending a job ends its pods, and what they have done so far is begun again at the end"
+		state.Restarts = standing.Restarts
 	}
 	return state
-}
-
-func jobRefusal(j *batchv1.Job) string {
-	if finished(j) {
-		return "it has finished: there is nothing to stand in for"
-	}
-	if queue, ok := j.Labels[queueLabel]; ok {
-		return fmt.Sprintf("Kueue suspends and resumes it (queue %q) and would do so during the session: take it out of the queue, or take a copy (--copy-target alone)", queue)
-	}
-	if by := j.Spec.ManagedBy; by != nil && *by != batchv1.JobControllerName {
-		return fmt.Sprintf("its pods are made by another controller than Kubernetes' own (spec.managedBy: %s)", *by)
-	}
-	return ""
-}
-
-func finished(j *batchv1.Job) bool {
-	for _, c := range j.Status.Conditions {
-		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
-			return true
-		}
-	}
-	return false
 }
 
 // SetReplicas suspends it or not.
@@ -96,7 +71,7 @@ func (w Job) Pods(ctx context.Context, reader client.Reader, object client.Objec
 // Settle waits for the job controller to have taken it up again.
 func (Job) Settle(_ context.Context, _ API, object client.Object) (string, error) {
 	j := object.(*batchv1.Job)
-	if unsuspended(j.Spec.Suspend) == 1 && !finished(j) && j.Status.StartTime == nil {
+	if unsuspended(j.Spec.Suspend) == 1 && !standing.Finished(j) && j.Status.StartTime == nil {
 		return "the job controller to begin it again", nil
 	}
 	return "", nil

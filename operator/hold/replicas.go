@@ -98,12 +98,3 @@ func through(ctx context.Context, reader client.Reader, namespace string, object
 	top := metav1.GetControllerOf(owner)
 	return owner.GetUID() != reference.UID || top == nil || top.UID == object, nil
 }
-
-// unseen says that an object's controller has not yet looked at its present
-// generation; empty when it has.
-func unseen(observed, generation int64) string {
-	if observed >= generation {
-		return ""
-	}
-	return fmt.Sprintf("generation %d was not yet seen by its controller", generation)
-}

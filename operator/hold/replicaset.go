@@ -9,6 +9,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/hold/standing"
 )
 
 // ReplicaSet holds apps/v1 ReplicaSets that nothing controls.
@@ -40,7 +42,7 @@ func (ReplicaSet) Inspect(object client.Object) State {
 		Replicas:   wished(s.Spec.Replicas),
 		Running:    s.Status.Replicas,
 		Selector:   selectorOf(s.Spec.Selector),
-		Rollout:    unseen(s.Status.ObservedGeneration, s.Generation),
+		Rollout:    standing.Unseen(s.Status.ObservedGeneration, s.Generation),
 		Controller: metav1.GetControllerOf(s),
 	}
 }

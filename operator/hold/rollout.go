@@ -3,7 +3,6 @@ package hold
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/hold/standing"
 )
 
 // rolloutHashLabel is how Argo Rollouts tells its ReplicaSets apart.
@@ -61,8 +62,8 @@ func (Rollout) Inspect(object client.Object) State {
 		Replicas:   number,
 		Running:    running,
 		Selector:   rolloutSelector(content),
-		Rollout:    rolloutUnseen(object, content),
-		Refusal:    rolloutRefusal(content),
+		Rollout:    standing.RolloutUnseen(object.(*unstructured.Unstructured)),
+		Refusal:    standing.RolloutRefusal(object.(*unstructured.Unstructured)),
 		Controller: metav1.GetControllerOf(object),
 	}
 }
@@ -99,23 +100,6 @@ func rolloutSelector(content map[string]any) labels.Selector {
 		return labels.Nothing()
 	}
 	return selectorOf(selector)
-}
-
-// rolloutUnseen compares generations; Argo writes the observed one as a text.
-func rolloutUnseen(object client.Object, content map[string]any) string {
-	observed, err := strconv.ParseInt(textAt(content, "status", "observedGeneration"), 10, 64)
-	if err != nil {
-		return "it was not yet seen by its controller"
-	}
-	return unseen(observed, object.GetGeneration())
-}
-
-func rolloutRefusal(content map[string]any) string {
-	stable, current := textAt(content, "status", "stableRS"), textAt(content, "status", "currentPodHash")
-	if stable == "" || stable == current {
-		return ""
-	}
-	return fmt.Sprintf("it is between two versions (%s is stable, %s is being rolled out): promote or abort and undo it first", stable, current)
 }
 
 // SetReplicas changes the number.

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/hold/standing"
 )
 
 // Scalable holds custom resources of one kind that has a scale subresource: it
@@ -112,7 +114,7 @@ func (w Scalable) Inspect(object client.Object) State {
 		state.Running = running
 	}
 	if observed, ok := numberAt(content, "status", "observedGeneration"); ok {
-		state.Rollout = unseen(int64(observed), object.GetGeneration())
+		state.Rollout = standing.Unseen(int64(observed), object.GetGeneration())
 	}
 	return state
 }
