@@ -59,7 +59,8 @@ target when it answers in 3 seconds. Everything that is wrong is said at once,
 each thing with its line and what to do.
 
 All flags of exec are taken, so that what a flag changes can be seen. The exit
-code is 0 when exec would go on from here, and 125 when it would not.`,
+code is 0 when exec would go on from here, and 125 when it would not. What stands
+against it in the cluster is said by understudy plan.`,
 		Example: `  understudy config verify
   understudy config verify .mirrord/mirrord.json --scale-down`,
 		Args: cobra.MaximumNArgs(1),
@@ -94,7 +95,10 @@ code is 0 when exec would go on from here, and 125 when it would not.`,
 					fmt.Fprintf(f.Err, "notice: the cluster was not asked: %v\n", err)
 				}
 			}
-			_, err = fmt.Fprintln(f.Out, wrap(c.Explain(facts)))
+			if _, err := fmt.Fprintln(f.Out, wrap(c.Explain(facts))); err != nil || facts.Namespace == "" {
+				return err
+			}
+			_, err = fmt.Fprintln(f.Err, "notice: what stands against it in the cluster is said by: understudy plan, with the same flags")
 			return err
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/plan"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
@@ -97,7 +98,8 @@ type answers struct {
 	target   *target.Target
 	takeover config.Takeover
 	username string
-	// here is what this machine lacks, err what is wrong in the cluster.
+	// here is what this machine lacks, err what is wrong in the cluster or stands
+	// against it for certain.
 	here, err error
 }
 
@@ -105,11 +107,13 @@ type answers struct {
 // would look at first.
 func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers {
 	var a answers
-	var found, installed, mayCreate, mayTakeOver, who error
+	var found, installed, mayCreate, mayTakeOver, who, stands error
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
 		if a.target, a.takeover, found = resolve(ctx, client, opts); found == nil {
+			// What the target itself says against it costs no request.
+			stands = plan.First(&plan.World{Asked: opts.Config, Takeover: a.takeover, Target: a.target})
 			mayTakeOver = client.MayTakeOver(ctx, a.target, verb(a))
 		}
 		return nil
@@ -128,7 +132,7 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 			refused.Hint += " --set freeze.enabled=true"
 		}
 	}
-	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver} {
+	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver, stands} {
 		if err != nil {
 			a.err = err
 			break

@@ -123,7 +123,10 @@ ends, the workload is as it was.`,
   understudy ls
   understudy sessions
 
-  # What a session would do with the configuration file that is here
+  # What a session would do, and what stands against it
+  understudy plan -t deployment/worker --copy-target --scale-down
+
+  # What the configuration file that is here means
   understudy config verify
 
   # This program, and the operator in the cluster
@@ -146,7 +149,7 @@ ends, the workload is as it was.`,
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
-	cmd.AddCommand(NewCmdExec(f, nil), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), NewCmdDoctor(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
+	cmd.AddCommand(NewCmdExec(f, nil), NewCmdPlan(f), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), NewCmdDoctor(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
 	for _, sub := range cmd.Commands() {

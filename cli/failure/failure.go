@@ -13,6 +13,9 @@ import (
 // Exit codes of understudy's own. The command's own code is passed through,
 // and 128+N stands for a command that signal N ended: see docs/exit-codes.md.
 const (
+	// CodeBlocked: understudy plan has found something that stands in the way of
+	// a session. Nothing failed.
+	CodeBlocked = 2
 	// CodeOwn is understudy's own failure: nothing was started, or the session
 	// ended before the command did.
 	CodeOwn = 125

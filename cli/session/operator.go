@@ -18,6 +18,8 @@ type Operator struct {
 	Version string
 	// Image that it runs.
 	Image string
+	// AgentImage is the one that stand-ins get the agent from.
+	AgentImage string
 }
 
 // String is "0.1.0 (registry.example.com/understudy-operator:0.1.0)".
@@ -53,5 +55,8 @@ func (c *Client) Operator(ctx context.Context) (Operator, error) {
 	case err != nil:
 		return Operator{}, fmt.Errorf("reading the policy %s: %w", policy, err)
 	}
-	return Operator{Version: found.Labels[versionLabel], Image: found.Annotations[v1alpha1.OperatorImageAnnotation]}, nil
+	return Operator{
+		Version: found.Labels[versionLabel], Image: found.Annotations[v1alpha1.OperatorImageAnnotation],
+		AgentImage: found.Annotations[v1alpha1.AgentImageAnnotation],
+	}, nil
 }

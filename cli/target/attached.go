@@ -51,7 +51,7 @@ func Attached(ctx context.Context, reader Reader, namespace string, ref Ref, tak
 	}
 	return &Target{
 		Target:    v1alpha1.Target{Resource: "pods", Name: pod.Name, UID: pod.UID, Container: name},
-		Namespace: namespace, Kind: "pod", Replicas: 1, Notices: notices,
+		Namespace: namespace, Kind: "pod", Replicas: 1, Notices: notices, Pod: pod,
 	}, nil
 }
 

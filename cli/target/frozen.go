@@ -135,6 +135,6 @@ func (r Reach) Frozen(namespace, asked string) (*Target, error) {
 	}
 	return &Target{
 		Target:    v1alpha1.Target{Resource: "pods", Name: pod.Name, UID: pod.UID, Container: name},
-		Namespace: namespace, Kind: "pod", Replicas: 1, Notices: notices,
+		Namespace: namespace, Kind: "pod", Replicas: 1, Notices: notices, Pod: pod,
 	}, nil
 }

@@ -35,8 +35,12 @@ type Listed struct {
 	NotHeld string
 	// Claim is who claims to hold it; nil for nobody.
 	Claim *v1alpha1.Claim
-	// Pods are the UIDs of the pods that are known to be its own.
-	Pods []types.UID
+	// Pods are the UIDs of the pods that are known to be its own, PodNames their
+	// names in order.
+	Pods     []types.UID
+	PodNames []string
+	// Template is what its pods are, as far as the object itself tells.
+	Template *corev1.PodTemplateSpec
 }
 
 // listPage is how many objects are asked for in one request.
@@ -58,6 +62,7 @@ func List(ctx context.Context, reader Reader, namespace string) (found []Listed,
 	group.Wait()
 	above := map[types.UID]types.UID{}
 	pods := map[types.UID][]types.UID{}
+	names := map[types.UID][]string{}
 	for i, k := range kinds {
 		switch {
 		case apierrors.IsNotFound(errs[i]): // not of this cluster
@@ -82,11 +87,13 @@ func List(ctx context.Context, reader Reader, namespace string) (found []Listed,
 					top = above[top]
 				}
 				pods[top] = append(pods[top], lists[i][j].GetUID())
+				names[top] = append(names[top], lists[i][j].GetName())
 			}
 		}
 	}
 	for i := range found {
-		found[i].Pods = pods[found[i].UID]
+		found[i].Pods, found[i].PodNames = pods[found[i].UID], names[found[i].UID]
+		slices.Sort(found[i].PodNames)
 	}
 	slices.SortFunc(found, func(a, b Listed) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.String(), b.String()))
@@ -129,19 +136,31 @@ func listing(k kind, object *unstructured.Unstructured) (Listed, bool) {
 			listed.Claim = &claim
 		}
 	}
+	listed.Template = itsPods(k, object)
 	listed.Containers = containers(k, object)
 	return listed, true
 }
 
+// itsPods is the template of a workload; of a pod it is that pod itself.
+func itsPods(k kind, object *unstructured.Unstructured) *corev1.PodTemplateSpec {
+	pod := corev1.Pod{}
+	if k.name != "Pod" {
+		return templateOf(k, object)
+	}
+	if runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &pod) != nil {
+		return nil
+	}
+	return &corev1.PodTemplateSpec{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}
+}
+
 // containers are those of the object's own pods, where it tells.
 func containers(k kind, object *unstructured.Unstructured) []string {
-	content, _, _ := unstructured.NestedMap(object.Object, append(slices.Clone(k.template), "spec")...)
-	spec := corev1.PodSpec{}
-	if runtime.DefaultUnstructuredConverter.FromUnstructured(content, &spec) != nil {
+	template := itsPods(k, object)
+	if template == nil {
 		return nil
 	}
 	var names []string
-	for _, c := range spec.Containers {
+	for _, c := range template.Spec.Containers {
 		names = append(names, c.Name)
 	}
 	return names

@@ -34,6 +34,12 @@ type Target struct {
 	NotHeld string
 	// Notices are what the user should know about the choices that were made.
 	Notices []string
+	// Object is what was read; nil for no target.
+	Object *unstructured.Unstructured
+	// Template is what the object's pods are made from. Where that cannot be told
+	// it is nil and Pod is the pod that the stand-in is made of.
+	Template *corev1.PodTemplateSpec
+	Pod      *corev1.Pod
 }
 
 // Nothing is the target of a session without one.
@@ -48,6 +54,14 @@ func (t *Target) String() string {
 		return nothing
 	}
 	return t.Kind + "/" + t.Name
+}
+
+// made is what the target's pods are, and their annotations.
+func (t *Target) made() (corev1.PodSpec, map[string]string) {
+	if t.Template != nil {
+		return t.Template.Spec, t.Template.Annotations
+	}
+	return t.Pod.Spec, t.Pod.Annotations
 }
 
 // CanBeHeld fails for a target of which there can only be a copy. The error is
@@ -85,15 +99,15 @@ func Resolve(ctx context.Context, reader Reader, namespace string, ref Ref) (*Ta
 	}
 	t := &Target{
 		Target:    v1alpha1.Target{Group: k.Group, Resource: k.Resource, Name: object.GetName(), UID: object.GetUID()},
-		Namespace: namespace, Kind: k.word(), Replicas: number(k, object), NotHeld: k.whole,
+		Namespace: namespace, Kind: k.word(), Replicas: number(k, object), NotHeld: k.whole, Object: object,
 	}
 	if asked != object {
 		t.Notices = append(t.Notices, fmt.Sprintf("%s %s belongs to %s, which is taken over as a whole", strings.SplitN(ref.String(), "/", 2)[0], ref.Name, t))
 	}
-	spec, annotations, err := r.pods(ctx, k, object, asked)
-	if err != nil {
+	if t.Template, t.Pod, err = r.pods(ctx, k, object, asked); err != nil {
 		return nil, err
 	}
+	spec, annotations := t.made()
 	name, notice, err := container(ref.Container, spec, annotations)
 	if err != nil {
 		return nil, &failure.Failure{What: fmt.Sprintf("%s in namespace %s", t, namespace), Err: err}
@@ -280,56 +294,66 @@ func number(k kind, object *unstructured.Unstructured) int32 {
 
 // pods tells what the target's pods are: by its template, by that of the
 // workload that it refers to, or by a pod of its own.
-func (r resolver) pods(ctx context.Context, k kind, object, asked *unstructured.Unstructured) (corev1.PodSpec, map[string]string, error) {
+func (r resolver) pods(ctx context.Context, k kind, object, asked *unstructured.Unstructured) (*corev1.PodTemplateSpec, *corev1.Pod, error) {
 	if name, _, _ := unstructured.NestedString(object.Object, "spec", "workloadRef", "name"); name != "" && k.name == "Rollout" {
 		of, _, _ := unstructured.NestedString(object.Object, "spec", "workloadRef", "kind")
 		if workload, ok := called(strings.ToLower(of)); ok {
 			var err error
 			if object, err = r.get(ctx, workload, name); err != nil {
-				return corev1.PodSpec{}, nil, err
+				return nil, nil, err
 			}
 			k = workload
 		}
 	}
-	if len(k.template) > 0 {
-		template := &corev1.PodTemplateSpec{}
-		content, found, err := unstructured.NestedMap(object.Object, k.template...)
-		if found && err == nil && runtime.DefaultUnstructuredConverter.FromUnstructured(content, template) == nil && len(template.Spec.Containers) > 0 {
-			return template.Spec, template.Annotations, nil
-		}
+	if template := templateOf(k, object); template != nil {
+		return template, nil, nil
 	}
 	pod := &corev1.Pod{}
 	for _, candidate := range []*unstructured.Unstructured{asked, object} {
 		if candidate.GetKind() == "Pod" && runtime.DefaultUnstructuredConverter.FromUnstructured(candidate.Object, pod) == nil {
-			return pod.Spec, pod.Annotations, nil
+			return nil, pod, nil
 		}
 	}
-	return r.onePod(ctx, k, object.GetName())
+	one, err := r.onePod(ctx, k, object.GetName())
+	return nil, one, err
+}
+
+// templateOf is the pods' template where the kind has one; nil for none.
+func templateOf(k kind, object *unstructured.Unstructured) *corev1.PodTemplateSpec {
+	if len(k.template) == 0 {
+		return nil
+	}
+	template := &corev1.PodTemplateSpec{}
+	content, found, err := unstructured.NestedMap(object.Object, k.template...)
+	if !found || err != nil || runtime.DefaultUnstructuredConverter.FromUnstructured(content, template) != nil || len(template.Spec.Containers) == 0 {
+		return nil
+	}
+	return template
 }
 
 // onePod reads a pod of a custom resource, by the selector that its scale has.
-func (r resolver) onePod(ctx context.Context, k kind, name string) (corev1.PodSpec, map[string]string, error) {
+func (r resolver) onePod(ctx context.Context, k kind, name string) (*corev1.Pod, error) {
 	none := failure.New("scale it up, or name one of its pods: pod/NAME", "%s/%s has no pod from which its containers could be told", k.word(), name)
 	scale, err := r.Objects.Resource(k.GroupVersionResource).Namespace(r.namespace).Get(ctx, name, metav1.GetOptions{}, "scale")
 	if err != nil {
-		return corev1.PodSpec{}, nil, r.explain(err, k, name, nil)
+		return nil, r.explain(err, k, name, nil)
 	}
 	selector, _, _ := unstructured.NestedString(scale.Object, "status", "selector")
 	if selector == "" {
-		return corev1.PodSpec{}, nil, none
+		return nil, none
 	}
 	pods, _ := called("pod")
 	list, err := r.Objects.Resource(pods.GroupVersionResource).Namespace(r.namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
-		return corev1.PodSpec{}, nil, r.explain(err, pods, name, nil)
+		return nil, r.explain(err, pods, name, nil)
 	}
 	for i := range list.Items {
 		pod := &corev1.Pod{}
 		if _, standIn := list.Items[i].GetLabels()[v1alpha1.SessionLabel]; !standIn && runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, pod) == nil {
-			return pod.Spec, pod.Annotations, nil
+			return pod, nil
 		}
 	}
-	return corev1.PodSpec{}, nil, none
+	return nil, none
 }
 
 // explain says in a user's words why an object could not be read. The names

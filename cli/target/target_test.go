@@ -206,6 +206,10 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
+		if got.Object.GetName() != want.Name || (got.Template == nil) == (got.Pod == nil) {
+			t.Errorf("%s: it was read as %v, its pods are %v or %v", text, got.Object, got.Template, got.Pod)
+		}
+		got.Object, got.Template, got.Pod = nil, nil, nil
 		if diff := cmp.Diff(&want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
 		}

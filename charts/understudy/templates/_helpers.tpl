@@ -154,3 +154,26 @@ The right to look at them.
   verbs: [get, list, watch]
 {{- end }}
 {{- end }}
+
+{{- define "understudy.planRules" -}}
+- apiGroups: [""]
+  resources: [resourcequotas, limitranges, persistentvolumeclaims]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+{{- if .Values.workloads.keda }}
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [list]
+{{- end }}
+{{- end }}

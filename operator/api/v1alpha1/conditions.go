@@ -155,6 +155,9 @@ const (
 	// OperatorImageAnnotation on the policy is the image that the chart has the
 	// operator run: the command line tool prints it.
 	OperatorImageAnnotation = "understudy.dev/operator-image"
+	// AgentImageAnnotation on the policy is the image that stand-ins get the agent
+	// from: the command line tool has the API server try it.
+	AgentImageAnnotation = "understudy.dev/agent-image"
 	// SessionLabel on everything that is made for a session bears its name.
 	SessionLabel = "understudy.dev/session"
 	// SessionNamespaceLabel and SessionUIDLabel are on what is made for a session

@@ -1,6 +1,7 @@
 // Package plan reads from a pod what has to be known before one of its containers
 // is frozen: which probes are to be answered for it, and why it had better not be.
-// It is pure, and it is for the operator: the agent is told the outcome.
+// It is pure, and it is for the operator, and for the command line tool, which says
+// it beforehand: the agent is told the outcome.
 package plan
 
 import (

@@ -1,0 +1,196 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"understudy.dev/understudy/cli/boundary"
+	"understudy.dev/understudy/cli/environ"
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/output"
+	"understudy.dev/understudy/cli/plan"
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// NewCmdPlan says what exec would do.
+func NewCmdPlan(f *Factory) *cobra.Command {
+	var format planFormat
+	cmd := &cobra.Command{
+		Use:   "plan [-t TARGET --copy-target [--scale-down]] [flags] [-- COMMAND [ARGUMENTS]]",
+		Short: "Say what exec would do and what stands against it, and change nothing",
+		Long: `Takes what exec takes, and says what would happen: which pods end, what stands in
+for them, what is put back, and everything that is in the way or worth knowing.
+Nothing is changed in the cluster; the stand-in is tried by a dry run where you
+may make pods.
+
+It looks at quotas, limit ranges and Pod Security, at volume claims, host ports
+and node selectors, at autoscalers, disruption budgets and GitOps tools, at your
+rights, at who holds the target already, and at what else may read from the same
+queue. What you may not read is said, and is no failure.
+
+Exit codes:
+  0     nothing that could be seen stands in the way
+  2     something does: see "In your way"
+  125   no plan could be made: no such target, no answer, a wrong configuration
+
+With -o json or yaml it is for programs: docs/plan.md has the fields and codes.`,
+		Example: `  understudy plan -t deployment/worker --copy-target --scale-down
+  understudy plan -t deployment/worker --copy-target --scale-down -- ./my-worker
+  understudy plan -f .mirrord/mirrord.json -o json
+  understudy plan -t deployment/worker --copy-target -o jsonpath='{.findings[?(@.severity=="blocks")].says}'`,
+		Args: func(cmd *cobra.Command, args []string) error { return commandFirst(cmd.Flags(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opts, err := planOptions(cmd, args)
+			if err != nil {
+				return err
+			}
+			if opts.Config.File != "" && format.People() {
+				fmt.Fprintf(f.Err, "configuration: %s\n", opts.Config.File)
+			}
+			for _, notice := range opts.Config.Notices {
+				fmt.Fprintf(f.Err, "notice: %s\n", notice)
+			}
+			return showPlan(cmd.Context(), f, opts, &format)
+		},
+	}
+	config.SessionFlags(cmd.Flags())
+	config.ClusterFlags(cmd.Flags())
+	cmd.Flags().VarP(&format, "output", "o", planForms)
+	groupFlags(cmd)
+	// What comes after the command is the command's.
+	cmd.Flags().SetInterspersed(false)
+	completeExec(cmd)
+	err := cmd.RegisterFlagCompletionFunc("output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"text", "json", "yaml", "jsonpath="}, cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // a flag of another name: a mistake in this function
+	}
+	return cmd
+}
+
+const planForms = "text|json|yaml|jsonpath=TEMPLATE"
+
+// planFormat is the value of -o where a person reads text.
+type planFormat struct{ output.Format }
+
+// String is what was asked for.
+func (f *planFormat) String() string {
+	if f.People() {
+		return "text"
+	}
+	return f.Format.String()
+}
+
+// Set reads the flag's value. The error is a *failure.Failure.
+func (f *planFormat) Set(text string) error {
+	switch text {
+	case "text":
+		f.Format = output.Format{}
+		return nil
+	case "table", "wide", "name":
+		return failure.New("there are "+planForms, "there is no form %q", text)
+	}
+	return f.Format.Set(text)
+}
+
+// planOptions are those of exec, of which a command need not be there.
+func planOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
+	c, err := config.Read(cmd.Flags())
+	if err != nil {
+		return nil, err
+	}
+	ref, err := refOf(c)
+	if err != nil {
+		return nil, err
+	}
+	opts := &ExecOptions{Config: c, Target: ref, Args: args}
+	if opts.Environ, err = environ.New(c.Env); err != nil {
+		return nil, err
+	}
+	if opts.Boundary, err = boundary.New(c); err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	return opts, nil
+}
+
+// showPlan makes the plan and prints it. The exit code says whether something is
+// in the way.
+func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFormat) error {
+	client, reach, err := connect(opts.Config)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := patience(ctx, reach)
+	defer cancel()
+	w, err := look(ctx, client, opts)
+	if err != nil {
+		return unanswered(reach, err, "")
+	}
+	p := plan.Make(w)
+	if format.People() {
+		// The paragraph of `config verify`, then what a person can check.
+		meant := *opts.Config
+		meant.Takeover, meant.Paused = w.Takeover, false // what a pause comes to
+		text := wrap(meant.Explain(facts(w))) + "\n\n"
+		for _, notice := range w.Target.Notices {
+			text += wrap("Notice: "+notice+".") + "\n\n"
+		}
+		_, err = fmt.Fprint(f.Out, text+p.Text())
+	} else {
+		var object *unstructured.Unstructured
+		if object, err = planObject(w, p); err == nil {
+			err = format.Printer(f.Out).Print(nil, object)
+		}
+	}
+	if err == nil && p.Blocked {
+		return quiet{failure.CodeBlocked}
+	}
+	return err
+}
+
+// look reads the target and what is around it.
+func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan.World, error) {
+	found, takeover, err := resolve(ctx, client, opts)
+	if err != nil {
+		return nil, err
+	}
+	w := &plan.World{Asked: opts.Config, Takeover: takeover, Target: found, Here: supported()}
+	if w.Here == nil {
+		w.Here = checkStage()
+	}
+	if len(opts.Args) > 0 {
+		w.NoCommand = locate(opts.Args[0])
+	}
+	return w, plan.Look(ctx, client, w, verb(answers{target: found, takeover: takeover}))
+}
+
+// facts are what the paragraph needs of the target.
+func facts(w *plan.World) config.Facts {
+	if w.Target.None() {
+		return config.Facts{Namespace: w.Target.Namespace}
+	}
+	return config.Facts{Target: w.Target.String(), Namespace: w.Target.Namespace, Container: w.Target.Container, Replicas: w.Target.Replicas}
+}
+
+// planObject is a plan for programs. It is no resource of the cluster's.
+func planObject(w *plan.World, p plan.Plan) (*unstructured.Unstructured, error) {
+	object, err := output.Object(&p)
+	if err != nil {
+		return nil, err
+	}
+	name := w.Target.Name
+	if w.Target.None() {
+		name = config.NoTarget
+	}
+	object.SetAPIVersion("cli." + v1alpha1.GroupVersion.Group + "/v1")
+	object.SetKind("Plan")
+	object.SetName(name)
+	object.SetNamespace(w.Target.Namespace)
+	return object, nil
+}

@@ -1,0 +1,69 @@
+package plan
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// another is jane's session for an object.
+func another(name, uid, takeover, status string) string {
+	return fmt.Sprintf(`
+metadata: {name: %s, creationTimestamp: "2026-11-24T10:00:00Z"}
+spec: {takeover: %s, owner: {username: jane, hostname: laptop}, target: {group: apps, resource: deployments, name: worker, uid: %s}}
+status: %s
+`, name, takeover, uid, status)
+}
+
+// Who has it already, and what that means.
+func TestHolder(t *testing.T) {
+	const claimed = `{conditions: [{type: Claimed, status: "True"}]}`
+	sessions := func(all ...string) func(*World) {
+		return func(w *World) { w.Sessions = seeing[v1alpha1.Session](t, all...) }
+	}
+	bears := func(of types.UID) func(*World) {
+		return func(w *World) {
+			claim := v1alpha1.NewClaim(of, "s1", "worker-1", "jane", 3, time.Unix(0, 0))
+			w.Target.Object.SetAnnotations(map[string]string{v1alpha1.ClaimAnnotation: claim.String()})
+		}
+	}
+	for name, c := range map[string]struct {
+		change []func(*World)
+		want   []string
+	}{
+		"nobody":                     {nil, nil},
+		"another's":                  {[]func(*World){sessions(another("other-1", "u9", "ScaleDown", claimed))}, nil},
+		"held":                       {[]func(*World){sessions(another("worker-1", "u1", "ScaleDown", claimed))}, []string{"blocks Held: held by jane (on laptop) since 2026-11-24T10:00:00Z (session worker-1)"}},
+		"on its way":                 {[]func(*World){sessions(another("worker-1", "u1", "ScaleDown", "{}"))}, []string{"notes Beside: worker-1, scale-down"}},
+		"copied":                     {[]func(*World){sessions(another("worker-1", "u1", "Copy", claimed))}, []string{"notes Beside: worker-1, copy"}},
+		"a copy of one that is held": {[]func(*World){sessions(another("worker-1", "u1", "ScaleDown", claimed)), func(w *World) { w.Takeover = "copy" }}, []string{"notes Beside: keeps it from reading"}},
+		"a queue": {[]func(*World){
+			sessions(another("worker-1", "u1", "ScaleDown", claimed), another("worker-2", "u1", "ScaleDown", "{queue: {place: 1}}")),
+			func(w *World) { w.Asked.Wait = true },
+		}, []string{"warns Held: yours would wait", "notes Beside: 1 other waits"}},
+		"its pod is frozen": {[]func(*World){sessions(another("worker-1", "p1", "Freeze", claimed)), func(w *World) {
+			w.Workloads.Items = []target.Listed{{UID: "u1", Pods: []types.UID{"p1"}}}
+		}}, []string{"blocks Held: held by jane"}},
+		"an attached pod, frozen": {[]func(*World){sessions(another("worker-1", "u1", "None", claimed)), func(w *World) { w.Takeover = "freeze" }}, []string{"blocks Held: held by jane"}},
+		"its pod is attached to": {[]func(*World){sessions(another("worker-1", "p1", "None", claimed)), func(w *World) {
+			w.Workloads.Items = []target.Listed{{UID: "u1", Pods: []types.UID{"p1"}}}
+		}}, []string{"notes Beside: worker-1, attach"}},
+		"a claim, sessions unseen": {[]func(*World){bears("u1"), func(w *World) { w.Sessions.Not = "no" }}, []string{"blocks Held: session worker-1"}},
+		"a claim that was left":    {[]func(*World){bears("u1")}, []string{"warns ClaimLeft: puts it back first, to 3 replicas"}},
+		"a copied claim":           {[]func(*World){bears("u7")}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := shop(t, worker, func(w *World) {
+				for _, change := range c.change {
+					change(w)
+				}
+			})
+			expect(t, holder(w), c.want...)
+		})
+	}
+}
