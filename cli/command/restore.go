@@ -12,7 +12,7 @@ import (
 // NewCmdRestore puts workloads back without an operator.
 func NewCmdRestore(f *Factory) *cobra.Command {
 	var c config.Config
-	var all, force bool
+	var all, force, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Put held workloads back where there is no operator any more",
@@ -23,8 +23,12 @@ runs, it does this by itself, and this command refuses.
 It is an administrator's tool: it writes workloads of every kind and namespace,
 and, where the chart's policies are still there, acts on sessions as the
 operator's account, which takes the right to impersonate it. What cannot be read
-is named and left as it is. It may be interrupted and run again.`,
-		Example: `  understudy restore -n shop
+is named and left as it is. It may be interrupted and run again.
+
+With --dry-run it says what it would put back to which number and which sessions
+it would end, and does nothing, beside an operator too.`,
+		Example: `  understudy restore --all --dry-run
+  understudy restore -n shop
   understudy restore --all`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,12 +40,16 @@ is named and left as it is. It may be interrupted and run again.`,
 				return err
 			}
 			out := f.Progress(config.ProgressAuto, false)
-			options := restore.Options{Namespace: client.Namespace, Force: force, Say: out.Notice}
+			options := restore.Options{Namespace: client.Namespace, Force: force, DryRun: dryRun, Say: out.Notice}
 			if all {
 				options.Namespace = ""
 			}
 			if err := restore.Run(cmd.Context(), reach, options); err != nil {
 				return unanswered(reach, err, "")
+			}
+			if dryRun {
+				out.Notice("nothing was changed")
+				return nil
 			}
 			out.Notice("nothing is held any more")
 			return nil
@@ -49,6 +57,7 @@ is named and left as it is. It may be interrupted and run again.`,
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "in every namespace")
 	cmd.Flags().BoolVar(&force, "force", false, "though an operator runs")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and do nothing")
 	cmd.Flags().StringVarP(&c.Namespace, "target-namespace", "n", "", "namespace to look in (default: the kubeconfig's)")
 	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
 	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")

@@ -84,6 +84,14 @@ func (r *restorer) application(ctx context.Context, application *unstructured.Un
 		if !on && len(annotations) == before {
 			return nil
 		}
+		switch {
+		case r.DryRun && on:
+			r.Say("%s would sync by itself again", name)
+			return nil
+		case r.DryRun:
+			r.Say("the pauses on %s would be taken off", name)
+			return nil
+		}
 		application.SetAnnotations(annotations)
 		written, err := objects.Update(ctx, application, metav1.UpdateOptions{FieldManager: fieldManager})
 		if err == nil {
@@ -103,7 +111,7 @@ func (r *restorer) application(ctx context.Context, application *unstructured.Un
 	if err != nil {
 		return fmt.Errorf("giving %s back: %w", name, err)
 	}
-	if v1alpha1.Paused(application.GetAnnotations()) {
+	if r.DryRun || v1alpha1.Paused(application.GetAnnotations()) {
 		return nil
 	}
 	return r.disown(ctx, applicationsResource, application)

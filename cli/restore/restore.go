@@ -43,6 +43,8 @@ type Options struct {
 	Namespace string
 	// Force goes on though an operator runs.
 	Force bool
+	// DryRun says what would be done, and does none of it.
+	DryRun bool
 	// Say is told each thing that was done, or is left to be done by a person.
 	Say func(format string, args ...any)
 }
@@ -71,6 +73,9 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 		return fmt.Errorf("making a client: %w", err)
 	}
 	r.discovery = r.kube.Discovery()
+	if options.DryRun {
+		return r.rehearse(ctx)
+	}
 	if err := r.findOperator(ctx, config); err != nil {
 		return err
 	}
@@ -88,8 +93,8 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 	if err := r.applications(ctx); err != nil {
 		return err
 	}
-	if r.left > 0 {
-		return failure.New("each is named above; set its number by hand, take the annotation off, and run this again", "%d left to a person", r.left)
+	if err := r.leftOver(); err != nil {
+		return err
 	}
 	for i := range r.sessions {
 		if err := r.dismiss(ctx, &r.sessions[i]); err != nil {
@@ -97,6 +102,32 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 		}
 	}
 	return nil
+}
+
+// rehearse says what would be done. It looks and does not write, so that it may
+// be done beside an operator too.
+func (r *restorer) rehearse(ctx context.Context) error {
+	if err := r.readSessions(ctx); err != nil {
+		return err
+	}
+	if err := r.workloads(ctx); err != nil {
+		return err
+	}
+	if err := r.applications(ctx); err != nil {
+		return err
+	}
+	for i := range r.sessions {
+		r.Say("session %s/%s of %s would be ended", r.sessions[i].Namespace, r.sessions[i].Name, r.sessions[i].Spec.Owner.Username)
+	}
+	return r.leftOver()
+}
+
+// leftOver fails where something is left to a person.
+func (r *restorer) leftOver() error {
+	if r.left == 0 {
+		return nil
+	}
+	return failure.New("each is named above; set its number by hand, take the annotation off, and run this again", "%d left to a person", r.left)
 }
 
 // findOperator finds the operator's account, and fails when it is at work: it

@@ -107,8 +107,16 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 			r.Say("%s is at zero, and what it was cannot be read: set its number by hand and take the annotation %s off", name, v1alpha1.ClaimAnnotation)
 			return nil
 		case number:
+			if r.DryRun {
+				r.Say("%s would be put back: %s", name, describe(field, replicas))
+				return nil
+			}
 			put(object, field, replicas)
 		case claim:
+			if r.DryRun {
+				r.Say("the claim on %s would be taken off", name)
+				return nil
+			}
 		}
 		annotations := object.GetAnnotations()
 		delete(annotations, v1alpha1.ClaimAnnotation)
@@ -135,6 +143,9 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 	})
 	if err != nil {
 		return fmt.Errorf("putting %s back: %w", name, err)
+	}
+	if r.DryRun {
+		return nil
 	}
 	return r.disown(ctx, resource, object)
 }

@@ -3,6 +3,7 @@ package chart
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,9 +79,10 @@ func TestRestoreWithoutAnOperator(t *testing.T) {
 	argo := s.pausedApplications(t, ns, worker)
 
 	var said []string
+	dryRun := false
 	run := func(force bool) error {
 		said = nil
-		return restore.Run(t.Context(), s.config, restore.Options{Namespace: ns, Force: force, Say: func(format string, args ...any) {
+		return restore.Run(t.Context(), s.config, restore.Options{Namespace: ns, Force: force, DryRun: dryRun, Say: func(format string, args ...any) {
 			said = append(said, fmt.Sprintf(format, args...))
 		}})
 	}
@@ -104,6 +106,32 @@ func TestRestoreWithoutAnOperator(t *testing.T) {
 		stop()
 		<-renewing
 		check(t, admin.Delete(t.Context(), lease), "")
+	})
+	t.Run("a dry run", func(t *testing.T) {
+		held := []client.Object{worker, store, stripped, report, lost}
+		versions := func() (all []string) {
+			for _, object := range held {
+				check(t, admin.Get(t.Context(), client.ObjectKeyFromObject(object), object), "")
+				all = append(all, object.GetName()+" "+object.GetResourceVersion())
+			}
+			return all
+		}
+		before := versions()
+		dryRun = true
+		defer func() { dryRun = false }()
+		check(t, run(false), "1 left to a person")
+		all := strings.Join(said, "\n")
+		for _, want := range []string{
+			"deployments " + ns + "/worker would be put back: replicas: 3", "statefulsets " + ns + "/stripped would be put back: replicas: 4",
+			"cronjobs " + ns + "/reports would be put back: suspend: false", "session " + ns + "/", " of jane would be ended", "statefulsets " + ns + "/lost is at zero",
+		} {
+			if !strings.Contains(all, want) {
+				t.Errorf("it does not say %q:\n%s", want, all)
+			}
+		}
+		if after := versions(); !slices.Equal(before, after) {
+			t.Errorf("before there was %v, afterwards %v", before, after)
+		}
 	})
 	check(t, run(false), "1 left to a person")
 	if all := strings.Join(said, "\n"); !strings.Contains(all, "statefulsets "+ns+"/lost is at zero") {
