@@ -44,9 +44,10 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 	if err != nil {
 		return nil, because(ctx, err)
 	}
+	left := false // no local process is
 	defer func() {
 		// Saying bye waits for a network that may be gone: nobody shall.
-		go ready.close()
+		go p.part(context.WithoutCancel(ctx), ready, left)
 	}()
 	watchers.Go(func() { p.changes(ctx, ready) })
 	watchers.Go(func() { p.followLoopback(ctx, ready) })
@@ -73,6 +74,7 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 		if e.err != nil {
 			return nil, e.err
 		}
+		left = true
 		return &e.status, nil
 	case <-ready.tunnel.Done():
 		cancel(&failure.Failure{What: "the connection to " + p.far() + " has ended for good", Err: ready.tunnel.Err()})
@@ -85,7 +87,27 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 	if err := ready.stage.End(context.WithoutCancel(ctx), grace); err != nil && !errors.Is(err, stage.ErrHandLost) {
 		return nil, errors.Join(context.Cause(ctx), fmt.Errorf("ending the command: %w", err))
 	}
+	left = true
 	return nil, context.Cause(ctx)
+}
+
+// tellFor is how long an agent has to hear that it is over. The cluster tells it
+// too.
+const tellFor = 2 * time.Second
+
+// part lets go of stage and tunnel. When no local process is left, what is frozen
+// may go on at once: its agent is told beside the API server, whose word takes
+// the way over the operator and the kubelet.
+func (p *performance) part(ctx context.Context, r rehearsed, left bool) {
+	if left && p.takeover == config.TakeoverFreeze {
+		p.playing.Store(false) // the connection is about to end, and shall
+		ctx, cancel := context.WithTimeout(ctx, tellFor)
+		defer cancel()
+		if err := r.tunnel.End(ctx); err != nil {
+			p.out.Detail("%v", err)
+		}
+	}
+	r.close()
 }
 
 // start starts the command.

@@ -50,6 +50,8 @@ type frozen struct {
 	more bool
 	// ready is true while the kernel has confirmed.
 	ready atomic.Bool
+	// over is told when the owner has said that it is.
+	over chan struct{}
 
 	mu sync.Mutex
 	// target is the container that is held now; it has no ID while the kubelet
@@ -75,7 +77,7 @@ func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, owner
 		return "", err
 	}
 	defer probes.Close()
-	f := &frozen{config: config, log: log, state: record.Dir(places.state), target: cgroup.Container{PodUID: config.Freeze.PodUID, ID: config.Freeze.ContainerID}}
+	f := &frozen{config: config, log: log, state: record.Dir(places.state), over: make(chan struct{}, 1), target: cgroup.Container{PodUID: config.Freeze.PodUID, ID: config.Freeze.ContainerID}}
 	f.pod = newFrozenPod(f)
 	defer f.pod.close()
 	go answerProbes(probes, f.reason)
@@ -143,6 +145,7 @@ func (f *frozen) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.state.Heed(f.target.PodUID) // what is said there is of another session
 	f.others = map[string]bool{}
 	for _, c := range containers {
 		f.others[c.ID] = c.ID != f.target.ID
@@ -216,7 +219,9 @@ func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan 
 	for {
 		select {
 		case <-ctx.Done():
-			return "the agent was asked to end"
+			return "it was asked to end"
+		case <-f.over:
+			return "its owner has said that it is over"
 		case <-f.hold.Done():
 			return f.hold.Err().Error()
 		case err := <-served:
@@ -286,11 +291,12 @@ func (f *frozen) end(ctx context.Context, why string) (string, error) {
 	for {
 		err := errors.Join(f.closeFence(), f.hold.End(ctx))
 		if err == nil {
-			done := "thawed"
+			took := time.Since(began).Milliseconds()
 			if f.attaches() {
-				done = "let go"
+				return fmt.Sprintf("let go in %d ms: %s", took, why), nil
 			}
-			return fmt.Sprintf("%s in %d ms: %s", done, time.Since(began).Milliseconds(), why), nil
+			by := whoThawed("the agent", f.hold.Thawed(), f.state.Heed(f.config.Freeze.PodUID))
+			return fmt.Sprintf("%s in %d ms: %s", by, took, why), nil
 		}
 		f.log.Error("not thawed yet", "error", err)
 		select {

@@ -264,6 +264,15 @@ func (p *frozenPod) ListenUDP(_ context.Context, request tunnel.ListenRequest) (
 	return []tunnel.UDPSocket{stolen}, nil
 }
 
+// End gives the pod back at once: its owner's processes have ended, and the
+// cluster would say so only after the API server, the operator and the kubelet.
+func (p *frozenPod) End() {
+	select {
+	case p.of.over <- struct{}{}:
+	default:
+	}
+}
+
 // Watch compares the pod with what it was, once a second.
 func (p *frozenPod) Watch(ctx context.Context, changed func(tunnel.Event) error) error {
 	return watch(ctx, p.log, p.loopbackPorts, func() []tunnel.Mount {

@@ -58,7 +58,7 @@ func runNode(command string, args []string, stderr io.Writer) int {
 	case "frozen":
 		said, err = serveFrozen(ctx, log, places, *owners)
 	case "thaw":
-		said, err = thawPod(ctx, cgroup.Node{}, record.Dir(places.state), *pod)
+		said, err = thawPod(ctx, "an agent that only thaws", cgroup.Node{}, record.Dir(places.state), *pod)
 	}
 	if err != nil {
 		log.Error("agent failed", "error", err)
@@ -103,7 +103,7 @@ func enterPod(ctx context.Context, places nodePlaces) (said string, err error) {
 		return "", err
 	}
 	if again {
-		return thawPod(ctx, cgroup.Node{}, record.Dir(places.state), config.Freeze.PodUID)
+		return thawPod(ctx, "the agent, started again", cgroup.Node{}, record.Dir(places.state), config.Freeze.PodUID)
 	}
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), config.Port)
 	owners, err := new(net.ListenConfig).Listen(ctx, "tcp4", addr.String())
@@ -145,13 +145,14 @@ func beenHere(dir string) (bool, error) {
 }
 
 // thawPod undoes what is recorded of a pod, whoever froze it, and thaws what is
-// frozen without a record. An empty UID is every pod of the node. It answers what
-// it has seen; its success proves that nothing is frozen.
-func thawPod(ctx context.Context, node cgroup.Node, dir record.Dir, podUID string) (string, error) {
+// frozen without a record. An empty UID is every pod of the node. It answers, as
+// the one that it says it is, what it has seen; its success proves that nothing
+// is frozen.
+func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir, podUID string) (string, error) {
 	undoer := record.Undoer{Node: node, Cleanups: cleanups}
 	records, err := dir.List()
 	errs := []error{err}
-	undone := 0
+	thawed := 0
 	for _, r := range records {
 		if podUID != "" && r.PodUID != podUID {
 			continue
@@ -162,20 +163,37 @@ func thawPod(ctx context.Context, node cgroup.Node, dir record.Dir, podUID strin
 			errs = append(errs, fmt.Errorf("the agent of session %s (process %d) is there still", r.Session, r.Agent.PID))
 			continue
 		}
+		thawed += undoer.Frozen(r)
 		if err := freeze.Undo(ctx, dir, undoer, r); err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		undone++
 	}
 	if err := errors.Join(errs...); err != nil {
 		return "", err
 	}
-	thawed, err := thawRest(ctx, node, podUID)
+	more, err := thawRest(ctx, node, podUID)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("thawed by another agent (%d records, %d containers beside them)", undone, thawed), nil
+	return whoThawed(self, thawed+more, dir.Heed(podUID)), nil
+}
+
+// whoThawed says who did: this one itself, which has found so many containers
+// frozen, or guards that have left word.
+func whoThawed(self string, found int, words []record.Word) string {
+	guards := ""
+	if len(words) > 0 {
+		guards = fmt.Sprintf("the guard (%s)", words[0].Why)
+	}
+	switch {
+	case guards != "" && found > 0:
+		return "thawed by " + self + " and " + guards
+	case guards != "":
+		return "thawed by " + guards + ", seen by " + self
+	case found > 0:
+		return "thawed by " + self
+	}
+	return "nothing was frozen any more, seen by " + self
 }
 
 // thawRest thaws a pod's containers of which there is no record (any more).

@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -202,23 +205,50 @@ func TestNodeAgent(t *testing.T) {
 	w.checkThawed()
 }
 
-// However it ends, the container goes on, and the exit code is the proof.
+// However it ends, the container goes on, and the exit code is the proof. Who
+// thawed is said by the agent, or by the one that the kubelet starts again.
 func TestNodeAgentEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		lease int
 		end   func(*nodeWorld, *process)
 		// proved: it ends with code 0.
 		proved bool
+		// by is who thawed, as a regular expression.
+		by string
 	}{
-		"the lease runs out": {lease: 2, proved: true, end: func(*nodeWorld, *process) {}},
-		"killed": {lease: 60, end: func(_ *nodeWorld, p *process) {
+		"asked to": {lease: 60, proved: true, by: "thawed by the agent in [0-9]+ ms: it was asked to end", end: func(_ *nodeWorld, p *process) {
+			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		}},
+		"its owner says that it is over": {lease: 60, proved: true, by: "thawed by the agent in [0-9]+ ms: its owner has said", end: func(_ *nodeWorld, p *process) {
+			c := p.connect()
+			if err := c.End(p.t.Context()); err != nil && !errors.Is(err, tunnel.ErrClosed) {
+				p.t.Error(err)
+			}
+		}},
+		// Agent and guard go by the same deadline.
+		"the lease runs out": {lease: 2, proved: true, by: "thawed by the (agent|guard).*: the lease has run out", end: func(*nodeWorld, *process) {}},
+		// The agent cannot act: it is stopped, and goes on when all is over.
+		"the lease runs out and it is stopped": {lease: 2, proved: true, by: `thawed by the guard \(the lease has run out\), seen by the agent in`, end: func(w *nodeWorld, p *process) {
+			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+			w.checkThawed()
+			_ = p.cmd.Process.Signal(syscall.SIGCONT)
+		}},
+		"killed": {lease: 60, by: `thawed by the guard \(the agent has (ended|closed the connection)\), seen by the agent, started again`, end: func(_ *nodeWorld, p *process) {
 			_ = p.cmd.Process.Kill()
 		}},
-		"its guard is killed, then it is": {lease: 60, end: func(w *nodeWorld, p *process) {
+		"its guard is killed, then it is": {lease: 60, by: `thawed by the guard \(the agent has (ended|closed the connection)\), seen by the agent, started again`, end: func(w *nodeWorld, p *process) {
 			was := w.guard()
 			_ = syscall.Kill(was, syscall.SIGKILL)
 			freezetest.Until(w.t, "there is another guard", func() bool { now := w.guard(); return now != 0 && now != was })
 			w.pod.Still(w.target)
+			_ = p.cmd.Process.Kill()
+		}},
+		// Only the one that is started again is left.
+		"both are killed at once": {lease: 60, by: "thawed by the agent, started again$", end: func(w *nodeWorld, p *process) {
+			// The guard first, and the agent before it can have made another.
+			guard := w.guard()
+			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+			_ = syscall.Kill(guard, syscall.SIGKILL)
 			_ = p.cmd.Process.Kill()
 		}},
 	} {
@@ -230,8 +260,62 @@ func TestNodeAgentEnds(t *testing.T) {
 			if err := p.awaitExit(); (err == nil) != test.proved {
 				t.Errorf("it ended with %v", err)
 			}
+			said := p.stderr.String()
+			if !test.proved {
+				if strings.HasSuffix(test.by, "again$") {
+					w.pod.Still(w.target)
+				} else {
+					w.checkThawed()
+				}
+				said = w.startedAgain(p)
+			}
 			w.checkThawed()
+			if by := saidAtTheEnd(said); !regexp.MustCompile(test.by).MatchString(by) {
+				t.Errorf("it says %q, not %q", by, test.by)
+			}
+			if again := w.startedAgain(p); test.proved && !strings.Contains(again, "nothing was frozen any more") {
+				t.Errorf("started again after it had thawed it says %s", again)
+			}
 		})
+	}
+}
+
+// startedAgain is what the agent says when the kubelet starts it again: it thaws,
+// and does not freeze.
+func (w *nodeWorld) startedAgain(p *process) string {
+	w.t.Helper()
+	out, err := exec.Command(p.path, "node", "--config-dir="+p.dir, "--once-dir="+w.once, "--state-dir="+w.state).CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("started again it ends with %v: %s", err, out)
+	}
+	return string(out)
+}
+
+// saidAtTheEnd is an agent's last word, out of its log.
+func saidAtTheEnd(log string) string {
+	for line := range strings.Lines(log) {
+		var entry struct{ Msg, Said string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "agent ended" {
+			return entry.Said
+		}
+	}
+	return ""
+}
+
+func TestWhoThawed(t *testing.T) {
+	words := []record.Word{{Why: "it says why"}}
+	for want, test := range map[string]struct {
+		found int
+		words []record.Word
+	}{
+		"thawed by X": {1, nil},
+		"thawed by the guard (it says why), seen by X": {0, words},
+		"thawed by X and the guard (it says why)":      {2, words},
+		"nothing was frozen any more, seen by X":       {0, nil},
+	} {
+		if got := whoThawed("X", test.found, test.words); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 
@@ -244,26 +328,6 @@ func (w *nodeWorld) guard() int {
 	return r.Guard.PID
 }
 
-// Both are killed at once: the agent that the kubelet starts again thaws, and
-// does not freeze.
-func TestNodeAgentStartedAgain(t *testing.T) {
-	w := newNodeWorld(t)
-	p := w.agent(nil)
-	p.awaitReady()
-	guard := w.guard()
-	// The guard first, and the agent before it can have made another.
-	_ = p.cmd.Process.Signal(syscall.SIGSTOP)
-	_ = syscall.Kill(guard, syscall.SIGKILL)
-	_ = p.cmd.Process.Kill()
-	_ = p.awaitExit()
-	w.pod.Still(w.target)
-	again := exec.Command(p.path, "node", "--config-dir="+p.dir, "--once-dir="+w.once, "--state-dir="+w.state)
-	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "thawed by another agent") {
-		t.Fatalf("started again it ends with %v: %s", err, out)
-	}
-	w.checkThawed()
-}
-
 // One that only thaws, of whom there is no record either.
 func TestThawWithoutRecord(t *testing.T) {
 	w := newNodeWorld(t)
@@ -273,7 +337,8 @@ func TestThawWithoutRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(path, "thaw", "--pod="+w.pod.UID, "--state-dir="+w.state).CombinedOutput(); err != nil {
+	out, err := exec.Command(path, "thaw", "--pod="+w.pod.UID, "--state-dir="+w.state).CombinedOutput()
+	if err != nil || saidAtTheEnd(string(out)) != "thawed by an agent that only thaws" {
 		t.Fatalf("%v: %s", err, out)
 	}
 	w.checkThawed()

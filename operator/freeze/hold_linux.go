@@ -93,6 +93,8 @@ type Hold struct {
 	groups map[cgroup.Container]*cgroup.Group
 	// ready is what was found and recorded, and is not frozen yet.
 	ready map[cgroup.Container]*cgroup.Group
+	// thawed is how many were frozen when it began to end.
+	thawed int
 
 	// mu is for what is read at any time, and never held for long. The guard is
 	// changed with doing held too.
@@ -375,7 +377,11 @@ func (h *Hold) end(ctx context.Context, why error) error {
 	defer h.watchers.Wait()
 	h.doing.Lock()
 	defer h.doing.Unlock()
-	err := record.Undoer{Node: h.o.Node, Cleanups: h.o.Cleanups}.Undo(ctx, h.record, nil)
+	undoer := record.Undoer{Node: h.o.Node, Cleanups: h.o.Cleanups}
+	if first {
+		h.thawed = undoer.Frozen(h.record)
+	}
+	err := undoer.Undo(ctx, h.record, nil)
 	if err == nil {
 		err = h.o.Directory.Remove(h.o.Session)
 	}
@@ -384,6 +390,14 @@ func (h *Hold) end(ctx context.Context, why error) error {
 		h.guard.Dismiss(ctx)
 	}
 	return err
+}
+
+// Thawed is how many containers the kernel still said were frozen when the hold
+// began to end: with none of them it was somebody else who thawed.
+func (h *Hold) Thawed() int {
+	h.doing.Lock()
+	defer h.doing.Unlock()
+	return h.thawed
 }
 
 // Done is closed when the hold has ended, by End or by its lease, and what could

@@ -100,7 +100,7 @@ func (f *frozenWorld) playNode() {
 		case ended:
 		case nodeagent.OnlyThaws(&pod):
 			f.frozen = false
-			f.endAgent(&pod, 0, "thawed by another agent")
+			f.endAgent(&pod, 0, "thawed by an agent that only thaws")
 		case !pod.DeletionTimestamp.IsZero() && f.dead:
 			f.endAgent(&pod, 137, "")
 		case !pod.DeletionTimestamp.IsZero():

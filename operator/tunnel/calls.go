@@ -114,6 +114,17 @@ func (c *Client) SetReady(ctx context.Context, value bool) error {
 	return stream.Close()
 }
 
+// End says that nothing of the owner's uses the pod any more, and returns when the
+// agent knows it. What the agent has taken it gives back then, without waiting
+// to be asked by the cluster.
+func (c *Client) End(ctx context.Context) error {
+	stream, err := c.open(ctx, kindEnd, struct{}{}, nil)
+	if err != nil {
+		return fmt.Errorf("telling the agent that it is over: %w", err)
+	}
+	return stream.Close()
+}
+
 // Event says what changed in the pod: each field is the whole new list, or nil
 // where nothing changed.
 type Event struct {

@@ -45,6 +45,7 @@ func TestConformance(t *testing.T) {
 				"listener closed":         promiseListenerClosed,
 				"tree":                    promiseTree,
 				"ready":                   promiseReady,
+				"end":                     promiseEnd,
 				"events, the last states": promiseEvents,
 			} {
 				t.Run(name, func(t *testing.T) { promise(t, s, c) })
@@ -395,6 +396,18 @@ func promiseReady(t *testing.T, s *stand, c *Client) {
 		if is, _ := s.pod.lastReady(); is != value {
 			t.Errorf("ready is %v, not %v", is, value)
 		}
+	}
+}
+
+func promiseEnd(t *testing.T, s *stand, c *Client) {
+	before := s.pod.toldToEnd()
+	for range 2 {
+		if err := c.End(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told := s.pod.toldToEnd() - before; told != 2 {
+		t.Errorf("the agent was told %d times", told)
 	}
 }
 

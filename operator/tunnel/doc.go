@@ -121,6 +121,9 @@
 //	10 read     {"path"} -> as 8, of a regular file; then questions and answers
 //	11 space    {"path"} -> {"blockSize","blocks","free","available","files",
 //	            "freeFiles"} of the file system
+//	12 end      {} -> {} at once; nothing of the owner's uses the pod any more, and
+//	            the agent gives back what it has taken. Status 11 from one that
+//	            does not know it: the end comes by way of the cluster all the same
 //
 // The control stream is the owner's first and only one of its kind; every
 // other before it is a protocol error. FIN and RESET of TCP streams are those

@@ -118,6 +118,8 @@ func (o *owner) serve(ctx context.Context, unwatch func(), stream *mux.Stream, h
 		return with(body, func(b lookAt) error { return o.serveFiles(ctx, kind, stream, b) })
 	case kindReady:
 		return with(body, func(b ready) error { return o.serveReady(stream, b) })
+	case kindEnd:
+		return with(body, func(struct{}) error { return o.serveEnd(stream) })
 	}
 	return fmt.Errorf("stream of kind %d: %w", kind, ErrProtocol)
 }
@@ -215,6 +217,17 @@ func (o *owner) serveTree(ctx context.Context, stream *mux.Stream, asked readTre
 
 func (o *owner) serveReady(stream *mux.Stream, said ready) error {
 	o.config.Handler.SetReady(said.Ready)
+	if err := replyOK(stream, struct{}{}); err != nil {
+		return err
+	}
+	return stream.Close()
+}
+
+func (o *owner) serveEnd(stream *mux.Stream) error {
+	if handler, ok := o.config.Handler.(EndHandler); ok {
+		handler.End()
+	}
+	// Where the agent is faster to end than this, the link's end says the same.
 	if err := replyOK(stream, struct{}{}); err != nil {
 		return err
 	}

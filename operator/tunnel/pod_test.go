@@ -26,6 +26,8 @@ type pod struct {
 
 	mu    sync.Mutex
 	ready []bool
+	// ended is how often it was told that it is over.
+	ended int
 	tree  map[string][]File
 	// torn is how many reads of a tree find it changing.
 	torn  int
@@ -134,6 +136,18 @@ func (p *pod) SetReady(ready bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ready = append(p.ready, ready)
+}
+
+func (p *pod) End() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended++
+}
+
+func (p *pod) toldToEnd() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
 }
 
 func (p *pod) lastReady() (bool, int) {

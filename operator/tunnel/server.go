@@ -43,6 +43,14 @@ type UDPHandler interface {
 	ListenUDP(ctx context.Context, request ListenRequest) ([]UDPSocket, error)
 }
 
+// EndHandler is a Handler that has something to give back before the cluster
+// asks for it.
+type EndHandler interface {
+	// End is told when nothing of the owner's uses the pod any more. It returns at
+	// once, and may be called again.
+	End()
+}
+
 // UDPSocket is an open UDP port of the pod. ReadFrom is for one goroutine,
 // WriteTo for many.
 type UDPSocket interface {

@@ -56,6 +56,7 @@ func TestGoldenBytes(t *testing.T) {
 		"accepted": must(encodeHeader(kindAccepted, accepted{Listen: 3, Peer: peer, Local: to})),
 		"tree":     must(encodeHeader(kindTree, readTree{Mount: "/etc/config"})),
 		"ready":    must(encodeHeader(kindReady, ready{Ready: true})),
+		"end":      must(encodeHeader(kindEnd, struct{}{})),
 
 		"reply-dialled":   must(encodeReply(statusOK, dialled{From: peer})),
 		"reply-listening": must(encodeReply(statusOK, listening{Addr: to})),

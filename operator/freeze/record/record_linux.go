@@ -48,7 +48,9 @@ type Frozen struct {
 // Dir is a directory of records.
 type Dir string
 
-func (d Dir) path(session string) string { return filepath.Join(string(d), session+".json") }
+func (d Dir) path(session string) string { return filepath.Join(string(d), session+recordSuffix) }
+
+const recordSuffix = ".json"
 
 // Check refuses a session's name that cannot be a file's.
 func Check(session string) error {
@@ -125,12 +127,16 @@ func (d Dir) lock() (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// write replaces the file as a whole and returns when it is on the disk.
-func (d Dir) write(r Record) (err error) {
+func (d Dir) write(r Record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
+	return d.replace(r.Session+recordSuffix, append(data, '\n'))
+}
+
+// replace writes a file as a whole and returns when it is on the disk.
+func (d Dir) replace(name string, data []byte) (err error) {
 	part, err := os.CreateTemp(string(d), ".part-*")
 	if err != nil {
 		return err
@@ -140,14 +146,14 @@ func (d Dir) write(r Record) (err error) {
 			os.Remove(part.Name())
 		}
 	}()
-	_, err = part.Write(append(data, '\n'))
+	_, err = part.Write(data)
 	if err == nil {
 		err = part.Sync()
 	}
 	if err = errors.Join(err, part.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(part.Name(), d.path(r.Session)); err != nil {
+	if err := os.Rename(part.Name(), filepath.Join(string(d), name)); err != nil {
 		return err
 	}
 	return d.sync()
@@ -208,7 +214,7 @@ func (d Dir) List() ([]Record, error) {
 	var records []Record
 	var unreadable []error
 	for _, entry := range entries {
-		session, ok := strings.CutSuffix(entry.Name(), ".json")
+		session, ok := strings.CutSuffix(entry.Name(), recordSuffix)
 		if !ok || Check(session) != nil {
 			continue
 		}

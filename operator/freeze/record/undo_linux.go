@@ -54,6 +54,23 @@ func (u Undoer) Undo(ctx context.Context, r Record, netns *os.File) error {
 	return errors.Join(errs...)
 }
 
+// Frozen counts which containers of a record the kernel says are frozen, or was
+// asked to freeze.
+func (u Undoer) Frozen(r Record) int {
+	count := 0
+	for _, frozen := range r.Frozen {
+		group, err := u.Node.Open(frozen.Version, frozen.Path)
+		if err != nil {
+			continue // gone
+		}
+		if state, err := group.State(); err == nil && (state.Asked || state.Frozen) {
+			count++
+		}
+		group.Close()
+	}
+	return count
+}
+
 func (u Undoer) clean(ctx context.Context, r Record, netns *os.File) error {
 	if len(u.Cleanups) == 0 {
 		return nil
