@@ -42,7 +42,7 @@ e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of 
 thaw-matrix: install ## Break frozen sessions in every way, RUNS=20 times at random, and write what was seen into docs/thaw.md.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) THAW_RUNS=$(or $(RUNS),20) THAW_TABLE=$(CURDIR)/docs/thaw.md test/e2e/run go test -count=1 -timeout 60m -v -run 'TestThawMatrix' ./story
 
-bench: install ## Measure what it costs, beside floors taken in the same run, and print one table; ONLY=changing or connections.
+bench: install ## Measure what it costs, beside floors taken in the same run, and print one table; ONLY=changing, freezing or connections.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/bench/run $(ONLY)
 
 chaos: export KEEP_ENDED ?= 10s

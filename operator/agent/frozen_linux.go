@@ -78,6 +78,7 @@ func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, owner
 	}
 	defer probes.Close()
 	f := &frozen{config: config, log: log, state: record.Dir(places.state), over: make(chan struct{}, 1), target: cgroup.Container{PodUID: config.Freeze.PodUID, ID: config.Freeze.ContainerID}}
+	f.node = cgroup.Node{Version: map[string]cgroup.Version{"v1": cgroup.V1, "v2": cgroup.V2}[config.Freeze.Freezer]}
 	f.pod = newFrozenPod(f)
 	defer f.pod.close()
 	go answerProbes(probes, f.reason)
@@ -155,7 +156,7 @@ func (f *frozen) begin(ctx context.Context) error {
 		toFreeze = []cgroup.Container{f.target}
 	}
 	f.hold, err = freeze.Begin(ctx, freeze.Options{
-		Session: f.config.Session, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID,
+		Session: f.config.Session, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID, Node: f.node,
 		Lease: f.lease(), Directory: f.state, Cleanups: cleanups, Log: f.log,
 		Containers: toFreeze,
 		Notice: func(n freeze.Notice) {

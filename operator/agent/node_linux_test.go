@@ -328,6 +328,44 @@ func (w *nodeWorld) guard() int {
 	return r.Guard.PID
 }
 
+// On a node with both hierarchies it freezes in the one that it is told, and each
+// net thaws there.
+func TestNodeAgentFreezer(t *testing.T) {
+	for freezer, frozen := range map[string]struct{ file, word string }{
+		"v1": {"freezer.state", "FROZEN"}, "v2": {"cgroup.events", "frozen 1"},
+	} {
+		for how, signal := range map[string]syscall.Signal{"asked to end": syscall.SIGTERM, "killed": syscall.SIGKILL} {
+			t.Run(freezer+" "+how, func(t *testing.T) {
+				w := newNodeWorld(t)
+				p := w.agent(func(c *settings.Config) { c.Freeze.Freezer = freezer })
+				p.awaitReady()
+				w.pod.Still(w.target)
+				w.pod.Moves(w.sidecar)
+				in := map[string]string{}
+				for _, dir := range w.pod.Dirs {
+					for _, file := range []string{"freezer.state", "cgroup.events"} {
+						if data, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
+							in[file] = string(data)
+						}
+					}
+				}
+				for file, text := range in {
+					is := strings.Contains(text, "FROZEN") || strings.Contains(text, "frozen 1")
+					if is != (file == frozen.file) {
+						t.Errorf("it is to freeze in %s, and %s says %q", freezer, file, text)
+					}
+				}
+				if len(in) != 2 || !strings.Contains(in[frozen.file], frozen.word) {
+					t.Errorf("the freezers say %q", in)
+				}
+				_ = p.cmd.Process.Signal(signal)
+				_ = p.awaitExit()
+				w.checkThawed()
+			})
+		}
+	}
+}
+
 // One that only thaws, of whom there is no record either.
 func TestThawWithoutRecord(t *testing.T) {
 	w := newNodeWorld(t)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -260,6 +261,72 @@ func TestNotFrozen(t *testing.T) {
 	wrong.Spec.Target.Resource, wrong.Spec.Target.Group = "deployments", "apps"
 	if err := f.Create(f.ctx, wrong); err == nil || !strings.Contains(err.Error(), "only a pod can be frozen") {
 		t.Errorf("a deployment's session to freeze is answered with %v", err)
+	}
+}
+
+// A pod that would not live through it, or whose network is the node's, is refused
+// before anything is made: nothing of a session is in the agents' namespace.
+func TestRefusedBeforeAnythingIsFrozen(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*corev1.Pod)
+		says   string
+	}{
+		"an exec probe for liveness": {says: "runs a command in it", change: func(p *corev1.Pod) {
+			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
+		}},
+		"the node's network": {says: "hostNetwork", change: func(p *corev1.Pod) { p.Spec.HostNetwork = true }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFrozenWorld(newWorld(t), test.change)
+			f.askFreeze("alice")
+			f.must(f.reconcile(f.freezer(f.WithWatch), "alice"))
+			ready := f.conditionOf("alice", v1alpha1.ConditionReady)
+			if ready.Reason != v1alpha1.ReasonFreezeUnsupported || !strings.Contains(ready.Message, test.says) {
+				t.Errorf("it says %s: %s", ready.Reason, ready.Message)
+			}
+			if s := f.session("alice"); len(s.Finalizers) > 0 || s.Status.Frozen != nil || f.froze > 0 {
+				t.Errorf("something was begun: %v, %v", s.Finalizers, s.Status.Frozen)
+			}
+			f.checkThawed()
+		})
+	}
+}
+
+// Where the node says in which hierarchy its containers are frozen the agent is told
+// so, and what it says wrongly is not guessed at.
+func TestFreezerOfTheNode(t *testing.T) {
+	for said, want := range map[string]string{"v1": "v1", "v2": "v2", "": "", "v3": "refused"} {
+		t.Run(said, func(t *testing.T) {
+			w := newWorld(t)
+			w.node = "node-that-says-" + said + "x"
+			w.readyNode(w.node)
+			f := newFrozenWorld(w)
+			if said != "" {
+				node := &corev1.Node{}
+				f.must(f.Get(f.ctx, client.ObjectKey{Name: w.node}, node))
+				node.Annotations = map[string]string{v1alpha1.FreezerAnnotation: said}
+				f.must(f.Update(f.ctx, node))
+			}
+			f.askFreeze("alice")
+			operator := f.freezer(f.WithWatch)
+			f.driveNode(operator, "alice", "it is ready, or refused", func() bool {
+				return f.isReady("alice") || f.conditionOf("alice", v1alpha1.ConditionRestored).Status == metav1.ConditionTrue
+			})
+			if want == "refused" {
+				if ready := f.conditionOf("alice", v1alpha1.ConditionReady); ready.Reason != v1alpha1.ReasonFreezeFailed || !strings.Contains(ready.Message, `"v3"`) {
+					t.Errorf("it says %s: %s", ready.Reason, ready.Message)
+				}
+				f.checkThawed()
+				return
+			}
+			secret := &corev1.Secret{}
+			f.must(f.Get(f.ctx, client.ObjectKey{Namespace: f.agents, Name: nodeagent.SecretName(f.session("alice").UID, 1)}, secret))
+			var config settings.Config
+			f.must(json.Unmarshal(secret.Data[settings.ConfigFile], &config))
+			if config.Freeze.Freezer != want {
+				t.Errorf("the agent is told %q", config.Freeze.Freezer)
+			}
+		})
 	}
 }
 

@@ -26,7 +26,7 @@ type frozenWorld struct {
 	froze int
 }
 
-func newFrozenWorld(w *world) *frozenWorld {
+func newFrozenWorld(w *world, changes ...func(*corev1.Pod)) *frozenWorld {
 	w.t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "agents-"}}
 	w.must(w.Create(w.ctx, namespace))
@@ -37,6 +37,9 @@ func newFrozenWorld(w *world) *frozenWorld {
 			NodeName: w.node, TerminationGracePeriodSeconds: ptr.To(int64(30)),
 			Containers: []corev1.Container{{Name: "worker", Image: "registry.example/worker:1"}},
 		},
+	}
+	for _, change := range changes {
+		change(pod)
 	}
 	w.must(w.Create(w.ctx, pod))
 	pod.Status.Phase = corev1.PodRunning

@@ -193,6 +193,10 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 		// The container answers them itself.
 		probes, inPod = nil, false
 	}
+	freezer, err := v.freezer(ctx)
+	if err != nil {
+		return nil, err
+	}
 	selecting := clone.Selecting(services.Items, v.pod.Labels)
 	config := settings.Config{
 		Session: string(v.session.UID), Port: settings.DefaultPort, ClientKey: clientKey,
@@ -201,7 +205,7 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 		Mounts: clone.Paths(clone.Mounts(&v.pod.Spec, name)), ShareTraffic: true,
 		Freeze: &settings.Freeze{
 			Pod: v.pod.Namespace + "/" + v.pod.Name, PodUID: string(v.pod.UID), Container: name, ContainerID: containerID,
-			Attach: v.attaches(), Release: v.freezes() && ptr.Deref(spec.ReleaseConnections, true),
+			Freezer: freezer, Attach: v.attaches(), Release: v.freezes() && ptr.Deref(spec.ReleaseConnections, true),
 			Probes: probes, ProbesInPod: inPod,
 		},
 	}
@@ -213,6 +217,17 @@ func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the agent's configuration: %w", err)
 	}
 	return data, nil
+}
+
+// freezer is which of the kernel's hierarchies the node's administrator wants
+// containers to be frozen in; empty where that was not said.
+func (v *visit) freezer(ctx context.Context) (string, error) {
+	var node corev1.Node
+	err := v.Live.Get(ctx, client.ObjectKey{Name: v.status().Frozen.NodeName}, &node)
+	if client.IgnoreNotFound(err) != nil {
+		return "", fmt.Errorf("reading node %s: %w", v.status().Frozen.NodeName, err)
+	}
+	return node.Annotations[v1alpha1.FreezerAnnotation], nil
 }
 
 // grantNodeAgent lets the owner renew the Lease and reach exactly this agent.

@@ -50,6 +50,7 @@ type part struct {
 
 var parts = []part{
 	{"changing", (*bench).takeOver},
+	{"freezing", (*bench).freezing},
 	{"connections", (*bench).connections},
 }
 
@@ -181,15 +182,15 @@ type session struct {
 	asked time.Time
 }
 
-// exec types the main job with a player as the local process, and returns when
+// exec types `understudy exec` with a player as the local process, and returns when
 // that has said since when it runs.
-func (b *bench) exec(ctx context.Context) (*session, error) {
+func (b *bench) exec(ctx context.Context, of string, flags ...string) (*session, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &session{asked: time.Now()}
 	var err error
-	s.run, err = b.dev.Understudy("exec", "-t", "deployment/"+target, "--copy-target", "--scale-down", "--",
-		b.dev.Program("traffic"), "play", b.socket)
+	args := append([]string{"exec", "-t", of}, flags...)
+	s.run, err = b.dev.Understudy(append(args, "--", b.dev.Program("traffic"), "play", b.socket)...)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func (b *bench) connections(ctx context.Context) error {
 		return err
 	}
 	defer forward.Kill()
-	s, err := b.exec(ctx)
+	s, err := b.exec(ctx, "deployment/"+target, "--copy-target", "--scale-down")
 	if err != nil {
 		return err
 	}

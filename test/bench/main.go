@@ -4,6 +4,7 @@
 //
 //	bench                every part
 //	bench changing       taking the workload's place, and giving it back
+//	bench freezing       freezing a pod, and thawing it
 //	bench connections    what the local process sees of its connections
 //
 // A goal that is missed is not an error; what could not be measured is.
@@ -19,7 +20,7 @@ import (
 )
 
 // bound is how long all of it may take.
-const bound = 8 * time.Minute
+const bound = 12 * time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -176,7 +176,7 @@ func (b *bench) bySession(ctx context.Context, h *handover) error {
 			}
 		}
 	}()
-	s, err := b.exec(ctx)
+	s, err := b.exec(ctx, "deployment/"+target, "--copy-target", "--scale-down")
 	if err != nil {
 		return err
 	}

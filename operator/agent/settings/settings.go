@@ -86,6 +86,8 @@ type Freeze struct {
 	// when it was recorded.
 	Container   string `json:"container"`
 	ContainerID string `json:"containerID"`
+	// Freezer is the hierarchy to freeze in, "v1" or "v2"; empty to choose.
+	Freezer string `json:"freezer,omitempty"`
 	// Attach leaves it running: nothing is frozen and nobody refused, and only the
 	// ports that the owner listens on are taken from it.
 	Attach bool `json:"attach,omitempty"`
@@ -119,6 +121,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	if f := c.Freeze; f != nil {
+		if f.Freezer != "" && f.Freezer != "v1" && f.Freezer != "v2" {
+			wrong = append(wrong, fmt.Errorf("the freezer is %q, not v1 or v2", f.Freezer))
+		}
 		for what, value := range map[string]string{"pod's UID": f.PodUID, "container": f.Container, "container's ID": f.ContainerID} {
 			// They become parts of paths of the node.
 			if value == "" || strings.ContainsAny(value, "/\x00") || strings.HasPrefix(value, ".") {

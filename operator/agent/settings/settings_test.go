@@ -71,6 +71,9 @@ func TestLoad(t *testing.T) {
 		{name: "no lease", change: func(c *Config) { c.LeaseSeconds = 0 }, want: "leaseSeconds is 0"},
 		{name: "relative mount", change: func(c *Config) { c.Mounts = []string{"etc"} }, want: `mount "etc"`},
 		{name: "unclean mount", change: func(c *Config) { c.Mounts = []string{"/a/../b"} }, want: `mount "/a/../b"`},
+		{name: "an unknown freezer", change: func(c *Config) {
+			c.Freeze = &Freeze{PodUID: "p", Container: "c", ContainerID: "i", Freezer: "v3"}
+		}, want: `the freezer is "v3"`},
 		{name: "unknown field", raw: `{"session":"x","restrictTo":"nothing"}`, want: "restrictTo"},
 		{name: "not JSON", raw: `session: x`, want: "decoding"},
 		{name: "too large", raw: strings.Repeat(" ", maxFile+1), want: "larger than"},

@@ -158,6 +158,10 @@ const (
 	// AgentImageAnnotation on the policy is the image that stand-ins get the agent
 	// from: the command line tool has the API server try it.
 	AgentImageAnnotation = "understudy.dev/agent-image"
+	// FreezerAnnotation on a Node says in which of the kernel's hierarchies its
+	// containers are frozen, "v1" or "v2", where they are in both. Without it that
+	// is v2.
+	FreezerAnnotation = "understudy.dev/freezer"
 	// SessionLabel on everything that is made for a session bears its name.
 	SessionLabel = "understudy.dev/session"
 	// SessionNamespaceLabel and SessionUIDLabel are on what is made for a session

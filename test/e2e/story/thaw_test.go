@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
 
 	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	understudy "understudy.dev/understudy/operator/api/v1alpha1"
@@ -29,6 +32,9 @@ type breakage struct {
 	// within the pod is thawed and its network as it was; 0 where the session
 	// has to live through it, and is ended by Ctrl-C afterwards.
 	within time.Duration
+	// by is what of the session's proof says who has thawed; the agent, where it is
+	// empty.
+	by string
 	// reason of the session's end, where nobody ended it.
 	reason string
 	// gone: the pod ends too, within its grace period and 2 seconds.
@@ -50,8 +56,11 @@ var breakages = []breakage{
 	}},
 	{name: "Ctrl-C", within: soonThawed, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) { p.must(r.Interrupt()) }},
 	{name: "SIGKILL of all on the developer's machine", within: thawLease + soonThawed, reason: understudy.ReasonNodeAgentLost,
+		// Both go by the same deadline.
+		by: "^thawed by the (agent|guard).*the lease has run out",
 		do: func(_ *frozenPod, r *developer.Run, _ understudy.Session) { r.Kill() }},
 	{name: "SIGKILL of the agent", within: soonThawed, reason: understudy.ReasonNodeAgentLost,
+		by: "^thawed by the guard",
 		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
 			p.must(p.agentOf(session).Agent.Kill())
 		}},
@@ -67,9 +76,20 @@ var breakages = []breakage{
 	}},
 	// Only the kubelet is left, which starts the agent again.
 	{name: "SIGKILL of agent and guard at once", within: 10 * time.Second, reason: understudy.ReasonNodeAgentLost,
+		// Where the operator is faster than the kubelet it makes another.
+		by: "^thawed by (the agent, started again|an agent that only thaws)$",
 		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
 			was := p.agentOf(session)
 			p.must(errors.Join(was.Agent.Stop(), was.Guard.Stop()))
+			p.must(errors.Join(was.Guard.Kill(), was.Agent.Kill()))
+		}},
+	// Only the operator is left, which has the Session's memory.
+	{name: "agent, guard and the agent's pod are gone at once", within: 10 * time.Second, reason: understudy.ReasonNodeAgentLost,
+		by: "^thawed by an agent that only thaws$",
+		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
+			was := p.agentOf(session)
+			p.must(errors.Join(was.Agent.Stop(), was.Guard.Stop()))
+			p.forgetPod(agents, session.Status.Agent.PodName)
 			p.must(errors.Join(was.Guard.Kill(), was.Agent.Kill()))
 		}},
 	{name: "the agent's pod is deleted", within: soonThawed, reason: understudy.ReasonNodeAgentLost,
@@ -141,6 +161,7 @@ func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
 	run := s.pause("pod/http", []string{"--lease", thawLease.String()}, "sh", "-c", "echo it runs; sleep 1000")
 	session := s.ready(run, "it runs")
 	pod.isFrozen("when the session is ready")
+	proof := s.proof()
 	began := time.Now()
 	b.do(pod, run, session)
 	within := b.within
@@ -166,10 +187,19 @@ func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
 	if _, err := run.Exit(s.within(patience)); err != nil {
 		s.Errorf("the command does not end: %v", err)
 	}
-	if b.reason == understudy.ReasonNodeAgentLost {
-		came.Proof = s.lastWord()
-	}
 	s.agentsGone()
+	ended := proof()
+	came.Proof = ended.Status.Frozen.Thawed
+	if c := meta.FindStatusCondition(ended.Status.Conditions, understudy.ConditionReady); b.reason != "" && (c == nil || c.Reason != b.reason) {
+		s.Errorf("the session has ended for another reason than %s: %+v", b.reason, c)
+	}
+	by := b.by
+	if by == "" {
+		by = "^thawed by the agent in "
+	}
+	if !regexp.MustCompile(by).MatchString(came.Proof) {
+		s.Errorf("of how it was thawed the session says %q, not %q", came.Proof, by)
+	}
 	if !b.gone {
 		pod.notRestarted()
 		if !b.unready {
@@ -179,16 +209,42 @@ func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
 	return came
 }
 
-// lastWord is what the session says of the thaw, if it is kept to be read.
-func (s *scene) lastWord() string {
-	sessions, err := theCluster.Sessions(s.ctx, s.namespace)
+// proof follows the namespace's session, and answers afterwards what it was when it
+// said how the pod was thawed: when the session is gone nobody can read it there.
+func (s *scene) proof() func() understudy.Session {
+	s.Helper()
+	states, err := theCluster.FollowSessions(s.ctx, s.namespace)
 	s.must(err)
-	for _, session := range sessions {
-		if session.Status.Frozen != nil {
-			return session.Status.Frozen.Thawed
+	said := make(chan understudy.Session, 1)
+	go func() {
+		for state := range states {
+			if frozen := state.Status.Frozen; frozen != nil && frozen.Thawed != "" {
+				said <- state
+				return
+			}
+		}
+	}()
+	return func() understudy.Session {
+		s.Helper()
+		select {
+		case told := <-said:
+			return told
+		case <-s.within(patience).Done():
+			s.Fatal("the session has never said how the pod was thawed")
+			panic("unreachable")
 		}
 	}
-	return ""
+}
+
+// forgetPod takes a pod out of the cluster's memory, whoever would keep it there.
+func (s *scene) forgetPod(namespace, name string) {
+	s.Helper()
+	pods := theCluster.Client.CoreV1().Pods(namespace)
+	s.must(pods.Delete(s.ctx, name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}))
+	_, err := pods.Patch(s.ctx, name, "application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	if !apierrors.IsNotFound(err) {
+		s.must(err)
+	}
 }
 
 // cordon keeps new pods from a node, or no more.
