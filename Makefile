@@ -36,7 +36,7 @@ shell: build ## A shell for trying things: understudy and kubectl on its PATH, a
 	@CLUSTER=$(CLUSTER) .ci/shell
 
 e2e: export KEEP_ENDED ?= 10s
-e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of them.
+e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of them, PROBED=5m for a long session of frozen, probed pods.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go test -count=1 -timeout 30m -parallel 4 $(if $(RUN),-v -run '$(RUN)') ./...
 
 thaw-matrix: install ## Break frozen sessions in every way, RUNS=20 times at random, and write what was seen into docs/thaw.md.

@@ -57,19 +57,34 @@ func Open(pod *core.Pod, container string) (*Container, error) {
 	return c, err
 }
 
+// Root is the container's root folder, as its own processes have it.
+func (c *Container) Root() string {
+	pids := c.Processes()
+	if len(pids) == 0 {
+		return "/nonexistent"
+	}
+	return fmt.Sprintf("/proc/%d/root", pids[0])
+}
+
 // Close lets go of the pod's network.
 func (c *Container) Close() error { return c.network.Close() }
 
 // Frozen asks the kernel. A container that has ended is not.
-func (c *Container) Frozen() bool {
-	for _, group := range c.groups {
-		for file, word := range map[string]string{"cgroup.events": "frozen 1", "freezer.state": "FROZEN"} {
-			if data, err := os.ReadFile(filepath.Join(group, file)); err == nil && strings.Contains(string(data), word) {
-				return true
+func (c *Container) Frozen() bool { return len(c.FrozenIn()) > 0 }
+
+// FrozenIn are the versions of the hierarchies ("v1", "v2") that have it frozen.
+func (c *Container) FrozenIn() []string {
+	var in []string
+	for _, freezer := range []struct{ version, file, word string }{
+		{"v1", "freezer.state", "FROZEN"}, {"v2", "cgroup.events", "frozen 1"},
+	} {
+		for _, group := range c.groups {
+			if data, err := os.ReadFile(filepath.Join(group, freezer.file)); err == nil && strings.Contains(string(data), freezer.word) {
+				in = append(in, freezer.version)
 			}
 		}
 	}
-	return false
+	return in
 }
 
 // WriteOnce measures one write that freezes the container, without waiting for

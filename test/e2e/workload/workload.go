@@ -56,7 +56,7 @@ type Options struct {
 }
 
 // Apply applies one of the manifests ("broker", "worker", "stateful", "lone",
-// "probed", "web", "traffic") as the team.
+// "planted", "probed", "web", "traffic") as the team.
 func Apply(ctx context.Context, c *cluster.Cluster, namespace, name string, o Options) error {
 	manifest, err := Manifest(name, o)
 	if err != nil {
