@@ -40,7 +40,8 @@ type pause struct {
 // freezing measures a pod's way into the freezer and out of it.
 func (b *bench) freezing(ctx context.Context) error {
 	if !b.cluster.Own {
-		return errors.New("freezing is measured by the kernel of this machine, which is not this cluster's: leave it out with ONLY=changing or connections")
+		b.notes = append(b.notes, "Freezing was not measured: its moments are read from the kernel, and this cluster's is not this machine's.")
+		return nil
 	}
 	pod, err := b.podToFreeze(ctx)
 	if err != nil {

@@ -48,13 +48,16 @@ type breakage struct {
 
 const soonThawed = 2 * time.Second
 
+// byItsOwner: the agent was told by the tunnel, before the cluster got to it.
+const byItsOwner = "^thawed by the agent in .*: its owner has said that it is over$"
+
 var breakages = []breakage{
-	{name: "the command ends", within: soonThawed, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) {
+	{name: "the command ends", within: soonThawed, by: byItsOwner, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) {
 		for _, process := range r.Of("sleep") {
 			p.must(syscall.Kill(process.PID, syscall.SIGTERM))
 		}
 	}},
-	{name: "Ctrl-C", within: soonThawed, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) { p.must(r.Interrupt()) }},
+	{name: "Ctrl-C", within: soonThawed, by: byItsOwner, do: func(p *frozenPod, r *developer.Run, _ understudy.Session) { p.must(r.Interrupt()) }},
 	{name: "SIGKILL of all on the developer's machine", within: thawLease + soonThawed, reason: understudy.ReasonNodeAgentLost,
 		// Both go by the same deadline.
 		by: "^thawed by the (agent|guard).*the lease has run out",
