@@ -157,11 +157,11 @@ type broken struct {
 const busy = 10 * time.Second
 
 // breaks freezes a pod with probes, breaks the session, and sees the pod go on.
-// It may take longer by the slack.
+// It may take longer by the slack, and so is the lease.
 func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
 	s.Helper()
 	pod := s.startPods("probed", workload.Options{Probes: []string{"http"}, Grace: 10}, "http")[0]
-	run := s.pause("pod/http", []string{"--lease", thawLease.String()}, "sh", "-c", "echo it runs; sleep 1000")
+	run := s.pause("pod/http", []string{"--lease", (thawLease + slack).String()}, "sh", "-c", "echo it runs; sleep 1000")
 	session := s.ready(run, "it runs")
 	pod.isFrozen("when the session is ready")
 	proof := s.proof()

@@ -9,6 +9,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	understudy "understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/test/e2e/cluster"
@@ -61,16 +63,21 @@ func (s *scene) forgotten(p *frozenPod, session understudy.Session) {
 	s.Helper()
 	was := s.agentOf(session)
 	s.must(errors.Join(was.Agent.Stop(), was.Guard.Stop()))
-	// The Session goes before its operator can have made another agent.
-	sessions := theCluster.Dynamic.Resource(understudy.Resource).Namespace(s.namespace)
+	// The Session goes before its operator can have made another agent. No policy
+	// lets anybody else take its finalizer off, so it is done in the operator's name.
+	operator := rest.CopyConfig(theCluster.REST)
+	operator.Impersonate.UserName = "system:serviceaccount:" + cluster.OperatorNamespace + ":understudy-operator"
+	client, err := dynamic.NewForConfig(operator)
+	s.must(err)
+	sessions := client.Resource(understudy.Resource).Namespace(s.namespace)
 	gone := func(err error) {
 		s.Helper()
 		if !apierrors.IsNotFound(err) {
 			s.must(err)
 		}
 	}
-	gone(sessions.Delete(s.ctx, session.Name, metav1.DeleteOptions{}))
-	_, err := sessions.Patch(s.ctx, session.Name, "application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+	gone(theCluster.Dynamic.Resource(understudy.Resource).Namespace(s.namespace).Delete(s.ctx, session.Name, metav1.DeleteOptions{}))
+	_, err = sessions.Patch(s.ctx, session.Name, "application/merge-patch+json", []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 	gone(err)
 	gone(theCluster.Client.CoordinationV1().Leases(agents).Delete(s.ctx, "pod-"+string(p.before.UID), metav1.DeleteOptions{}))
 	s.forgetPod(agents, session.Status.Agent.PodName)
