@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build cross images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -20,6 +20,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 build: ## The three programs, into bin/.
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X understudy.dev/understudy/cli/command.Version=$(VERSION)' -o bin/ ./cmd/...
 	@ln -sf understudy bin/kubectl-understudy && ln -sf understudy bin/kubectl_complete-understudy
+
+cross: ## The command line for Linux, macOS and Windows, into bin/cross/, and a check that its tests compile there.
+	@.ci/cross
 
 images: build ## An archive of each image in bin/images/, made without a container engine.
 	@.ci/images product
@@ -53,7 +56,7 @@ bench-scale: build ## A thousand sessions at once, on a control plane of its own
 	$(CLUSTER_TOOL) binaries etcd kube-apiserver kube-controller-manager helm
 	go run ./test/scale -write docs/scale.md $(SIZE)
 
-test: lint verify test-unit test-cluster e2e ## Everything that a change has to pass; installs what it needs.
+test: lint verify cross test-unit test-cluster e2e ## Everything that a change has to pass; installs what it needs.
 
 LINT := go tool -modfile=$(CURDIR)/.ci/lint/go.mod golangci-lint run --allow-parallel-runners --config $(CURDIR)/.golangci.yml
 
