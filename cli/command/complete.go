@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 )
@@ -38,7 +40,8 @@ func completeExec(cmd *cobra.Command) {
 	})
 	completeFlag(cmd, "target-namespace", loaded(namespaces))
 	completeFlag(cmd, "context", loaded(contexts))
-	completeFlag(cmd, "progress", func(context.Context, *config.Config) ([]string, error) { return config.Progress("").Values(), nil })
+	completeWords(cmd, "progress", config.Progress("").Values()...)
+	completeWords(cmd, "fs-mode", config.FileMode("").Values()...)
 }
 
 // lister gives the names that a flag may have.
@@ -48,14 +51,24 @@ func completeFlag(cmd *cobra.Command, flag string, list lister) {
 	completeFlagBy(cmd, flag, func(string) lister { return list })
 }
 
+// completeWords completes a flag that has a few values.
+func completeWords(cmd *cobra.Command, flag string, words ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // a flag of another name: a mistake of the caller's
+	}
+}
+
 // completeFlagBy completes by what has been typed of the flag's value.
 func completeFlagBy(cmd *cobra.Command, flag string, by func(typed string) lister) {
 	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
 		defer cancel()
 		c := &config.Config{}
-		if file := cmd.Flags().Lookup("kubeconfig"); file != nil {
-			c.Kubeconfig = file.Value.String()
+		for flag, to := range map[string]*string{"kubeconfig": &c.Kubeconfig, "context": &c.Context, "target-namespace": &c.Namespace} {
+			if said := cmd.Flags().Lookup(flag); said != nil {
+				*to = said.Value.String()
+			}
 		}
 		names, _ := by(typed)(ctx, c) // nobody could be told
 		slices.Sort(names)
@@ -138,4 +151,60 @@ func contexts(_ context.Context, c *config.Config) ([]string, error) {
 		return nil, err
 	}
 	return slices.Collect(maps.Keys(raw.Contexts)), nil
+}
+
+// completeSession completes the name of a session, and with targets those that
+// have one, each with what it stands for.
+func completeSession(cmd *cobra.Command, in *place, withTargets bool) {
+	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
+		defer cancel()
+		client, _, err := connect(&in.Config)
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		sessions, _, _ := client.List(ctx) // nobody could be told
+		var names []string
+		for i := range sessions {
+			s := &sessions[i]
+			of := session.Tell(s).Target
+			names = append(names, fmt.Sprintf("%s\t%s of %s", s.Name, of, s.Spec.Owner.Username))
+			if withTargets && of != "" {
+				names = append(names, fmt.Sprintf("%s\t%s of %s", of, s.Name, s.Spec.Owner.Username))
+			}
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func pods(ctx context.Context, c *config.Config) ([]string, error) {
+	client, _, err := connect(c)
+	if err != nil {
+		return nil, err
+	}
+	list, err := client.Kube.CoreV1().Pods(client.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names, nil
+}
+
+func nodes(ctx context.Context, c *config.Config) ([]string, error) {
+	client, _, err := connect(c)
+	if err != nil {
+		return nil, err
+	}
+	list, err := client.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range list.Items {
+		names = append(names, list.Items[i].Name)
+	}
+	return names, nil
 }

@@ -27,9 +27,16 @@ func NewCmdConfig(f *Factory) *cobra.Command {
 found as exec finds it: the one that -f names, UNDERSTUDY_CONFIG_FILE,
 MIRRORD_CONFIG_FILE, or the nearest .understudy/understudy.* or
 .mirrord/mirrord.* (json, yaml or toml).`,
-		Example: `  understudy config verify
-  understudy config show -f .mirrord/mirrord.json
+		Example: `  # What does the file that is here mean?
+  understudy config verify
+
+  # What holds, when flags and variables are added?
+  understudy config show -f .mirrord/mirrord.json --scale-down
+
+  # Rewrite mirrord's into the new form
   understudy config migrate -f .mirrord/mirrord.json --write
+
+  # For an editor
   understudy config schema > understudy.schema.json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -61,8 +68,14 @@ each thing with its line and what to do.
 All flags of exec are taken, so that what a flag changes can be seen. The exit
 code is 0 when exec would go on from here, and 125 when it would not. What stands
 against it in the cluster is said by understudy plan.`,
-		Example: `  understudy config verify
-  understudy config verify .mirrord/mirrord.json --scale-down`,
+		Example: `  # The file that exec would find from here
+  understudy config verify
+
+  # Another, and what a flag would change
+  understudy config verify .mirrord/mirrord.json --scale-down
+
+  # In CI, where no cluster is to be asked
+  understudy config verify .mirrord/mirrord.json --offline`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := nameFile(cmd, args); err != nil {
@@ -105,6 +118,7 @@ against it in the cluster is said by understudy plan.`,
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
 	groupFlags(cmd)
+	completeExec(cmd)
 	cmd.Flags().BoolVar(&offline, "offline", false, "do not ask the cluster")
 	return cmd
 }
@@ -188,7 +202,10 @@ func newCmdShow(f *Factory) *cobra.Command {
 		Short: "Print the configuration that flags, environment and file come to, as YAML",
 		Long: `Prints what holds when flags, environment and file are taken together, in the
 form of a configuration file: what differs from the defaults, or everything.`,
-		Example: `  understudy config show
+		Example: `  # What the file and the environment say, in the new form
+  understudy config show
+
+  # With every default, and what flags add
   understudy config show --all -t deployment/worker --copy-target`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -213,6 +230,7 @@ form of a configuration file: what differs from the defaults, or everything.`,
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
 	groupFlags(cmd)
+	completeExec(cmd)
 	cmd.Flags().BoolVar(&everything, "all", false, "print what nobody has said too")
 	return cmd
 }
@@ -263,7 +281,10 @@ they cannot). What changed and why is said on stderr, and what you must decide
 yourself; the new text goes to stdout, or with --write into the file.
 
 It does nothing to a file that is in the new form, and fills in no templates.`,
-		Example: `  understudy config migrate .mirrord/mirrord.json
+		Example: `  # See what would change, and why
+  understudy config migrate .mirrord/mirrord.json
+
+  # Change the file that is found from here
   understudy config migrate --write`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -32,7 +32,10 @@ about it. The exit code is 125 where something keeps sessions from working.
 --bundle writes an archive for a bug report, and says what is in it. Kubeconfig,
 Secrets and the environment never are; tokens, keys and the API server's address
 are taken out of all text. Names of users, machines and workloads stay.`,
-		Example: `  understudy doctor
+		Example: `  # Before the first session, and when one does not come about
+  understudy doctor
+
+  # The same for a bug report, with the sessions of the namespace
   understudy doctor -n shop --bundle report.tar.gz`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,6 +62,7 @@ are taken out of all text. Names of users, machines and workloads stay.`,
 	in.flags(cmd, "sessions")
 	cmd.Flags().StringVar(&bundle, "bundle", "", "write an archive for a bug report to this file")
 	cmd.Flags().StringVarP(&form, "output", "o", "table", "table|json")
+	completeWords(cmd, "output", "table", "json")
 	return cmd
 }
 

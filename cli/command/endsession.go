@@ -30,8 +30,13 @@ for the session that it has, where that is one.
 Your own session can be ended from any machine. That of somebody else asks for
 --force, and for the right "end" on sessions, which the ClusterRole
 understudy-admin has: its owner loses what they are in the middle of.`,
-		Example: `  understudy end worker-x7k2p
+		Example: `  # What stands in for deployment/worker, whoever has started it
   understudy end deployment/worker
+
+  # One by its name, as understudy sessions shows it
+  understudy end worker-x7k2p
+
+  # Somebody else's, who has gone home
   understudy end worker-x7k2p -n shop --force`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -46,7 +51,7 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "end it though it is somebody else's")
 	in.flags(cmd, "session")
-	completeSession(cmd, &in)
+	completeSession(cmd, &in, true)
 	return cmd
 }
 

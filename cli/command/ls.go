@@ -38,9 +38,14 @@ whether you have the right to take it over.
 TAKEOVER is "yes", "copy" for what can be copied and not held, "no" where you lack
 the right, or "?" where the cluster cannot tell. With -o name only the targets are
 printed, as exec -t takes them.`,
-		Example: `  understudy ls
+		Example: `  # What can be named with -t, and who has it
+  understudy ls
+
+  # With containers, sessions, and why something cannot be held
   understudy ls -n shop -o wide
-  understudy ls -A`,
+
+  # In all namespaces, for a script: what somebody holds
+  understudy ls -A -o jsonpath='{.items[?(@.heldBy)].target}'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, reach, err := in.client()

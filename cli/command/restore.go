@@ -27,7 +27,10 @@ is named and left as it is. It may be interrupted and run again.
 
 With --dry-run it says what it would put back to which number and which sessions
 it would end, and does nothing, beside an operator too.`,
-		Example: `  understudy restore --all --dry-run
+		Example: `  # What would be put back everywhere, and nothing done
+  understudy restore --all --dry-run
+
+  # What is held in one namespace, then everything
   understudy restore -n shop
   understudy restore --all`,
 		Args: noArguments,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -129,8 +130,8 @@ ends, the workload is as it was.`,
   # What the configuration file that is here means
   understudy config verify
 
-  # This program, and the operator in the cluster
-  understudy version`,
+  # What is in the way, here or in the cluster, and what to do about it
+  understudy doctor`,
 		// Errors are printed in one place, with their hints.
 		SilenceErrors: true,
 		// One letter wrong, or two.
@@ -152,6 +153,7 @@ ends, the workload is as it was.`,
 	cmd.AddCommand(NewCmdExec(f, nil), NewCmdPlan(f), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), NewCmdDoctor(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
 	cmd.InitDefaultHelpCmd()
 	cmd.InitDefaultCompletionCmd()
+	arrange(cmd)
 	for _, sub := range cmd.Commands() {
 		switch sub.Name() {
 		case "help":
@@ -196,7 +198,7 @@ func noArguments(_ *cobra.Command, args []string) error {
 // unknownCommand is the error of a word that is no command below cmd.
 func unknownCommand(cmd *cobra.Command, word string) error {
 	hint := "see: " + cmd.CommandPath() + " --help"
-	if near := cmd.SuggestionsFor(word); len(near) > 0 {
+	if near := slices.Compact(cmd.SuggestionsFor(word)); len(near) > 0 {
 		hint = fmt.Sprintf("did you mean %s? Or %s", strings.Join(near, " or "), hint)
 	}
 	return failure.New(hint, "there is no command %q", word)

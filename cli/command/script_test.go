@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 	// The scripts call this very program by the name understudy.
 	understudy := func() {
 		stage.Main()
+		Version = os.Getenv("TEST_RELEASE") // as the linker sets it
 		os.Exit(Main(os.Args[1:]))
 	}
 	testscript.Main(withAPIServer{m}, map[string]func(){"understudy": understudy, pluginName: understudy, completionName: understudy})
@@ -208,7 +209,10 @@ func installPolicy(ctx context.Context, client kubernetes.Interface) error {
 	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "understudy-sessions", Labels: map[string]string{"app.kubernetes.io/version": "0.9.0"},
-			Annotations: map[string]string{v1alpha1.OperatorImageAnnotation: "registry.example.com/operator:0.9.0"},
+			Annotations: map[string]string{
+				v1alpha1.OperatorImageAnnotation: "registry.example.com/operator:0.9.0",
+				v1alpha1.AgentImageAnnotation:    "registry.example.com/agent:0.9.0",
+			},
 		},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			FailurePolicy: &fail,

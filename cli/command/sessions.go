@@ -37,8 +37,11 @@ also what happens to the target when the session ends.
 HEARD is how long ago the owner's machine renewed the session's lease. When that
 is longer than the lease the cluster ends the session by itself. It is "-" where
 you may not read leases.`,
-		Example: `  understudy sessions
+		Example: `  # Those of this namespace; of all, with what happens when they end
+  understudy sessions
   understudy sessions -A -o wide
+
+  # What changes, as it does
   understudy sessions -w
 
   # All of one of them
@@ -81,27 +84,13 @@ you may not read leases.`,
 	in.allFlag(cmd)
 	outputFlag(cmd, &format)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, with a line for every change")
-	completeSession(cmd, &in)
+	completeSession(cmd, &in, false)
 	return cmd
 }
 
 // bareName is a session's name without what -o name prints before it.
 func bareName(name string) string {
 	return strings.TrimPrefix(name, "session."+v1alpha1.GroupVersion.Group+"/")
-}
-
-// completeSession completes the name of a session.
-func completeSession(cmd *cobra.Command, in *place) {
-	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
-		defer cancel()
-		client, _, err := connect(&in.Config)
-		if err != nil || len(args) > 0 {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
-		names, _ := client.Names(ctx) // nobody could be told
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
 }
 
 // looking is one run of sessions.

@@ -21,7 +21,10 @@ which that does not happen.
 
 It is an administrator's tool: it makes a privileged pod on the node, in the
 namespace of Understudy's agents.`,
-		Example: `  understudy thaw --pod worker-0 -n shop
+		Example: `  # One pod that stands still though its session is over
+  understudy thaw --pod worker-0 -n shop
+
+  # Everything on a node
   understudy thaw --node node-1`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,5 +51,7 @@ namespace of Understudy's agents.`,
 	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
 	completeFlag(cmd, "context", contexts)
 	completeFlag(cmd, "target-namespace", namespaces)
+	completeFlag(cmd, "pod", pods)
+	completeFlag(cmd, "node", nodes)
 	return cmd
 }

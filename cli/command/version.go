@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // Version is set when this program is built (-ldflags "-X ...").
@@ -36,70 +40,142 @@ func versionLine() string {
 // askOperatorFor is how long a cluster has to say which operator it runs.
 const askOperatorFor = 3 * time.Second
 
+// versions are what version finds out. As JSON it is for programs.
+type versions struct {
+	APIVersion string        `json:"apiVersion"`
+	Kind       string        `json:"kind"`
+	Client     clientVersion `json:"client"`
+	// Operator and Agent are what is installed; nil where that is not known.
+	Operator *installed `json:"operator,omitempty"`
+	Agent    *installed `json:"agent,omitempty"`
+	// Skew is what is of another version than this program; empty for nothing.
+	Skew string `json:"skew,omitempty"`
+}
+
+type clientVersion struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+type installed struct {
+	Version string `json:"version,omitempty"`
+	Image   string `json:"image,omitempty"`
+}
+
 // NewCmdVersion prints what this program is, and what is installed in the
 // cluster.
 func NewCmdVersion(f *Factory) *cobra.Command {
 	var c config.Config
 	var clientOnly bool
+	var form string
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the versions of this program and of the operator in the cluster",
-		Long: `Prints the version of this program, and on a second line that of the operator
-which is installed in the cluster. A cluster that cannot be asked, or does not
-answer in 3 seconds, is a remark on stderr and no failure.`,
+		Short: "Print the versions of this program, and of operator and agent in the cluster",
+		Long: `Prints the version of this program, and of the operator that is installed in the
+cluster, with the image that it takes the agent from. Where one of them is of
+another minor version, that is said on stderr. A cluster that cannot be asked, or
+does not answer in 3 seconds, is a remark on stderr and no failure.`,
 		Example: `  understudy version
-  understudy version --client`,
+
+  # Without asking a cluster
+  understudy version --client
+
+  # For a script
+  understudy version -o json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := fmt.Fprintln(f.Out, versionLine()); err != nil || clientOnly {
-				return err
+			if form != "table" && form != "json" {
+				return failure.New("there are table and json", "there is no form %q", form)
 			}
-			return printOperator(cmd.Context(), f.Out, f.Err, &c)
+			v := versions{
+				APIVersion: "cli." + v1alpha1.GroupVersion.Group + "/v1", Kind: "Versions",
+				Client: clientVersion{release(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH},
+			}
+			if form == "table" { // it is there at once, whatever the cluster does
+				if _, err := fmt.Fprintln(f.Out, versionLine()); err != nil {
+					return err
+				}
+			}
+			if !clientOnly {
+				v.askCluster(cmd.Context(), f.Err, &c)
+			}
+			return v.print(f.Out, form)
 		},
 	}
 	cmd.Flags().BoolVar(&clientOnly, "client", false, "print this program's version only, and ask no cluster")
+	cmd.Flags().StringVarP(&form, "output", "o", "table", "table|json")
 	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
 	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
 	completeFlag(cmd, "context", contexts)
+	completeWords(cmd, "output", "table", "json")
 	return cmd
 }
 
-// printOperator writes the operator's version to out, or to remarks why there
-// is none.
-func printOperator(ctx context.Context, out, remarks io.Writer, c *config.Config) error {
+// askCluster adds what is installed there. Why that is not known, and that it
+// is of another version, are remarks.
+func (v *versions) askCluster(ctx context.Context, remarks io.Writer, c *config.Config) {
 	type answer struct {
-		version string
-		err     error
+		operator session.Operator
+		err      error
 	}
 	answers := make(chan answer, 1)
 	ctx, cancel := context.WithTimeout(ctx, askOperatorFor)
 	defer cancel()
 	go func() { // a credential plugin does not heed ctx
-		version, err := operatorVersion(ctx, c)
-		answers <- answer{version, err}
+		operator, err := operatorOf(ctx, c)
+		answers <- answer{operator, err}
 	}()
 	got := answer{err: errors.New("no answer")}
 	select {
 	case got = <-answers:
 	case <-ctx.Done():
 	}
-	var err error
 	if got.err != nil {
-		_, err = fmt.Fprintf(remarks, "the operator's version is not known: %v\n", got.err)
-	} else {
-		_, err = fmt.Fprintf(out, "operator   %s\n", got.version)
+		_, _ = fmt.Fprintf(remarks, "the operator's version is not known: %v\n", got.err)
+		return
 	}
-	return err
+	v.Operator = &installed{Version: got.operator.Version, Image: got.operator.Image}
+	if image := got.operator.AgentImage; image != "" {
+		v.Agent = &installed{Image: image}
+	}
+	if v.Skew = got.operator.Skew(release()); v.Skew != "" {
+		_, _ = fmt.Fprintf(remarks, "warning: %s\nhint:    %s\n", v.Skew, session.SkewHint)
+	}
 }
 
-func operatorVersion(ctx context.Context, c *config.Config) (string, error) {
+// print writes what is installed, or all of it.
+func (v *versions) print(out io.Writer, form string) error {
+	if form == "json" {
+		text, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encoding the versions: %w", err)
+		}
+		_, err = fmt.Fprintln(out, string(text))
+		return err
+	}
+	if v.Operator != nil {
+		operator := session.Operator{Version: v.Operator.Version, Image: v.Operator.Image}
+		if _, err := fmt.Fprintf(out, "operator   %s\n", operator); err != nil {
+			return err
+		}
+	}
+	if v.Agent != nil {
+		if _, err := fmt.Fprintf(out, "agent      %s\n", v.Agent.Image); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func operatorOf(ctx context.Context, c *config.Config) (session.Operator, error) {
 	client, reach, err := connect(c)
 	if err != nil {
-		return "", err
+		return session.Operator{}, err
 	}
 	operator, err := client.Operator(ctx)
 	if err != nil {
-		return "", unanswered(reach, err, "")
+		return session.Operator{}, unanswered(reach, err, "")
 	}
-	return operator.String(), nil
+	return operator, nil
 }

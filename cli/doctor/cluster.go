@@ -88,24 +88,10 @@ func aged(info version.Info) Finding {
 // skew compares the operator with this program.
 func skew(operator session.Operator, release string) Finding {
 	f := Finding{Of: "operator", State: OK, Says: operator.String() + "; this is " + release}
-	if minorOf(operator.Version) != "" && minorOf(release) != "" && minorOf(operator.Version) != minorOf(release) {
-		f.State, f.Do = Warning, "let both be of one version"
+	if other := operator.Skew(release); other != "" {
+		f.State, f.Says, f.Do = Warning, operator.String()+"; "+other, session.SkewHint
 	}
 	return f
-}
-
-// minorOf is "1.2" of "v1.2.3-4-gabc"; empty for what is no version.
-func minorOf(text string) string {
-	parts := strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3)
-	if len(parts) < 3 {
-		return ""
-	}
-	for _, part := range parts[:2] {
-		if _, err := strconv.Atoi(part); err != nil {
-			return ""
-		}
-	}
-	return parts[0] + "." + parts[1]
 }
 
 // policies looks for the binding without which a policy does nothing.

@@ -18,7 +18,7 @@ type Operator struct {
 	Version string
 	// Image that it runs.
 	Image string
-	// AgentImage is the one that stand-ins get the agent from.
+	// AgentImage is the one that it takes the agent from.
 	AgentImage string
 }
 

@@ -107,7 +107,7 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 	// Everybody may see which operator there is.
 	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{}
 	check(t, s.as(t, "joan").Get(t.Context(), client.ObjectKey{Name: "understudy-sessions"}, policy), "")
-	if policy.Annotations[v1alpha1.OperatorImageAnnotation] == "" {
+	if policy.Annotations[v1alpha1.OperatorImageAnnotation] == "" || policy.Annotations[v1alpha1.AgentImageAnnotation] == "" {
 		t.Errorf("the policy does not say which operator runs: %v", policy.Annotations)
 	}
 	check(t, s.as(t, "joan").List(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyList{}), "forbidden")
