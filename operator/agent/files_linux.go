@@ -21,7 +21,10 @@ type remoteFiles struct {
 
 func newRemoteFiles() *remoteFiles { return &remoteFiles{open: sync.OnceValues(root.Here)} }
 
-var _ tunnel.FileHandler = (*pod)(nil)
+var (
+	_ tunnel.WriteHandler = (*pod)(nil)
+	_ tunnel.WriteHandler = (*frozenPod)(nil)
+)
 
 // readsFiles says whether any file can be read: an old kernel or a sandbox may
 // not resolve paths as it must.
@@ -38,7 +41,11 @@ func (p *pod) reading(path string) (*root.Files, error) {
 	if path = filepath.Clean("/" + path); p.own != "" && (path == p.own || strings.HasPrefix(path, p.own+"/")) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOENT}
 	}
-	return p.files.open()
+	files, err := p.files.open()
+	if err != nil || p.own == "" {
+		return files, err
+	}
+	return files.Without(p.path(p.own)), nil
 }
 
 // Look says what is at a path.
@@ -93,6 +100,32 @@ type openFile struct {
 }
 
 func (f openFile) Info() tunnel.FileInfo { return f.info }
+
+// Change alters something of the container's, as the container could.
+func (p *pod) Change(_ context.Context, change tunnel.Change) (tunnel.FileInfo, error) {
+	files, err := p.reading(string(change.Path))
+	if err != nil {
+		return tunnel.FileInfo{}, err
+	}
+	change.Path = []byte(p.path(string(change.Path)))
+	if change.Op == tunnel.ChangeRename {
+		if _, err := p.reading(string(change.To)); err != nil {
+			return tunnel.FileInfo{}, err
+		}
+		change.To = []byte(p.path(string(change.To)))
+	}
+	return files.Change(change)
+}
+
+// OpenWrite opens a regular file for writing.
+func (p *pod) OpenWrite(_ context.Context, writing tunnel.Writing) (tunnel.WrittenFile, error) {
+	files, err := p.reading(string(writing.Path))
+	if err != nil {
+		return nil, err
+	}
+	writing.Path = []byte(p.path(string(writing.Path)))
+	return files.Write(writing)
+}
 
 // Look says what is at a path of the frozen container.
 func (p *frozenPod) Look(ctx context.Context, path string) (tunnel.FileInfo, error) {
@@ -160,3 +193,44 @@ func (f *frozenFile) ReadAt(p []byte, offset int64) (int, error) {
 	})
 	return copy(p, data), err
 }
+
+// Change alters something of the frozen container's, as the container could.
+func (p *frozenPod) Change(ctx context.Context, change tunnel.Change) (tunnel.FileInfo, error) {
+	return asked(ctx, p, func(ctx context.Context, reader *root.Reader) (tunnel.FileInfo, error) {
+		return reader.Change(ctx, change)
+	})
+}
+
+// OpenWrite has who reads the files open one for writing.
+func (p *frozenPod) OpenWrite(ctx context.Context, writing tunnel.Writing) (tunnel.WrittenFile, error) {
+	file, err := asked(ctx, p, func(ctx context.Context, reader *root.Reader) (*root.Written, error) {
+		return reader.Write(ctx, writing)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return frozenWritten{file}, nil
+}
+
+// frozenWritten is a file of the frozen container that is written. When who has
+// it open has ended, it is of no more use.
+type frozenWritten struct{ file *root.Written }
+
+func (f frozenWritten) Info() tunnel.FileInfo { return f.file.Info() }
+
+// patiently does something for as long as readFor at most.
+func patiently(do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), readFor)
+	defer cancel()
+	return do(ctx)
+}
+
+func (f frozenWritten) WriteAt(p []byte, offset int64) (int, error) {
+	if err := patiently(func(ctx context.Context) error { return f.file.Put(ctx, p, offset) }); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (f frozenWritten) Sync() error  { return patiently(f.file.Sync) }
+func (f frozenWritten) Close() error { return patiently(f.file.Close) }

@@ -160,6 +160,7 @@ func (p *frozenPod) Welcome(ctx context.Context) (tunnel.Welcome, error) {
 		Files:         files,
 		Mounts:        p.mountsNow(ctx),
 		RemoteFiles:   true,
+		WritesFiles:   true,
 		Ports:         p.config.Ports,
 		ListenAll:     p.config.ListenAll,
 		LoopbackPorts: ports,

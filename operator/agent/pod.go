@@ -71,6 +71,7 @@ func (p *pod) Welcome(context.Context) (tunnel.Welcome, error) {
 		// A sandbox may hide its sockets; the session is worth more.
 		p.log.Warn("ports not read", "error", err)
 	}
+	readable := p.readsFiles()
 	return tunnel.Welcome{
 		Hostname:      hostname,
 		Addresses:     addresses,
@@ -78,7 +79,8 @@ func (p *pod) Welcome(context.Context) (tunnel.Welcome, error) {
 		WorkingDir:    workingDir,
 		Files:         files,
 		Mounts:        p.mounts(),
-		RemoteFiles:   p.readsFiles(),
+		RemoteFiles:   readable,
+		WritesFiles:   readable,
 		Ports:         p.config.Ports,
 		ListenAll:     p.config.ListenAll,
 		LoopbackPorts: ports,

@@ -26,6 +26,8 @@ type Welcome struct {
 	// RemoteFiles says that the agent reads any file of the container. One that
 	// is older does not say so.
 	RemoteFiles bool `json:"remoteFiles,omitempty"`
+	// WritesFiles says that it changes them, too.
+	WritesFiles bool `json:"writesFiles,omitempty"`
 	// Ports that the container declares, its probes use or a Service targets,
 	// and those that the session asked for: all that may be opened.
 	Ports []Port `json:"ports"`

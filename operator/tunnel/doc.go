@@ -98,7 +98,7 @@
 // status 0 is success. Others, with {"message"}: 1 refused, 2 unreachable,
 // 3 timed out, 4 forbidden, 5 in use, 6 not found, 7 changing, 8 too large,
 // 9 another session, 10 another version, 11 protocol error, 12 anything else,
-// 13 too many connections. 14, with {"message","errno"}, is of 8 to 11 alone:
+// 13 too many connections. 14, with {"message","errno"}, is of 8 to 13 alone:
 // what the container's kernel said, by its name ("ENOENT"). Unknown fields of JSON are ignored.
 //
 //	1 control   {"session"} -> {}; then the agent's messages
@@ -121,7 +121,12 @@
 //	10 read     {"path"} -> as 8, of a regular file; then questions and answers
 //	11 space    {"path"} -> {"blockSize","blocks","free","available","files",
 //	            "freeFiles"} of the file system
-//	12 end      {} -> {} at once; nothing of the owner's uses the pod any more, and
+//	12 change   {"op","path","to","mode","size","modified","keep"} -> as 8, of
+//	            what is there then; op is mkdir, symlink, unlink, rmdir, rename,
+//	            chmod, truncate or touch
+//	13 write    {"path","create","exclusive","mode","truncate","append"} -> as 8,
+//	            of a regular file; then questions and answers
+//	14 end      {} -> {} at once; nothing of the owner's uses the pod any more, and
 //	            the agent gives back what it has taken. Status 11 from one that
 //	            does not know it: the end comes by way of the cluster all the same
 //
@@ -147,8 +152,8 @@
 //
 // An agent whose welcome says "remoteFiles" serves 8 to 11, with the container's
 // rights and nothing beyond; another answers them with status 11. Paths, names
-// and targets are bytes, in base64; a path has at most 4095, a list 100,000
-// entries. A read stream is an open file, of which there are at most 512. On it
+// and targets are bytes, in base64; a path has at most 4095, two paths of one
+// change together 5800, a list 100,000 entries. A read stream is an open file, of which there are at most 512. On it
 //
 //	question  uint64 offset, uint32 length (at most 1 MiB)
 //	answer    pieces: status, uint32 length, bytes
@@ -157,4 +162,11 @@
 // and together what was asked for; an empty one says that the file ends there,
 // and one of status 14 ({"message","errno"}, at most 8192 bytes) that it cannot
 // be read on: either ends the answer, not the stream.
+//
+// An agent whose welcome says "writesFiles" serves 12 and 13 as well; another
+// answers them with status 11. A write stream is an open file like a read stream.
+// On it a question is followed by as many bytes as it says, which are written from
+// its offset on, or with "append" at the end; none of them has the file synced to
+// its disk. The answer is one piece: an empty one of status 0 when all is done, or
+// one of status 14, after which some of the bytes may have been written.
 package tunnel

@@ -89,6 +89,8 @@ var fileErrors = map[string]syscall.Errno{
 	"ENODEV": syscall.ENODEV, "ENOENT": syscall.ENOENT, "ENOMEM": syscall.ENOMEM, "ENOSYS": syscall.ENOSYS,
 	"ENOTCONN": syscall.ENOTCONN, "ENOTDIR": syscall.ENOTDIR, "ENXIO": syscall.ENXIO, "EPERM": syscall.EPERM,
 	"EROFS": syscall.EROFS, "ESTALE": syscall.ESTALE, "ETIMEDOUT": syscall.ETIMEDOUT,
+	"EDQUOT": syscall.EDQUOT, "EEXIST": syscall.EEXIST, "EMLINK": syscall.EMLINK, "ENOSPC": syscall.ENOSPC,
+	"ENOTEMPTY": syscall.ENOTEMPTY, "EOPNOTSUPP": syscall.EOPNOTSUPP, "ETXTBSY": syscall.ETXTBSY, "EXDEV": syscall.EXDEV,
 }
 
 // fileFailureOf says what became of a file; EIO where there is no better word.

@@ -28,7 +28,9 @@ const (
 	kindList     Kind = 9  // owner: what is in a folder
 	kindRead     Kind = 10 // owner: bytes of a file, while the stream lives
 	kindSpace    Kind = 11 // owner: how full a file system is
-	kindEnd      Kind = 12 // owner: nothing of it uses the pod any more
+	kindChange   Kind = 12 // owner: a change of the container's files
+	kindWrite    Kind = 13 // owner: bytes for a file, while the stream lives
+	kindEnd      Kind = 14 // owner: nothing of it uses the pod any more
 )
 
 // hello is the body of a control stream's header.

@@ -116,6 +116,10 @@ func (o *owner) serve(ctx context.Context, unwatch func(), stream *mux.Stream, h
 		return with(body, func(b readTree) error { return o.serveTree(ctx, stream, b) })
 	case kindLook, kindList, kindRead, kindSpace:
 		return with(body, func(b lookAt) error { return o.serveFiles(ctx, kind, stream, b) })
+	case kindChange:
+		return with(body, func(b Change) error { return o.serveChange(ctx, stream, b) })
+	case kindWrite:
+		return with(body, func(b Writing) error { return o.serveWrite(ctx, stream, b) })
 	case kindReady:
 		return with(body, func(b ready) error { return o.serveReady(stream, b) })
 	case kindEnd:

@@ -35,6 +35,7 @@ func Main(args []string) int {
 		return 1
 	}
 	in := json.NewDecoder(conn)
+	written := map[int]*os.File{}
 	for {
 		var asked question
 		if err := in.Decode(&asked); errors.Is(err, io.EOF) {
@@ -42,7 +43,10 @@ func Main(args []string) int {
 		} else if err != nil {
 			return 1
 		}
-		last, err := files.answer(asked, func(part answer) error { return out.Encode(part) })
+		last, err := files.alter(asked, written)
+		if errors.Is(err, errNoChange) {
+			last, err = files.answer(asked, func(part answer) error { return out.Encode(part) })
+		}
 		last.End, last.Error = true, failureOf(err)
 		if err := out.Encode(last); err != nil {
 			return 1
@@ -92,6 +96,53 @@ func (r rooted) answer(asked question, part func(answer) error) (last answer, er
 		err = fmt.Errorf("there is no question %q", asked.Op)
 	}
 	return last, err
+}
+
+// errNoChange is of a question that changes nothing.
+var errNoChange = errors.New("nothing is changed by that")
+
+// alter answers what changes something; written are the files that are open for
+// it.
+func (r rooted) alter(asked question, written map[int]*os.File) (last answer, err error) {
+	file := written[asked.Number]
+	switch asked.Op {
+	case opChange:
+		if asked.Change == nil {
+			return last, errors.New("a change of what?")
+		}
+		last.Info = new(tunnel.FileInfo)
+		*last.Info, err = r.change(*asked.Change)
+		return last, err
+	case opWrite:
+		if asked.Writing == nil {
+			return last, errors.New("writing what?")
+		}
+		if len(written) >= tunnel.MaxOpenFiles {
+			return last, unix.EMFILE
+		}
+		last.Info = new(tunnel.FileInfo)
+		if file, *last.Info, err = r.write(*asked.Writing); err != nil {
+			return last, err
+		}
+		last.Number = int(file.Fd())
+		written[last.Number] = file
+		return last, nil
+	case opPut, opSync, opShut:
+		if file == nil {
+			return last, unix.EBADF
+		}
+	default:
+		return last, errNoChange
+	}
+	switch asked.Op {
+	case opPut:
+		return last, put(file, asked.Data, asked.Offset)
+	case opSync:
+		return last, file.Sync()
+	default:
+		delete(written, asked.Number)
+		return last, file.Close()
+	}
 }
 
 // enter goes where the process is, as who it is. There is no way back.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +37,18 @@ func at(dir string) (*Files, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// Without is the same root but for a folder, which nothing leads to.
+func (f *Files) Without(folder string) *Files {
+	other := *f
+	if other.except = ""; folder != "" {
+		if real, err := filepath.EvalSymlinks(folder); err == nil {
+			folder = real
+		}
+		other.except = folder
+	}
+	return &other
 }
 
 // Close closes the root.

@@ -18,6 +18,13 @@ const (
 	opOpen  = "open"
 	opPart  = "part"
 	opSpace = "space"
+
+	// What changes something. A file that is written is kept open, by a number.
+	opChange = "change"
+	opWrite  = "write"
+	opPut    = "put"
+	opSync   = "sync"
+	opShut   = "shut"
 )
 
 // question is what the child is asked.
@@ -29,6 +36,11 @@ type question struct {
 	Opened *tunnel.FileInfo `json:"opened,omitempty"`
 	Offset int64            `json:"offset,omitempty"`
 	Length int              `json:"length,omitempty"`
+	// Of a change, and of a file that is written.
+	Change  *tunnel.Change  `json:"change,omitempty"`
+	Writing *tunnel.Writing `json:"writing,omitempty"`
+	Number  int             `json:"number,omitempty"`
+	Data    []byte          `json:"data,omitempty"`
 }
 
 // answer is a part of what it says; the last part has End.
@@ -41,6 +53,7 @@ type answer struct {
 	Info    *tunnel.FileInfo `json:"info,omitempty"`
 	Space   *tunnel.Space    `json:"space,omitempty"`
 	Data    []byte           `json:"data,omitempty"`
+	Number  int              `json:"number,omitempty"`
 	Error   *failure         `json:"error,omitempty"`
 	End     bool             `json:"end,omitempty"`
 }

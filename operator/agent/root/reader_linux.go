@@ -169,6 +169,46 @@ func (r *Reader) Part(ctx context.Context, path string, opened tunnel.FileInfo, 
 	return got.Data, err
 }
 
+// Change alters something, and says what is there then.
+func (r *Reader) Change(ctx context.Context, change tunnel.Change) (tunnel.FileInfo, error) {
+	got, err := r.ask(ctx, question{Op: opChange, Change: &change}, noParts)
+	return value(got.Info), err
+}
+
+// Written is a file that a Reader's child has open for writing.
+type Written struct {
+	reader *Reader
+	number int
+	info   tunnel.FileInfo
+}
+
+// Write opens a regular file for writing.
+func (r *Reader) Write(ctx context.Context, writing tunnel.Writing) (*Written, error) {
+	got, err := r.ask(ctx, question{Op: opWrite, Writing: &writing}, noParts)
+	return &Written{reader: r, number: got.Number, info: value(got.Info)}, err
+}
+
+// Info of the file when it was opened.
+func (w *Written) Info() tunnel.FileInfo { return w.info }
+
+// Put writes all of p, from an offset on or at the end of what is appended to.
+func (w *Written) Put(ctx context.Context, p []byte, offset int64) error {
+	_, err := w.reader.ask(ctx, question{Op: opPut, Number: w.number, Data: p, Offset: offset}, noParts)
+	return err
+}
+
+// Sync has it written to the disk.
+func (w *Written) Sync(ctx context.Context) error {
+	_, err := w.reader.ask(ctx, question{Op: opSync, Number: w.number}, noParts)
+	return err
+}
+
+// Close closes it.
+func (w *Written) Close(ctx context.Context) error {
+	_, err := w.reader.ask(ctx, question{Op: opShut, Number: w.number}, noParts)
+	return err
+}
+
 // value is what a pointer of an answer leads to, if it leads anywhere.
 func value[T any](p *T) T {
 	if p == nil {

@@ -48,6 +48,13 @@ func contain(dir, uid string) error {
 	if err := unix.Mount("proc", filepath.Join(dir, "proc"), "proc", 0, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
+	if fixed := filepath.Join(dir, readOnly); unix.Access(fixed, unix.F_OK) == nil {
+		for _, more := range []uintptr{0, unix.MS_REMOUNT | unix.MS_RDONLY} {
+			if err := unix.Mount(fixed, fixed, "", unix.MS_BIND|more, ""); err != nil {
+				return fmt.Errorf("mounting what is read-only: %w", err)
+			}
+		}
+	}
 	if err := unix.Chdir(dir); err != nil {
 		return err
 	}
@@ -83,6 +90,9 @@ type container struct {
 
 const uid = 12345
 
+// readOnly is a folder of a container that is mounted so.
+const readOnly = "read-only"
+
 func newContainer(t *testing.T, uid int) *container {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -97,7 +107,7 @@ func newContainer(t *testing.T, uid int) *container {
 		t.Fatal(err)
 	}
 	c := &container{t: t, dir: filepath.Join(base, "container"), outside: filepath.Join(base, "node")}
-	for _, dir := range []string{c.dir, c.outside, filepath.Join(c.dir, "proc")} {
+	for _, dir := range []string{c.dir, c.outside, filepath.Join(c.dir, "proc"), filepath.Join(c.dir, readOnly)} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}

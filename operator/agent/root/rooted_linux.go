@@ -36,6 +36,9 @@ const (
 type rooted struct {
 	root int
 	own  int
+	// except is a folder that nothing leads to, as this process names it; empty
+	// for none.
+	except string
 }
 
 // locate resolves a path within the root, without opening what it leads to.
@@ -47,7 +50,21 @@ func (r rooted) locate(name string, more uint64) (int, error) {
 	if err != nil {
 		return -1, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
+	if r.excepted(fd) {
+		unix.Close(fd)
+		return -1, &fs.PathError{Op: "open", Path: name, Err: unix.ENOENT}
+	}
 	return fd, nil
+}
+
+// excepted says that a descriptor is of what nothing leads to, by whatever links.
+func (r rooted) excepted(fd int) bool {
+	if r.except == "" {
+		return false
+	}
+	at := make([]byte, maxLink)
+	n, err := unix.Readlinkat(r.own, strconv.Itoa(fd), at)
+	return err != nil || string(at[:n]) == r.except || strings.HasPrefix(string(at[:n]), r.except+"/")
 }
 
 // within is a path as seen from the root, which itself is ".".
