@@ -140,11 +140,8 @@ func notRegular(key, pattern string, err error) *Problem {
 }
 
 func (c *Config) checkFiles() (found []*Problem) {
-	if c.Files.Mode == FilesWrite {
-		found = append(found, problem("say read: what the process writes stays on this machine", "feature.fs.mode write does not work yet: remote files cannot be written"))
-	}
 	for key, patterns := range map[string][]string{
-		"feature.fs.read_only": c.Files.ReadOnly, "feature.fs.local": c.Files.Local,
+		"feature.fs.read_only": c.Files.ReadOnly, "feature.fs.read_write": c.Files.ReadWrite, "feature.fs.local": c.Files.Local,
 		"feature.fs.not_found": c.Files.NotFound, "feature.fs.mapping": sorted(c.Files.Mapping),
 	} {
 		for _, pattern := range patterns {
@@ -153,7 +150,7 @@ func (c *Config) checkFiles() (found []*Problem) {
 			}
 		}
 	}
-	if c.Files.Mode == FilesLocal && len(c.Files.ReadOnly)+len(c.Files.NotFound)+len(c.Files.Mapping) > 0 {
+	if c.Files.Mode == FilesLocal && len(c.Files.ReadOnly)+len(c.Files.ReadWrite)+len(c.Files.NotFound)+len(c.Files.Mapping) > 0 {
 		c.notice("feature.fs.mode is local, and paths are named for other modes: that has no effect")
 	}
 	for _, from := range sorted(c.Files.Mapping) {

@@ -167,11 +167,12 @@ const (
 	// FilesRead: the container's files are read, but for this machine's system
 	// and the user's own.
 	FilesRead FileMode = "read"
-	// FilesWrite is known and not served yet.
+	// FilesWrite: as FilesRead, and they are written, but for what ReadOnly names.
 	FilesWrite FileMode = "write"
 	// FilesLocal: all files are this machine's.
 	FilesLocal FileMode = "local"
-	// FilesLocalWithOverrides: this machine's, but for what ReadOnly names.
+	// FilesLocalWithOverrides: this machine's, but for what ReadOnly and ReadWrite
+	// name.
 	FilesLocalWithOverrides FileMode = "localwithoverrides"
 )
 
@@ -186,6 +187,9 @@ type Files struct {
 	// ReadOnly are regular expressions of paths that are the container's in any
 	// mode.
 	ReadOnly []string `key:"read_only"`
+	// ReadWrite are regular expressions of paths that are the container's in any
+	// mode, and may be written, where ReadOnly does not name them.
+	ReadWrite []string `key:"read_write"`
 	// Local are regular expressions of paths that are this machine's in any
 	// mode.
 	Local []string `key:"local"`

@@ -138,14 +138,14 @@ func (c *Config) explainFiles(_ Facts, say func(string, ...any)) {
 	case files.Mode == FilesLocal:
 		say("All its files are this machine's.")
 		return
-	case files.Mode == FilesLocalWithOverrides && len(files.ReadOnly) == 0:
+	case files.Mode == FilesLocalWithOverrides && len(files.ReadOnly)+len(files.ReadWrite) == 0:
 		say("All its files are this machine's, as no path is named that would not be.")
 	case files.Mode == FilesLocalWithOverrides:
-		say("Its files are this machine's, but paths like %s are the container's.", list(files.ReadOnly))
+		say("Its files are this machine's, but paths like %s are the container's.", list(slices.Concat(files.ReadOnly, files.ReadWrite)))
 	default:
 		named := ""
-		if len(files.ReadOnly) > 0 {
-			named = ", and paths like " + list(files.ReadOnly) + " are the container's all the same"
+		if theirs := slices.Concat(files.ReadOnly, files.ReadWrite); len(theirs) > 0 {
+			named = ", and paths like " + list(theirs) + " are the container's all the same"
 		}
 		say("It reads the container's files; this machine's are its system, your home, working directory and programs%s.", named)
 	}
@@ -158,7 +158,27 @@ func (c *Config) explainFiles(_ Facts, say func(string, ...any)) {
 	if len(files.NotFound) > 0 {
 		say("Paths like %s are not found.", list(files.NotFound))
 	}
-	say("The container's files cannot be written.")
+	c.explainWriting(say)
+}
+
+func (c *Config) explainWriting(say func(string, ...any)) {
+	files := c.Files
+	except := ""
+	if len(files.ReadOnly) > 0 {
+		except = ", but not those like " + list(files.ReadOnly)
+	}
+	switch {
+	case files.Mode == FilesWrite:
+		say("It writes the container's files too, as the container could%s.", except)
+	case len(files.ReadWrite) > 0:
+		say("Of the container's files it may write those like %s, as the container could%s.", list(files.ReadWrite), except)
+	default:
+		say("The container's files cannot be written.")
+		return
+	}
+	if c.Takeover == TakeoverCopy || c.Takeover == TakeoverScaleDown {
+		say("What is on no volume is gone with the stand-in.")
+	}
 }
 
 func (c *Config) explainOutgoing(_ Facts, say func(string, ...any)) {

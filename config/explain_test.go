@@ -46,6 +46,18 @@ func TestExplain(t *testing.T) {
 	if got := c.Explain(Facts{}); !strings.Contains(got, files) {
 		t.Errorf("got  %s\nwant %s", got, files)
 	}
+	for _, test := range []struct {
+		files Files
+		want  string
+	}{
+		{Files{Mode: FilesWrite, ReadOnly: []string{"^/app/"}}, " It writes the container's files too, as the container could, but not those like ^/app/. What is on no volume is gone with the stand-in. "},
+		{Files{Mode: FilesLocalWithOverrides, ReadWrite: []string{"^/data/"}},
+			" Its files are this machine's, but paths like ^/data/ are the container's. Of the container's files it may write those like ^/data/, as the container could. What is on no volume is gone with the stand-in. "},
+	} {
+		if c.Files = test.files; !strings.Contains(c.Explain(Facts{}), test.want) {
+			t.Errorf("got  %s\nwant %s", c.Explain(Facts{}), test.want)
+		}
+	}
 	c = usual()
 	c.Target, c.Takeover = "pod/w", TakeoverFreeze
 	const frozen = "The container of pod/w in the kubeconfig's namespace is frozen where it stands, and goes on when your process ends. "

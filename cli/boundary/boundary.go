@@ -38,9 +38,9 @@ type Boundary struct {
 	local, remote         []config.Destination // where outgoing connections go
 	localName, remoteName []string             // where names are looked up
 	// Whose a path is; own are the user's.
-	readOnly, localFiles, notFound []*regexp.Regexp
-	mappings                       []mapping
-	own                            []string
+	readOnly, readWrite, localFiles, notFound []*regexp.Regexp
+	mappings                                  []mapping
+	own                                       []string
 
 	here here
 
@@ -58,7 +58,7 @@ func New(c *config.Config) (*Boundary, error) {
 		incoming: c.Incoming, outgoing: c.Outgoing, names: c.Names, files: c.Files,
 		own: ownPaths(), here: thisMachine(), known: map[netip.Addr][]string{},
 	}
-	if c.Targetless() && b.files.Mode == config.FilesRead {
+	if c.Targetless() && b.files.Mode != config.FilesLocal {
 		// The pod is empty: there is nothing of anybody's to read.
 		b.files.Mode = config.FilesLocalWithOverrides
 	}
@@ -79,6 +79,9 @@ func New(c *config.Config) (*Boundary, error) {
 		return nil, err
 	}
 	if b.readOnly, err = expressions(c.Files.ReadOnly); err != nil {
+		return nil, err
+	}
+	if b.readWrite, err = expressions(c.Files.ReadWrite); err != nil {
 		return nil, err
 	}
 	if b.localFiles, err = expressions(c.Files.Local); err != nil {
@@ -157,10 +160,10 @@ func (b *Boundary) Mounted(mount tunnel.Mount) bool {
 	switch {
 	case matches(b.localFiles):
 		return false
-	case b.files.Mode == config.FilesRead:
+	case b.files.Mode == config.FilesRead, b.files.Mode == config.FilesWrite:
 		return true
 	}
-	return b.files.Mode == config.FilesLocalWithOverrides && matches(b.readOnly)
+	return b.files.Mode == config.FilesLocalWithOverrides && (matches(b.readOnly) || matches(b.readWrite))
 }
 
 // learn takes the pod's name servers, search domains and hosts.

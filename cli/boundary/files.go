@@ -49,12 +49,27 @@ func (b *Boundary) whose(name string) (string, view.Place) {
 		return at, view.Nowhere
 	case slices.Contains(ownNames, at), below(at, corePaths):
 		return at, view.Here
-	case matches(b.readOnly):
+	case matches(b.readOnly), matches(b.readWrite):
 		return at, view.Pod
 	case b.files.Mode == config.FilesLocalWithOverrides, matches(b.localFiles), below(at, systemPaths), below(at, b.own):
 		return at, view.Here
 	}
 	return at, view.Pod
+}
+
+// writes says whether anything of the pod's may be written.
+func (b *Boundary) writes() bool {
+	return b.files.Mode == config.FilesWrite || b.files.Mode != config.FilesLocal && len(b.readWrite) > 0
+}
+
+// writable says whether a path that is the pod's may be written. A folder's own
+// path may match as what it has in it does.
+func (b *Boundary) writable(name string) bool {
+	at := b.mapped(name)
+	matches := func(list []*regexp.Regexp) bool {
+		return slices.ContainsFunc(list, func(e *regexp.Regexp) bool { return e.MatchString(at) || e.MatchString(at+"/") })
+	}
+	return !matches(b.readOnly) && (b.files.Mode == config.FilesWrite || matches(b.readWrite))
 }
 
 // mapped is what a path is led to. A folder's own path may match as what it has
@@ -85,7 +100,7 @@ func (b *Boundary) Files(ctx context.Context, welcome tunnel.Welcome, pod view.F
 	if b.files.Mode == config.FilesLocal {
 		return stage.Files{}, nil, nil
 	}
-	if b.files.Mode == config.FilesLocalWithOverrides && len(b.readOnly)+len(b.mappings)+len(b.notFound) == 0 {
+	if b.files.Mode == config.FilesLocalWithOverrides && len(b.readOnly)+len(b.readWrite)+len(b.mappings)+len(b.notFound) == 0 {
 		return stage.Files{}, nil, nil
 	}
 	if !welcome.RemoteFiles {
@@ -97,15 +112,26 @@ func (b *Boundary) Files(ctx context.Context, welcome tunnel.Welcome, pod view.F
 	}
 	s := &survey{b: b, ctx: ctx, pod: pod}
 	s.files = stage.Files{Pod: pod, Line: view.Line{
-		Place: b.whose, Mixed: len(b.readOnly)+len(b.localFiles)+len(b.notFound)+len(b.mappings) > 0,
+		Place: b.whose, Mixed: len(b.readOnly)+len(b.readWrite)+len(b.localFiles)+len(b.notFound)+len(b.mappings) > 0,
 	}}
-	if b.files.Mode == config.FilesRead {
+	writer, able := pod.(view.Writer)
+	switch {
+	case !b.writes():
+	case !able || !welcome.WritesFiles:
+		s.notice("nothing of the pod's files can be written: its agent is older than this understudy")
+	default:
+		s.files.Writer, s.files.Line.Writable = writer, b.writable
+	}
+	if b.files.Mode == config.FilesRead || b.files.Mode == config.FilesWrite {
 		if err := s.folder("/"); err != nil {
 			s.notice("not all of the pod's files are here: %v", err)
 		}
 	}
 	for _, e := range b.readOnly {
 		s.named("feature.fs.read_only", e.String())
+	}
+	for _, e := range b.readWrite {
+		s.named("feature.fs.read_write", e.String())
 	}
 	for _, m := range b.mappings {
 		s.named("feature.fs.mapping", m.from.String())

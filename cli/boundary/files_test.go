@@ -88,6 +88,11 @@ func TestShown(t *testing.T) {
 			files: config.Files{Mode: config.FilesRead},
 			shown: []string{"/app", "/no-such-work", "/no-such.jar", "/srv/no-such", "/var/lib/no-such-app"},
 		},
+		"write": {
+			files: config.Files{Mode: config.FilesWrite},
+			shown: []string{"/app", "/no-such-work", "/no-such.jar", "/srv/no-such", "/var/lib/no-such-app"},
+		},
+		"written by name":  {files: config.Files{Mode: config.FilesLocalWithOverrides, ReadWrite: []string{"^/app/data/", "^/etc/app/"}}, shown: []string{"/app/data", "/etc/app"}},
 		"local":            {files: config.Files{Mode: config.FilesLocal, ReadOnly: []string{"^/app"}}},
 		"with overrides":   {files: config.Files{Mode: config.FilesLocalWithOverrides, ReadOnly: []string{"^/app/data/.*", "/etc/app/"}}, shown: []string{"/app/data", "/etc/app"}},
 		"a single file":    {files: config.Files{Mode: config.FilesLocalWithOverrides, ReadOnly: []string{`^/etc/app\.conf$`}}, shown: []string{"/etc/app.conf"}},
@@ -108,7 +113,7 @@ func TestShown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := filesLine(t, test.files)
-			got, notices, err := b.Files(t.Context(), tunnel.Welcome{RemoteFiles: true}, pod)
+			got, notices, err := b.Files(t.Context(), tunnel.Welcome{RemoteFiles: true, WritesFiles: true}, writtenFiles{podFiles: pod})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,6 +135,48 @@ func TestShown(t *testing.T) {
 				t.Errorf("bound %+v", got.Bound)
 			}
 		})
+	}
+}
+
+// writtenFiles are a pod's that can be changed.
+type writtenFiles struct {
+	podFiles
+	view.Writer
+}
+
+// What may be written, by mode and by name.
+func TestWritable(t *testing.T) {
+	pod := writtenFiles{podFiles: podWith("/app/data/x", "/app/conf/x")}
+	for name, test := range map[string]struct {
+		files config.Files
+		want  string
+	}{
+		"read":       {config.Files{Mode: config.FilesRead}, ""},
+		"write":      {config.Files{Mode: config.FilesWrite}, "/app /app/data /app/data/x /app/conf/x"},
+		"but":        {config.Files{Mode: config.FilesWrite, ReadOnly: []string{"^/app/conf/"}}, "/app /app/data /app/data/x"},
+		"named":      {config.Files{Mode: config.FilesRead, ReadWrite: []string{"^/app/data/"}}, "/app/data /app/data/x"},
+		"overridden": {config.Files{Mode: config.FilesLocalWithOverrides, ReadWrite: []string{"^/app/data/"}}, "/app/data /app/data/x"},
+		"both":       {config.Files{Mode: config.FilesRead, ReadWrite: []string{"^/app/"}, ReadOnly: []string{"^/app/conf/"}}, "/app /app/data /app/data/x"},
+		"local":      {config.Files{Mode: config.FilesLocal, ReadWrite: []string{"^/app/data/"}}, ""},
+	} {
+		got, notices, err := filesLine(t, test.files).Files(t.Context(), tunnel.Welcome{RemoteFiles: true, WritesFiles: true}, pod)
+		if err != nil || len(notices) > 0 {
+			t.Errorf("%s: %q, %v", name, notices, err)
+		}
+		var written []string
+		for _, path := range []string{"/app", "/app/data", "/app/data/x", "/app/conf/x"} {
+			if got.Line.Writable != nil && got.Line.Writable(path) && got.Writer != nil {
+				written = append(written, path)
+			}
+		}
+		if strings.Join(written, " ") != test.want {
+			t.Errorf("%s: %q may be written", name, written)
+		}
+		// An older agent is said to be so where it is asked for what it cannot do.
+		got, notices, err = filesLine(t, test.files).Files(t.Context(), tunnel.Welcome{RemoteFiles: true}, pod)
+		if err != nil || (len(notices) == 1) != (test.want != "") || got.Writer != nil || got.Line.Writable != nil {
+			t.Errorf("%s, of an older agent: %q, %v", name, notices, err)
+		}
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 type Files struct {
 	// Pod is asked for them; nil where no file may be read.
 	Pod view.Files
+	// Writer changes them, where the Line lets it; nil where nothing is changed.
+	Writer view.Writer
 	// Line says whose a path is, for what is below the paths that are shown.
 	Line view.Line
 	// Shown are the paths at which the pod's files are. None is in another, and
@@ -43,6 +45,16 @@ type tunnelFiles struct{ *tunnel.Client }
 
 func (t tunnelFiles) OpenFile(ctx context.Context, path string) (view.File, error) {
 	file, err := t.Client.OpenFile(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+var _ view.Writer = tunnelFiles{}
+
+func (t tunnelFiles) OpenWrite(ctx context.Context, writing tunnel.Writing) (view.Written, error) {
+	file, err := t.Client.OpenWrite(ctx, writing)
 	if err != nil {
 		return nil, err
 	}

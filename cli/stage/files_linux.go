@@ -32,6 +32,7 @@ func (p *plan) show(options *Options) {
 		options.Files.Pod = nil
 		return
 	}
+	p.writable = options.Files.Writer != nil && options.Files.Line.Writable != nil
 	for _, shown := range options.Files.Shown {
 		p.add(shown)
 		for _, mount := range options.Welcome.Mounts {
@@ -54,7 +55,9 @@ func (p *plan) add(shown ShownPath) {
 	p.views = slices.DeleteFunc(p.views, func(other ShownPath) bool { return inner(other.Path) })
 	p.Root.Views = slices.DeleteFunc(p.Root.Views, func(other root.View) bool { return inner(other.Path) })
 	p.views = append(p.views, shown)
-	p.Root.Views = append(p.Root.Views, root.View{Path: shown.Path, File: shown.Root.Mode&unix.S_IFMT == unix.S_IFREG})
+	p.Root.Views = append(p.Root.Views, root.View{
+		Path: shown.Path, File: shown.Root.Mode&unix.S_IFMT == unix.S_IFREG, Writable: p.writable && !shown.Whole,
+	})
 }
 
 // maxCopies of mounted files that are handed to the hand in one message, in bytes.
@@ -109,7 +112,7 @@ func (s *Stage) serveViews(ctx context.Context, options Options, plan *plan) {
 		if shown.Whole {
 			line = view.Line{}
 		}
-		served, err := view.Serve(device, view.Options{Path: shown.Path, Root: shown.Root, Pod: options.Files.Pod, Line: line, Log: s.log})
+		served, err := view.Serve(device, view.Options{Path: shown.Path, Root: shown.Root, Pod: options.Files.Pod, Writer: options.Files.Writer, Line: line, Log: s.log})
 		if err != nil {
 			options.OnNotice(Notice{Text: fmt.Sprintf("%s of the pod cannot be read: %v", shown.Path, err)})
 			continue

@@ -34,6 +34,8 @@ type script struct {
 	Shown []string
 	// Machine are paths of this machine's below those that are shown.
 	Machine string
+	// Written are paths of the pod's that may be written.
+	Written string
 	// EndGrace is what the keeper ends the command with.
 	EndGrace time.Duration
 	// WaitForSignal instead of building a stage.

@@ -94,6 +94,8 @@ type plan struct {
 	// the mounts that they show.
 	views  []ShownPath
 	viewed map[string]bool
+	// writable says that the Line lets some of the files be written.
+	writable bool
 }
 
 type redirection struct {

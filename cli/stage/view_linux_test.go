@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"understudy.dev/understudy/cli/stage/view"
+	"understudy.dev/understudy/operator/agent/root"
 	"understudy.dev/understudy/operator/tunnel"
 )
 
@@ -65,6 +66,46 @@ func (p podFiles) Space(ctx context.Context, path string) (tunnel.Space, error) 
 	return p.Machine.Space(ctx, p.root+path)
 }
 
+// Change is the agent's own, whose root is the whole machine.
+func (p podFiles) Change(ctx context.Context, change tunnel.Change) (tunnel.FileInfo, error) {
+	if err := p.reach(ctx); err != nil {
+		return tunnel.FileInfo{}, err
+	}
+	files, err := root.Here()
+	if err != nil {
+		return tunnel.FileInfo{}, err
+	}
+	defer files.Close()
+	change.Path = append([]byte(p.root), change.Path...)
+	if change.Op == tunnel.ChangeRename {
+		change.To = append([]byte(p.root), change.To...)
+	}
+	return files.Change(change)
+}
+
+func (p podFiles) OpenWrite(ctx context.Context, writing tunnel.Writing) (view.Written, error) {
+	if err := p.reach(ctx); err != nil {
+		return nil, err
+	}
+	files, err := root.Here()
+	if err != nil {
+		return nil, err
+	}
+	defer files.Close()
+	writing.Path = append([]byte(p.root), writing.Path...)
+	file, err := files.Write(writing)
+	return podWritten{file}, err
+}
+
+type podWritten struct{ tunnel.WrittenFile }
+
+func (w podWritten) Write(_ context.Context, p []byte, offset int64) error {
+	_, err := w.WriteAt(p, offset)
+	return err
+}
+
+func (w podWritten) Sync(context.Context) error { return w.WrittenFile.Sync() }
+
 func (s script) files() Files {
 	if s.Pod == "" {
 		return Files{}
@@ -76,9 +117,13 @@ func (s script) files() Files {
 			files.Shown = append(files.Shown, ShownPath{Path: path, Root: info})
 		}
 	}
+	if s.Written != "" {
+		expression := regexp.MustCompile(s.Written)
+		files.Writer, files.Line.Writable = files.Pod.(view.Writer), expression.MatchString
+	}
 	if s.Machine != "" {
 		expression := regexp.MustCompile(s.Machine)
-		files.Line = view.Line{Mixed: true, Place: func(path string) (string, view.Place) {
+		files.Line.Mixed, files.Line.Place = true, func(path string) (string, view.Place) {
 			switch {
 			case strings.HasSuffix(path, "/hidden"):
 				return path, view.Nowhere
@@ -86,7 +131,7 @@ func (s script) files() Files {
 				return path, view.Here
 			}
 			return path, view.Pod
-		}}
+		}
 	}
 	return files
 }
@@ -157,6 +202,55 @@ func TestFilesOfThePod(t *testing.T) {
 			"not to be written\nexecutable\nnot executable\nspace\nno-such-app no-such-app.jar no-such-data"
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
+}
+
+// What is written goes to the pod, where it may be written, and is there at once.
+func TestFilesWritten(t *testing.T) {
+	viewers(t, func(t *testing.T, p player) {
+		large := bytes.Repeat([]byte("a line of a large file\n"), 100_000) // 2.3 MB
+		pod := podRoot(t, map[string]string{
+			"/no-such-app/data/old": "old\n", "/no-such-app/data/over": "over\n", "/no-such-app/config": "fixed\n", "/no-such-app/data/gone": "gone\n",
+			"/no-such-app/data/large": string(large), "/no-such-app/data/dir/inner": "inner\n", "/no-such-app.log": "begun\n", "/no-such-app/data/fixed/x": "x\n",
+		})
+		if err := filepath.WalkDir(pod, func(path string, _ os.DirEntry, _ error) error { return os.Chmod(path, 0o777) }); err != nil {
+			t.Fatal(err)
+		}
+		s := script{Welcome: welcome(), Pod: pod, Shown: []string{"/no-such-app", "/no-such-app.log"}, Written: `^/no-such-app(/data$|/data/[^f]|\.log$)`}
+		got := output(t, p, s, "sh", "-c", `
+			cd /no-such-app/data; umask 022
+			echo new > new; echo more >> new; cat new; stat -c '%a %s' new
+			echo changed > old; cat old; printf X | dd of=over bs=1 seek=1 conv=notrunc 2>/dev/null; cat over
+			mkdir made; echo in > made/in; mv made renamed; cat renamed/in; echo again > renamed/in; cat renamed/in
+			mv dir moved; cat moved/inner; mkdir dir; echo other > dir/inner; cat dir/inner moved/inner
+			echo a > a; mv a b; echo c > a; mv a b; cat b; ls a 2>&1
+			ln -s new link; cat link; chmod 700 new; stat -c %a new; touch -d '2001-02-03 04:05:06 UTC' new; date -u -r new +%F
+			sed -i s/changed/edited/ old; cat old; truncate -s 3 old; cat old; echo
+			cp large copy; cmp large copy && echo the same; dd if=large of=synced conv=fsync 2>/dev/null; sha256sum < synced
+			exec 3<>open; echo held >&3; rm open; echo on >&3; stat -Lc %s /proc/self/fd/3; exec 3>&-
+			rm gone; ls gone 2>&1; rm -r renamed; rmdir moved 2>&1; ln new second 2>&1; mkfifo pipe 2>&1
+			echo line >> /no-such-app.log; cat /no-such-app.log
+			(echo x > ../config) 2>&1 | sed 's/^sh: [0-9]*: //'; rm ../config 2>&1; mv new ../new 2>&1; mv new fixed/new 2>&1
+			test -w ../config || echo fixed; test -w new && echo to be written; ls
+		`)
+		sum := sha256.Sum256(large)
+		want := "new\nmore\n644 9\nchanged\noXer\nin\nagain\ninner\nother\ninner\nc\nls: cannot access 'a': No such file or directory\n" +
+			"new\nmore\n700\n2001-02-03\nedited\nedi\nthe same\n" + hex.EncodeToString(sum[:]) + "  -\n8\n" +
+			"ls: cannot access 'gone': No such file or directory\nrmdir: failed to remove 'moved': Directory not empty\n" +
+			"ln: failed to create hard link 'second' => 'new': Operation not permitted\nmkfifo: cannot create fifo 'pipe': Operation not permitted\n" +
+			"begun\nline\n" +
+			"cannot create ../config: Read-only file system\n" +
+			"rm: cannot remove '../config': Read-only file system\nmv: cannot move 'new' to '../new': Read-only file system\n" +
+			"mv: cannot move 'new' to 'fixed/new': Read-only file system\nfixed\nto be written\n" +
+			"b\ncopy\ndir\nfixed\nlarge\nlink\nmoved\nnew\nold\nover\nsynced"
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		for name, want := range map[string]string{"no-such-app/data/new": "new\nmore\n", "no-such-app/config": "fixed\n", "no-such-app/data/b": "c\n", "no-such-app.log": "begun\nline\n"} {
+			if text, err := os.ReadFile(filepath.Join(pod, name)); err != nil || string(text) != want {
+				t.Errorf("%s of the pod is %q, %v", name, text, err)
+			}
 		}
 	})
 }

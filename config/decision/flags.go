@@ -37,7 +37,7 @@ var Flags = []Row{
 	{Name: "no-tcp-outgoing", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.tcp"}, Text: "TCP connections go out from this machine"},
 	{Name: "no-udp-outgoing", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.udp"}, Text: "UDP goes out from this machine"},
 	{Name: "no-remote-dns", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.dns.enabled"}, Text: "names are looked up as on this machine"},
-	{Name: "fs-mode", Group: groupFiles, Verdict: Supported, To: []string{"feature.fs.mode"}, Text: "read: files of the container are read, but for this machine's system and your own; local: all files are this machine's"},
+	{Name: "fs-mode", Group: groupFiles, Verdict: Supported, To: []string{"feature.fs.mode"}, Text: "read: files of the container are read, but for this machine's system and your own; write: and written; local: all files are this machine's"},
 	{Name: "override-env-vars-include", Group: groupFiles, Short: "s", Verdict: Supported, To: []string{"feature.env.include"}, Text: "the only variables of the container that are taken: names with * and ?, joined with ;"},
 	{Name: "override-env-vars-exclude", Group: groupFiles, Short: "x", Verdict: Supported, To: []string{"feature.env.exclude"}, Text: "variables of the container that are left out: names with * and ?, joined with ;"},
 	{Name: "env-file", Group: groupFiles, Verdict: Supported, To: []string{"feature.env.env_file"}, Text: "file of NAME=value lines whose variables win over the container's"},

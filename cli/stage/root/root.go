@@ -51,6 +51,8 @@ type Mount struct {
 type View struct {
 	Path string
 	File bool
+	// Writable lets who serves it decide what may be written.
+	Writable bool
 }
 
 // Bound is something of the host, and where it is seen, too.

@@ -46,7 +46,11 @@ func (r *Root) view(plan Plan, view View) (*os.File, error) {
 	// outside the user namespace may look in. The kernel asks for no more than
 	// max_read at a time.
 	options := fmt.Sprintf("fd=%d,rootmode=%o,user_id=%d,group_id=%d,allow_other,max_read=%d", device.Fd(), mode, os.Getuid(), os.Getgid(), maxRead)
-	if err := unix.Mount("understudy", target, "fuse.understudy", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV, options); err != nil {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if !view.Writable {
+		flags |= unix.MS_RDONLY
+	}
+	if err := unix.Mount("understudy", target, "fuse.understudy", flags, options); err != nil {
 		device.Close()
 		return nil, fmt.Errorf("mounting at %s: %w", target, err)
 	}

@@ -19,6 +19,24 @@ type Files interface {
 	Space(ctx context.Context, path string) (tunnel.Space, error)
 }
 
+// Writer is what changes a file system. Errors are as those of Files.
+type Writer interface {
+	// Change alters something, and says what is there then.
+	Change(ctx context.Context, change tunnel.Change) (tunnel.FileInfo, error)
+	// OpenWrite opens a regular file for writing.
+	OpenWrite(ctx context.Context, writing tunnel.Writing) (Written, error)
+}
+
+// Written is an open file that is written. After tunnel.ErrLost it is of no more
+// use.
+type Written interface {
+	Info() tunnel.FileInfo
+	// Write writes all of p, or fails.
+	Write(ctx context.Context, p []byte, offset int64) error
+	Sync(ctx context.Context) error
+	Close() error
+}
+
 // File is an open file. Its Read reads as much as there is, with io.EOF at the
 // end; after tunnel.ErrLost it must be opened again.
 type File interface {
@@ -48,6 +66,9 @@ type Line struct {
 	// Mixed says that paths of both are in one folder; so folders are looked for
 	// at both.
 	Mixed bool
+	// Writable says whether a path that is the pod's may be written. Default:
+	// none may.
+	Writable func(path string) bool
 }
 
 // Of is whose a path is, and what it is called there.

@@ -3,7 +3,6 @@ package view
 import (
 	"context"
 	"errors"
-	"hash/fnv"
 	"os"
 	"path"
 	"sync"
@@ -21,9 +20,10 @@ import (
 type node struct {
 	fs.Inode
 	view *View
-	path string
 
 	mu sync.Mutex
+	// path of the view; another one after a rename.
+	path string
 	// listed is what was in this folder at a time.
 	listed   map[string]tunnel.FileInfo
 	listedAt time.Time
@@ -41,13 +41,6 @@ var (
 	_ fs.NodeAccesser   = (*node)(nil)
 )
 
-// inode is a path's number: the same whenever it is looked at.
-func inode(path string) uint64 {
-	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(path))
-	return hash.Sum64() | 1 // 0 means none
-}
-
 // files are whose place is not nowhere.
 func (v *View) files(place Place) Files {
 	if place == Here {
@@ -59,7 +52,7 @@ func (v *View) files(place Place) Files {
 // look says what is at a path of the view. A folder counts that is only at the
 // other place, where something below it may be of this one.
 func (v *View) look(ctx context.Context, name string) (tunnel.FileInfo, error) {
-	if name == v.options.Path {
+	if name == v.options.Path && !v.writable(name) {
 		return v.options.Root, nil
 	}
 	at, place := v.options.Line.Of(name)
@@ -127,6 +120,13 @@ func fill(info tunnel.FileInfo, out *fuse.Attr) {
 	out.Uid, out.Gid = uint32(os.Getuid()), uint32(os.Getgid())
 }
 
+// at is the node's path now.
+func (n *node) at() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.path
+}
+
 // known is what was said of a name in this folder a moment ago.
 func (n *node) known(name string) (info tunnel.FileInfo, there, known bool) {
 	n.mu.Lock()
@@ -141,7 +141,7 @@ func (n *node) known(name string) (info tunnel.FileInfo, there, known bool) {
 
 // Lookup finds a name in a folder.
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	child := path.Join(n.path, name)
+	child := path.Join(n.at(), name)
 	info, there, known := n.known(name)
 	if known && !there {
 		return nil, unix.ENOENT
@@ -155,15 +155,33 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*fs
 		}
 	}
 	fill(info, &out.Attr)
-	kind := info.Mode & unix.S_IFMT
-	return n.NewInode(ctx, &node{view: n.view, path: child}, fs.StableAttr{Mode: kind, Ino: inode(child) ^ uint64(kind)<<32}), 0
+	return n.child(ctx, name, info.Mode), 0
+}
+
+// child is the node of a name in this folder: the one that the kernel knows, or a
+// new one.
+func (n *node) child(ctx context.Context, name string, mode uint32) *fs.Inode {
+	kind := mode & unix.S_IFMT
+	if known := n.GetChild(name); known != nil && known.StableAttr().Mode == kind {
+		return known
+	}
+	return n.fresh(ctx, name, mode)
+}
+
+// fresh is a new node of a name in this folder.
+func (n *node) fresh(ctx context.Context, name string, mode uint32) *fs.Inode {
+	at, kind := path.Join(n.at(), name), mode&unix.S_IFMT
+	return n.NewInode(ctx, &node{view: n.view, path: at}, n.view.numbers.of(at, kind))
 }
 
 // Getattr says what the file is.
-func (n *node) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
+func (n *node) Getattr(ctx context.Context, of fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
 	ctx, cancel := n.view.within(ctx)
 	defer cancel()
-	info, err := n.view.look(ctx, n.path)
+	info, err := n.view.look(ctx, n.at())
+	if open, ok := of.(*handle); ok && errors.Is(err, unix.ENOENT) && open.written != nil {
+		info, err = open.last(), nil // it was removed, and is open
+	}
 	if err != nil {
 		return errno(ctx, err)
 	}
@@ -174,21 +192,23 @@ func (n *node) Getattr(ctx context.Context, _ fs.FileHandle, out *fuse.AttrOut) 
 	return 0
 }
 
-// Access has the kernel decide but for writing, which nobody may.
+// Access decides by the mode, as far as anybody here can: the pod has the last
+// word.
 func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
-	if mask&unix.W_OK != 0 {
+	at := n.at()
+	if mask&unix.W_OK != 0 && !n.view.writable(at) {
 		return unix.EROFS
 	}
-	if mask&unix.X_OK == 0 {
+	if mask&(unix.X_OK|unix.W_OK) == 0 {
 		return 0
 	}
 	ctx, cancel := n.view.within(ctx)
 	defer cancel()
-	info, err := n.view.look(ctx, n.path)
+	info, err := n.view.look(ctx, at)
 	switch {
 	case err != nil:
 		return errno(ctx, err)
-	case info.Mode&0o111 == 0:
+	case mask&unix.X_OK != 0 && info.Mode&0o111 == 0, mask&unix.W_OK != 0 && info.Mode&0o222 == 0:
 		return unix.EACCES
 	}
 	return 0
@@ -199,7 +219,8 @@ func (n *node) Access(ctx context.Context, mask uint32) syscall.Errno {
 func (n *node) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
 	ctx, cancel := n.view.within(ctx)
 	defer cancel()
-	listed, err := n.view.list(ctx, n.path)
+	at := n.at()
+	listed, err := n.view.list(ctx, at)
 	if err != nil {
 		return nil, errno(ctx, err)
 	}
@@ -209,7 +230,11 @@ func (n *node) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
 	entries := make([]fuse.DirEntry, 0, len(listed))
 	for name, info := range listed {
 		kind := info.Mode & unix.S_IFMT
-		entries = append(entries, fuse.DirEntry{Name: name, Mode: kind, Ino: inode(path.Join(n.path, name)) ^ uint64(kind)<<32})
+		number := numberOf(path.Join(at, name), kind)
+		if known := n.GetChild(name); known != nil {
+			number = known.StableAttr().Ino
+		}
+		entries = append(entries, fuse.DirEntry{Name: name, Mode: kind, Ino: number})
 	}
 	return fs.NewListDirStream(entries), 0
 }
@@ -218,7 +243,7 @@ func (n *node) Readdir(ctx context.Context) (fs.DirStream, syscall.Errno) {
 func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 	ctx, cancel := n.view.within(ctx)
 	defer cancel()
-	info, err := n.view.look(ctx, n.path)
+	info, err := n.view.look(ctx, n.at())
 	if err != nil {
 		return nil, errno(ctx, err)
 	}
@@ -229,7 +254,7 @@ func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
 	ctx, cancel := n.view.within(ctx)
 	defer cancel()
-	at, place := n.view.options.Line.Of(n.path)
+	at, place := n.view.options.Line.Of(n.at())
 	if place == Nowhere {
 		return unix.ENOENT
 	}
@@ -245,16 +270,21 @@ func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
 // Open opens a regular file. The kernel keeps what it has of a file that is as it
 // was.
 func (n *node) Open(ctx context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
-	if flags&unix.O_ACCMODE != unix.O_RDONLY {
+	name := n.at()
+	writes := flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0
+	if writes && !n.view.writable(name) {
 		return nil, 0, unix.EROFS
 	}
 	ctx, cancel := n.view.within(ctx)
 	defer cancel()
-	at, place := n.view.options.Line.Of(n.path)
+	at, place := n.view.options.Line.Of(name)
 	if place == Nowhere {
 		return nil, 0, unix.ENOENT
 	}
-	handle := &handle{view: n.view, files: n.view.files(place), path: at}
+	handle := &handle{node: n, view: n.view, files: n.view.files(place), path: at}
+	if writes {
+		return n.openWritten(ctx, handle, flags)
+	}
 	if err := handle.open(ctx); err != nil {
 		return nil, 0, errno(ctx, err)
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	Root tunnel.FileInfo
 	Pod  Files
 	Line Line
+	// Writer changes the pod's files, where the Line lets it; nil for never.
+	Writer Writer
 	// Log is for what no user is told. Default: discarded.
 	Log *slog.Logger
 }
@@ -43,6 +45,7 @@ type View struct {
 	life    context.Context
 	end     context.CancelFunc
 	server  *fuse.Server
+	numbers numbers
 }
 
 // Serve serves a mount that was made with this descriptor of /dev/fuse, which it
@@ -62,7 +65,7 @@ func Serve(device *os.File, options Options) (*View, error) {
 	root := &node{view: v, path: options.Path}
 	raw := fs.NewNodeFS(root, &fs.Options{
 		EntryTimeout: &timeout, AttrTimeout: &timeout, NegativeTimeout: &timeout, NullPermissions: true,
-		RootStableAttr: &fs.StableAttr{Ino: inode(options.Path)},
+		RootStableAttr: &fs.StableAttr{Ino: numberOf(options.Path, 0)},
 		Logger:         slog.NewLogLogger(options.Log.Handler(), slog.LevelDebug),
 	})
 	v.server, err = fuse.NewServer(rooted{raw, options.Root.Mode & unix.S_IFMT}, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
@@ -87,6 +90,15 @@ type rooted struct {
 // GetAttr says what a file is.
 func (r rooted) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	status := r.RawFileSystem.GetAttr(cancel, in, out)
+	if in.NodeId == fuse.FUSE_ROOT_ID {
+		out.Mode = out.Mode&^unix.S_IFMT | r.kind
+	}
+	return status
+}
+
+// SetAttr changes what a file is.
+func (r rooted) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	status := r.RawFileSystem.SetAttr(cancel, in, out)
 	if in.NodeId == fuse.FUSE_ROOT_ID {
 		out.Mode = out.Mode&^unix.S_IFMT | r.kind
 	}
