@@ -92,6 +92,10 @@ func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, owner
 	}
 	if err := f.begin(ctx); err != nil {
 		owners.Close()
+		// To have done nothing is proof enough: the pod is another's to thaw.
+		if held := (*record.HeldError)(nil); errors.As(err, &held) && held.By.Session != config.Session {
+			return settings.NothingDone + held.Error(), nil
+		}
 		return "", err
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -156,7 +160,7 @@ func (f *frozen) begin(ctx context.Context) error {
 		toFreeze = []cgroup.Container{f.target}
 	}
 	f.hold, err = freeze.Begin(ctx, freeze.Options{
-		Session: f.config.Session, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID, Node: f.node,
+		Session: f.config.Session, Owner: f.config.Freeze.Owner, Pod: f.config.Freeze.Pod, PodUID: f.target.PodUID, Node: f.node,
 		Lease: f.lease(), Directory: f.state, Cleanups: cleanups, Log: f.log,
 		Containers: toFreeze,
 		Notice: func(n freeze.Notice) {
@@ -166,6 +170,12 @@ func (f *frozen) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := f.alone(); err != nil {
+		if undone := f.undone(ctx, nil); undone != nil {
+			return errors.Join(errors.New(err.Error()), undone)
+		}
+		return err
+	}
 	// First the fence: what it says no to is noticed by nobody, while a container
 	// that is started again in between would read.
 	if err := f.raise(); err != nil {
@@ -173,6 +183,23 @@ func (f *frozen) begin(ctx context.Context) error {
 	}
 	if err := f.freeze(ctx, f.target); err != nil {
 		return f.undone(ctx, err)
+	}
+	return nil
+}
+
+// alone fails where another session has the pod, be it another container of it:
+// an operator locks pods, but there may be two of them, or none. Of two that come
+// at once each has written its record before it looks, so that one at least gives
+// way. The error is a *record.HeldError.
+func (f *frozen) alone() error {
+	records, err := f.state.List()
+	if err != nil {
+		f.log.Warn("records not read", "error", err)
+	}
+	for _, r := range records {
+		if r.PodUID == f.target.PodUID && r.Session != f.config.Session && r.Agent.Lives() {
+			return &record.HeldError{By: r}
+		}
 	}
 	return nil
 }

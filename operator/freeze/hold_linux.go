@@ -22,7 +22,8 @@ type Options struct {
 	// Session is a name that no other session has, such as its UID: letters,
 	// digits, dash, dot and underscore. Clean-ups are given it.
 	Session string
-	// Pod is NAMESPACE/NAME, for those who read the record.
+	// Owner of it, and Pod as NAMESPACE/NAME, for those who read the record.
+	Owner  string
 	Pod    string
 	PodUID string
 	// Lease is how long the containers stay frozen when Renew is not called.
@@ -138,7 +139,7 @@ func Begin(ctx context.Context, o Options) (_ *Hold, err error) {
 	}
 	h := &Hold{
 		o:       o,
-		record:  record.Record{Session: o.Session, Pod: o.Pod, PodUID: o.PodUID, Since: time.Now().UTC().Truncate(time.Second), Agent: self},
+		record:  record.Record{Session: o.Session, Owner: o.Owner, Pod: o.Pod, PodUID: o.PodUID, Since: time.Now().UTC().Truncate(time.Second), Agent: self},
 		groups:  map[cgroup.Container]*cgroup.Group{},
 		ready:   map[cgroup.Container]*cgroup.Group{},
 		until:   guard.Now() + o.Lease,

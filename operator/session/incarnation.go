@@ -2,16 +2,8 @@ package session
 
 import (
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"time"
@@ -80,11 +72,7 @@ var errNumberTaken = errors.New("the stand-in's number is taken")
 // makeKey makes the agent's key pair and configuration, and answers the public
 // key's fingerprint.
 func (v *visit) makeKey(ctx context.Context, in incarnation) (string, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", fmt.Errorf("making the agent's key: %w", err)
-	}
-	keyPEM, fingerprint, err := encodeKey(private)
+	keyPEM, fingerprint, err := settings.NewKey()
 	if err != nil {
 		return "", err
 	}
@@ -108,21 +96,6 @@ func (v *visit) makeKey(ctx context.Context, in incarnation) (string, error) {
 		return "", fmt.Errorf("making the agent's secret: %w", refused(err))
 	}
 	return fingerprint, nil
-}
-
-// encodeKey gives the private key as PKCS#8 in PEM, and the SHA-256 of the
-// public key (PKIX, DER) in lower-case hex.
-func encodeKey(private crypto.Signer) (keyPEM []byte, fingerprint string, err error) {
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return nil, "", fmt.Errorf("encoding the agent's key: %w", err)
-	}
-	public, err := x509.MarshalPKIXPublicKey(private.Public())
-	if err != nil {
-		return nil, "", fmt.Errorf("encoding the agent's public key: %w", err)
-	}
-	sum := sha256.Sum256(public)
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), hex.EncodeToString(sum[:]), nil
 }
 
 func (v *visit) agentConfig(report clone.Report) ([]byte, error) {

@@ -26,6 +26,11 @@ const (
 // second copy of the memory as well: from it a pod is thawed whose Session was
 // removed by force.
 func lock(ctx context.Context, v *visit) (bool, error) {
+	if !v.is(v1alpha1.ConditionClaimed) {
+		if err := v.solo(ctx); err != nil {
+			return false, err
+		}
+	}
 	frozen := v.status().Frozen
 	wanted := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{

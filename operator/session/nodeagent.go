@@ -2,15 +2,10 @@ package session
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -23,10 +18,9 @@ import (
 
 	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/api/v1alpha1"
-	"understudy.dev/understudy/operator/clone"
-	"understudy.dev/understudy/operator/fence/plan"
 	"understudy.dev/understudy/operator/hold"
 	"understudy.dev/understudy/operator/nodeagent"
+	"understudy.dev/understudy/operator/pending"
 )
 
 // nodeAgent makes the agent on the target's node and waits until it says that
@@ -76,7 +70,7 @@ func (v *visit) awaitNodeAgent(ctx context.Context, pod *corev1.Pod) (bool, erro
 	if err := v.Live.List(ctx, &events, client.InNamespace(pod.Namespace), client.MatchingFields{"involvedObject.uid": string(pod.UID)}); err != nil {
 		return false, fmt.Errorf("listing the events of the agent on the node: %w", err)
 	}
-	why := pendingReason(pod, events.Items)
+	why := pending.Reason(pod, events.Items)
 	if status != nil && status.State.Running != nil {
 		why = v.grip().pending
 	}
@@ -141,23 +135,19 @@ func (v *visit) agentOptions(number int32) nodeagent.Options {
 }
 
 func (v *visit) equipNodeAgent(ctx context.Context, podName string, number int32) error {
-	config, err := v.nodeAgentConfig(ctx)
+	task, err := v.nodeAgentTask(ctx)
 	if err != nil {
 		return err
 	}
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	data, fingerprint, err := task.Secret()
 	if err != nil {
-		return fmt.Errorf("making the agent's key: %w", err)
-	}
-	keyPEM, fingerprint, err := encodeKey(private)
-	if err != nil {
-		return err
+		return final(v.grip().failed, "%v", err)
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		err := v.Writer.Create(groupCtx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Namespace: v.AgentsNamespace, Name: nodeagent.SecretName(v.session.UID, number), Labels: nodeagent.Labels(v.session)},
-			Data:       map[string][]byte{settings.KeyFile: keyPEM, settings.ConfigFile: config},
+			Data:       data,
 		}, client.FieldOwner(hold.FieldManager))
 		if apierrors.IsAlreadyExists(err) {
 			return errNumberTaken
@@ -177,46 +167,26 @@ func (v *visit) equipNodeAgent(ctx context.Context, podName string, number int32
 	return v.save(ctx)
 }
 
-func (v *visit) nodeAgentConfig(ctx context.Context) ([]byte, error) {
+func (v *visit) nodeAgentTask(ctx context.Context) (nodeagent.Task, error) {
 	clientKey, err := base64.StdEncoding.DecodeString(v.session.Spec.ClientKey)
 	if err != nil {
-		return nil, final(v.grip().failed, "the session's client key is not base64: %v", err)
+		return nodeagent.Task{}, final(v.grip().failed, "the session's client key is not base64: %v", err)
 	}
 	var services corev1.ServiceList
 	if err := v.Live.List(ctx, &services, client.InNamespace(v.session.Namespace)); err != nil {
-		return nil, fmt.Errorf("reading what stands around the target: %w", err)
-	}
-	spec, name := v.session.Spec, v.session.Spec.Target.Container
-	_, containerID, _ := strings.Cut(v.status().Frozen.ContainerID, "://")
-	probes, inPod := plan.Probes(v.pod, name)
-	if v.attaches() {
-		// The container answers them itself.
-		probes, inPod = nil, false
+		return nodeagent.Task{}, fmt.Errorf("reading what stands around the target: %w", err)
 	}
 	freezer, err := v.freezer(ctx)
 	if err != nil {
-		return nil, err
+		return nodeagent.Task{}, err
 	}
-	selecting := clone.Selecting(services.Items, v.pod.Labels)
-	config := settings.Config{
-		Session: string(v.session.UID), Port: settings.DefaultPort, ClientKey: clientKey,
-		LeaseSeconds: int(v.leaseDuration() / time.Second),
-		Ports:        clone.Ports(&v.pod.Spec, name, selecting, spec.ListenPorts), ListenAll: spec.ListenAll,
-		Mounts: clone.Paths(clone.Mounts(&v.pod.Spec, name)), ShareTraffic: true,
-		Freeze: &settings.Freeze{
-			Pod: v.pod.Namespace + "/" + v.pod.Name, PodUID: string(v.pod.UID), Container: name, ContainerID: containerID,
-			Freezer: freezer, Attach: v.attaches(), Release: v.freezes() && ptr.Deref(spec.ReleaseConnections, true),
-			Probes: probes, ProbesInPod: inPod,
-		},
-	}
-	if err := config.Validate(); err != nil {
-		return nil, final(v.grip().failed, "the agent would not take its configuration: %v", err)
-	}
-	data, err := json.Marshal(config)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the agent's configuration: %w", err)
-	}
-	return data, nil
+	spec := v.session.Spec
+	return nodeagent.Task{
+		Session: string(v.session.UID), ClientKey: clientKey, Owner: spec.Owner.Username, Lease: v.leaseDuration(),
+		Pod: v.pod, Container: spec.Target.Container, ContainerID: v.status().Frozen.ContainerID, Services: services.Items,
+		ListenPorts: spec.ListenPorts, ListenAll: spec.ListenAll,
+		Freezer: freezer, Attach: v.attaches(), Release: ptr.Deref(spec.ReleaseConnections, true),
+	}, nil
 }
 
 // freezer is which of the kernel's hierarchies the node's administrator wants

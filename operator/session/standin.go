@@ -16,6 +16,7 @@ import (
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/clone"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/pending"
 )
 
 // askAgain is how often the events of a pending stand-in are looked at, and
@@ -73,7 +74,7 @@ func (v *visit) awaitStandIn(ctx context.Context, pod *corev1.Pod) (bool, error)
 	if err := v.Live.List(ctx, &events, client.InNamespace(pod.Namespace), client.MatchingFields{"involvedObject.uid": string(pod.UID)}); err != nil {
 		return false, fmt.Errorf("listing the events of the stand-in: %w", err)
 	}
-	why := pendingReason(pod, events.Items)
+	why := pending.Reason(pod, events.Items)
 	v.set(v1alpha1.ConditionStandInReady, metav1.ConditionFalse, v1alpha1.ReasonStandInPending, why)
 	v.waiting(v1alpha1.ReasonStandInPending, "Waiting for the stand-in "+pod.Name+": "+why)
 	v.again(askAgain)

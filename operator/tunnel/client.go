@@ -98,8 +98,10 @@ type Client struct {
 	changed chan struct{} // closed and replaced when current changes
 	welcome Welcome
 	heard   time.Time
-	posted  bool // events is closed
-	events  chan Event
+	// answered is when that was sent which the last agent has answered.
+	answered time.Time
+	posted   bool // events is closed
+	events   chan Event
 }
 
 // final says whether trying again cannot mend err. While a session lasts an
@@ -201,6 +203,7 @@ func (c *Client) drop(last *incarnation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.heard = last.link.LastHeard()
+	c.answered = time.Now().Add(-last.link.Unanswered())
 	c.current = nil
 }
 
@@ -241,6 +244,19 @@ func (c *Client) LastHeard() time.Time {
 		return c.current.link.LastHeard()
 	}
 	return c.heard
+}
+
+// Unanswered is how long ago that was sent which the agent has answered last: the
+// agent's own count of this end's silence is not longer. What a laptop has slept
+// counts.
+func (c *Client) Unanswered() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current != nil {
+		return c.current.link.Unanswered()
+	}
+	now := time.Now()
+	return max(now.Sub(c.answered), now.Round(0).Sub(c.answered))
 }
 
 // Close says bye to the agent, which then closes all that it holds for this

@@ -278,6 +278,9 @@ func TestLeaseRunsOut(t *testing.T) {
 		if silent := time.Since(c.LastHeard()); silent < 58*time.Second {
 			t.Errorf("last heard %v ago", silent)
 		}
+		if silent := c.Unanswered(); silent < 58*time.Second || silent > 61*time.Second {
+			t.Errorf("unanswered for %v", silent)
+		}
 		time.Sleep(3 * time.Second)
 		if is, _ := s.pod.lastReady(); is {
 			t.Error("still ready after the lease had run out")

@@ -45,6 +45,9 @@ const (
 	// DefaultPort is the port on the pod's loopback that the agent listens on
 	// unless the container itself uses it.
 	DefaultPort = 7447
+	// NothingDone begins the last word of an agent on a node that has found the
+	// pod in another session's hands; what follows says whose.
+	NothingDone = "nothing was done: "
 	// maxFile bounds what is read of either file: a Secret's own limit.
 	maxFile = 1 << 20
 )
@@ -88,6 +91,8 @@ type Freeze struct {
 	ContainerID string `json:"containerID"`
 	// Freezer is the hierarchy to freeze in, "v1" or "v2"; empty to choose.
 	Freezer string `json:"freezer,omitempty"`
+	// Owner of the session, to be named to whoever comes second.
+	Owner string `json:"owner,omitempty"`
 	// Attach leaves it running: nothing is frozen and nobody refused, and only the
 	// ports that the owner listens on are taken from it.
 	Attach bool `json:"attach,omitempty"`

@@ -25,6 +25,8 @@ type Record struct {
 	Format int `json:"format"`
 	// Session names it; it is the file's name, and what the fence's rules bear.
 	Session string `json:"session"`
+	// Owner of the session, to be read by people.
+	Owner string `json:"owner,omitempty"`
 	// Pod is NAMESPACE/NAME, to be read by people.
 	Pod    string `json:"pod"`
 	PodUID string `json:"podUID"`
@@ -69,7 +71,11 @@ func Check(session string) error {
 type HeldError struct{ By Record }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("pod %s is held by session %s since %s", e.By.Pod, e.By.Session, e.By.Since.Format(time.RFC3339))
+	who := "session " + e.By.Session
+	if e.By.Owner != "" {
+		who = fmt.Sprintf("%s (session %s)", e.By.Owner, e.By.Session)
+	}
+	return fmt.Sprintf("pod %s is held by %s since %s", e.By.Pod, who, e.By.Since.Format(time.RFC3339))
 }
 
 // Claim writes r, on the disk when it returns, unless there is a record by another

@@ -111,6 +111,7 @@ type Link struct {
 	done              chan struct{}
 
 	heard     stamp
+	answered  stamp // when that was sent which the other end has answered last
 	roundTrip atomic.Int64
 	pinged    time.Time
 	began     time.Time
@@ -127,6 +128,7 @@ func New(id ID, config Config) *Link {
 	l := &Link{id: id, config: config, done: make(chan struct{}), began: time.Now()}
 	l.space.L, l.work.L, l.state.L = &l.mu, &l.mu, &l.mu
 	l.heard.now(l.began)
+	l.answered.now(l.began)
 	go l.send()
 	go l.watch()
 	return l
@@ -154,13 +156,22 @@ func (l *Link) Silent() time.Duration {
 	return time.Since(l.began) - time.Duration(l.heard.since.Load())
 }
 
+// Unanswered is how long ago that was sent which the other end has answered last:
+// it has heard of this end since. Of two clocks it is the one that says more: the
+// wall's counts the time that a machine has slept, the monotonic one is set by nobody.
+func (l *Link) Unanswered() time.Duration {
+	now := time.Now()
+	return max(now.Sub(time.Unix(0, l.answered.wall.Load())), now.Sub(l.began)-time.Duration(l.answered.since.Load()))
+}
+
 // stamp is one moment by both clocks.
 type stamp struct{ wall, since atomic.Int64 }
 
-func (s *stamp) now(began time.Time) {
-	now := time.Now()
-	s.wall.Store(now.UnixNano())
-	s.since.Store(int64(now.Sub(began)))
+func (s *stamp) now(began time.Time) { s.at(time.Now(), began) }
+
+func (s *stamp) at(moment, began time.Time) {
+	s.wall.Store(moment.UnixNano())
+	s.since.Store(int64(moment.Sub(began)))
 }
 
 // RoundTrip is the shortest that was measured over the present raw connection,
@@ -195,6 +206,7 @@ func (l *Link) Dial(raw net.Conn, op Op) error {
 		if err == nil {
 			l.roundTrip.Store(0) // of another connection
 			l.took(time.Since(asked))
+			l.answered.at(asked, l.began)
 		}
 		return theirs, err
 	})
@@ -355,7 +367,8 @@ func (l *Link) watch() {
 			switch {
 			case silent >= l.config.DeadAfter:
 				l.dropLocked(fmt.Errorf("%w for %v", errSilent, silent.Round(time.Millisecond)))
-			case silent >= l.config.PingEvery/2 || time.Since(l.pinged) > l.config.DeadAfter:
+			case silent >= l.config.PingEvery/2 || time.Since(l.pinged) >= 2*l.config.PingEvery:
+				// Also where there is much to hear: it does not say what was heard there.
 				l.wantPing = true
 			}
 			l.wantAck = l.wantAck || l.received != l.acked

@@ -201,6 +201,52 @@ func TestSilentDeathIsNoticed(t *testing.T) {
 	})
 }
 
+// An end that hears and is not heard knows how long that has been.
+func TestUnansweredIsWhatTheOtherEndHasNotHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(Config{PingEvery: time.Second, DeadAfter: time.Hour})
+		a, b := net.Pipe()
+		gate := &gatedConn{Conn: a}
+		go func() {
+			hello, _ := ReadHello(b)
+			p.server.Accept(b, hello)
+		}()
+		if err := p.client.Dial(gate, OpNew); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range []*Link{p.client, p.server} {
+			go func() {
+				for {
+					if _, err := l.Read(make([]byte, 64)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		for range 30 {
+			// The other end talks so much that nobody needs to ask for a sign of life.
+			p.server.Push([]byte("x"))
+			time.Sleep(400 * time.Millisecond) // the bubble's time
+		}
+		if silent := p.client.Unanswered(); silent > 3*time.Second {
+			t.Errorf("heard all the time, it takes itself for unheard since %v", silent)
+		}
+		gate.shut()
+		for range 50 {
+			p.server.Push([]byte("x"))
+			time.Sleep(400 * time.Millisecond)
+		}
+		if heard := time.Since(p.client.LastHeard()); heard > time.Second {
+			t.Fatalf("the other end was heard %v ago", heard)
+		}
+		if silent, counted := p.client.Unanswered(), p.server.Silent(); silent < counted || counted < 19*time.Second {
+			t.Errorf("it takes itself for unheard since %v, and the other end has heard nothing for %v", silent, counted)
+		}
+		p.fail()
+		synctest.Wait()
+	})
+}
+
 // gatedConn stops passing what is written, without an error, once shut.
 type gatedConn struct {
 	net.Conn

@@ -93,7 +93,7 @@ func (l *Link) nextBatch(b []byte) (raw net.Conn, out []byte, last bool) {
 	}
 	if l.wantPing {
 		l.pinged, l.wantPing = time.Now(), false
-		b = appendValue(b, framePing, uint64(time.Since(l.began)))
+		b = appendValue(b, framePing, uint64(l.pinged.Sub(l.began)))
 	}
 	for _, pong := range l.pongs {
 		b = appendValue(b, framePong, pong)
@@ -223,6 +223,9 @@ func (l *Link) control(f frame) error {
 		l.work.Signal()
 	case framePong:
 		l.took(time.Since(l.began) - time.Duration(f.value))
+		if f.value == uint64(l.pinged.Sub(l.began)) { // else it is of one before
+			l.answered.at(l.pinged, l.began)
+		}
 	case frameClose:
 		return &ClosedError{Reason: Reason(f.value)}
 	}

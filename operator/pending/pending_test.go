@@ -1,4 +1,4 @@
-package session
+package pending
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-func TestPendingReason(t *testing.T) {
+func TestReason(t *testing.T) {
 	waiting := func(reason, message string) corev1.ContainerStatus {
 		return corev1.ContainerStatus{Name: "worker", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
 	}
@@ -29,7 +29,7 @@ func TestPendingReason(t *testing.T) {
 		"a normal event":     {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}}, []corev1.Event{{Type: corev1.EventTypeNormal, Reason: "Pulling"}}, "its containers are being created on node n1."},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := pendingReason(&c.pod, c.events); got != c.want {
+			if got := Reason(&c.pod, c.events); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})

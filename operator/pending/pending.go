@@ -1,16 +1,20 @@
-package session
+// Package pending says why a pod does not run yet. It is pure: whoever asks has
+// read the pod and its events, the operator for what it has made and the command
+// line tool for what it made itself.
+package pending
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// pendingReason says why a pod does not run yet, in the words of who knows:
+// Reason says why a pod does not run yet, in the words of who knows:
 // the kubelet's on a container that waits, the scheduler's condition, or the
 // latest warning about the pod.
-func pendingReason(pod *corev1.Pod, events []corev1.Event) string {
+func Reason(pod *corev1.Pod, events []corev1.Event) string {
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
 		for _, status := range statuses {
 			if why := containerReason(status); why != "" {
@@ -20,7 +24,7 @@ func pendingReason(pod *corev1.Pod, events []corev1.Event) string {
 	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return "not scheduled: " + orElse(c.Message, c.Reason)
+			return "not scheduled: " + cmp.Or(c.Message, c.Reason)
 		}
 	}
 	if warning := latestWarning(events); warning != nil {
@@ -32,7 +36,7 @@ func pendingReason(pod *corev1.Pod, events []corev1.Event) string {
 	return "its containers are being created on node " + pod.Spec.NodeName + "."
 }
 
-// containerReason leaves out what every start goes through.
+// containerReason is why a container does not run; it leaves out what every start goes through.
 func containerReason(status corev1.ContainerStatus) string {
 	if w := status.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
 		if w.Message == "" {
@@ -41,7 +45,7 @@ func containerReason(status corev1.ContainerStatus) string {
 		return "container " + status.Name + ": " + w.Reason + ": " + w.Message
 	}
 	if t := status.State.Terminated; t != nil && t.ExitCode != 0 {
-		return "container " + status.Name + " ended: " + orElse(t.Message, t.Reason)
+		return "container " + status.Name + " ended: " + cmp.Or(t.Message, t.Reason)
 	}
 	return ""
 }

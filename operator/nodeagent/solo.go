@@ -1,0 +1,113 @@
+package nodeagent
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// SoloOptions say for what an agent is made where no operator makes it: by its
+// owner, with the owner's own rights.
+type SoloOptions struct {
+	// Namespace that the agent is made in.
+	Namespace string
+	// Session is the UID that the owner's machine has made up.
+	Session types.UID
+	// Owner of the session, to be named to whoever comes second.
+	Owner string
+	// Image of the agent.
+	Image string
+	// Target is the pod that is frozen.
+	Target *corev1.Pod
+}
+
+// OwnerAnnotation is on an agent that its owner has made, and says who that is.
+const OwnerAnnotation = "understudy.dev/owner"
+
+// Solo is the agent of a session without an operator, of which the API server
+// lets there be one for a pod: it has the pod's name for its own. It is its own
+// lock and its own memory: nobody else is there to take a finalizer off, so it has
+// none, and goes with the pod that it freezes where one namespace has both.
+func Solo(o SoloOptions) *corev1.Pod {
+	pod := o.alone(Pod(o.options()), SoloName(o.Target.UID))
+	for i := range pod.Spec.Volumes {
+		if secret := pod.Spec.Volumes[i].Secret; secret != nil {
+			secret.SecretName = pod.Name
+		}
+	}
+	return pod
+}
+
+// SoloThaw is an agent that does nothing but thaw what is frozen of such a
+// session's pod, where its agent went without the proof that it has.
+func SoloThaw(o SoloOptions) *corev1.Pod {
+	return o.alone(Thaw(o.options()), soloThawPrefix+string(o.Target.UID))
+}
+
+// SoloSecret is what Solo's pod is told; it goes with the pod.
+func SoloSecret(pod *corev1.Pod, data map[string][]byte) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: pod.Namespace, Name: pod.Name, Labels: maps.Clone(pod.Labels),
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
+		},
+		Data: data,
+	}
+}
+
+const (
+	soloPrefix     = "freeze-pod-"
+	soloThawPrefix = "thaw-pod-"
+)
+
+// SoloName is what the agent of a pod is called, whoever makes it without an
+// operator.
+func SoloName(target types.UID) string { return soloPrefix + string(target) }
+
+// IsSolo says whether a pod is an agent of a session without an operator, or one
+// that thaws for it.
+func IsSolo(pod *corev1.Pod) bool {
+	return pod.Labels[v1alpha1.SessionUIDLabel] != "" && (strings.HasPrefix(pod.Name, soloPrefix) || strings.HasPrefix(pod.Name, soloThawPrefix))
+}
+
+// SoloLabels select such agents; an operator's have a namespace's label too.
+const SoloLabels = v1alpha1.SessionUIDLabel + ",!" + v1alpha1.SessionNamespaceLabel
+
+func (o SoloOptions) options() Options {
+	return Options{
+		Namespace: o.Namespace, SessionUID: o.Session, Number: 1, Image: o.Image,
+		NodeName: o.Target.Spec.NodeName, Target: o.Target.UID,
+	}
+}
+
+func (o SoloOptions) alone(pod *corev1.Pod, name string) *corev1.Pod {
+	pod.Name, pod.Finalizers = name, nil
+	// By the first it is known for one of ours to whoever looks for targets. There
+	// is no session's namespace: no operator takes it for one of its own.
+	pod.Labels = map[string]string{
+		v1alpha1.SessionLabel: name, v1alpha1.SessionUIDLabel: string(o.Session),
+		// A proxy beside it would go on when it has ended.
+		"sidecar.istio.io/inject": "false",
+	}
+	pod.Annotations["linkerd.io/inject"] = "disabled"
+	pod.Annotations[OwnerAnnotation] = o.Owner
+	if o.Namespace == o.Target.Namespace {
+		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: o.Target.Name, UID: o.Target.UID}}
+	}
+	return pod
+}
+
+// Over says whether nothing of an agent's pod runs any more, or will.
+func Over(pod *corev1.Pod) bool {
+	if slices.Contains([]corev1.PodPhase{corev1.PodFailed, corev1.PodSucceeded}, pod.Status.Phase) {
+		return true
+	}
+	_, proved, _ := Ended(pod)
+	return proved
+}

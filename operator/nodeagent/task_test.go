@@ -1,0 +1,85 @@
+package nodeagent
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/fence/probe"
+	"understudy.dev/understudy/operator/tunnel"
+)
+
+func taskForTest(t *testing.T) Task {
+	t.Helper()
+	pod := worker(func(p *corev1.Pod) {
+		p.ObjectMeta = metav1.ObjectMeta{Namespace: "shop", Name: "worker-0", UID: "u", Labels: map[string]string{"app": "worker"}}
+		p.Spec.Containers[1].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}}
+	})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Task{
+		Session: "s", ClientKey: public, Owner: "ada@laptop", Lease: time.Minute, Pod: pod, Container: "worker", ContainerID: "containerd://0123",
+		Services: []corev1.Service{
+			{Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "worker"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(9090)}}}},
+			{Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "other"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(1)}}}},
+		},
+		ListenPorts: []int32{5005}, Release: true,
+	}
+}
+
+func TestTask(t *testing.T) {
+	task := taskForTest(t)
+	data, fingerprint, err := task.Secret()
+	if err != nil || len(fingerprint) != 64 || len(data[settings.KeyFile]) == 0 {
+		t.Fatalf("%v; fingerprint %q", err, fingerprint)
+	}
+	var told settings.Config
+	if err := json.Unmarshal(data[settings.ConfigFile], &told); err != nil {
+		t.Fatal(err)
+	}
+	tcp := func(n uint16, why string) tunnel.Port { return tunnel.Port{Network: "tcp", Port: n, Why: why} }
+	if diff := cmp.Diff([]tunnel.Port{tcp(5005, "asked"), tcp(8080, "probed"), tcp(9090, "service")}, told.Ports); diff != "" {
+		t.Errorf("ports that may be opened (-want +got):\n%s", diff)
+	}
+	want := &settings.Freeze{
+		Pod: "shop/worker-0", PodUID: "u", Container: "worker", ContainerID: "0123", Owner: "ada@laptop", Release: true,
+		Probes: []probe.Probe{{Kind: probe.TCP, Port: 8080}}, ProbesInPod: true,
+	}
+	if diff := cmp.Diff(want, told.Freeze); diff != "" || told.LeaseSeconds != 60 {
+		t.Errorf("lease %d; what is frozen (-want +got):\n%s", told.LeaseSeconds, diff)
+	}
+}
+
+// A container that goes on running answers its probes and keeps its connections.
+func TestTaskAttach(t *testing.T) {
+	task := taskForTest(t)
+	task.Attach = true
+	config, err := task.Config()
+	if f := config.Freeze; err != nil || !f.Attach || f.Release || len(f.Probes) > 0 || f.ProbesInPod {
+		t.Errorf("%+v, %v", f, err)
+	}
+}
+
+func TestTaskRefused(t *testing.T) {
+	task := taskForTest(t)
+	task.ContainerID = ""
+	if _, _, err := task.Secret(); err == nil {
+		t.Error("a container without an ID is taken")
+	}
+}
