@@ -54,14 +54,19 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		if !c.Targetless() {
 			c.notice(goesOn)
 		}
-		if c.Operator != nil && !*c.Operator {
-			c.notice("operator: false has no effect: every session is made by understudy's own operator, and there is no way without it")
+		if c.Alone() {
+			c.notice("operator: false has no effect: only a pod can be frozen without understudy's own operator, and every other session is made by it")
 		}
 	default:
 		add(problem("choose one of "+list(Takeover("").Values()), "there is no takeover %q", c.Takeover))
 	}
-	if copies && c.Operator != nil && !*c.Operator {
+	if copies && c.Alone() {
 		add(problem("leave operator out, or say true", "a stand-in is made by the operator, and operator: false forbids it"))
+	}
+	for _, of := range []struct{ key, value string }{{"agent.namespace", c.AgentNamespace}, {"agent_image", c.AgentImage}} {
+		if of.value != "" && c.Takeover != TakeoverFreeze {
+			c.notice(of.key + " has no effect: it is for the agent of a freeze that no operator makes")
+		}
 	}
 	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
 		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target"))

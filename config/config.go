@@ -96,6 +96,12 @@ type Config struct {
 	AcceptInvalidCertificates bool `key:"accept_invalid_certificates"`
 	// Operator says whether an operator may be used; nil where nobody said.
 	Operator *bool `key:"operator"`
+	// AgentNamespace is where the agent of a freeze is made that no operator
+	// makes; empty for the target's own.
+	AgentNamespace string `key:"agent.namespace"`
+	// AgentImage is that agent's; empty for the one that this program was
+	// released with.
+	AgentImage string `key:"agent_image"`
 	// Key is the session's name in templates; empty where nobody gave it one.
 	Key string `key:"key"`
 
@@ -293,6 +299,9 @@ const NoTarget = "targetless"
 func (c *Config) Targetless() bool {
 	return c.Takeover == TakeoverNone && (c.Target == "" || c.Target == NoTarget)
 }
+
+// Alone says whether no operator may be used.
+func (c *Config) Alone() bool { return c.Operator != nil && !*c.Operator }
 
 // SplitTarget gives a target's kind and name, both as they were written.
 func (c *Config) SplitTarget() (kind, name string) {

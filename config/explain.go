@@ -87,6 +87,9 @@ func (c *Config) explainTakeover(facts Facts, say func(string, ...any)) {
 		} else {
 			say("Its connections stay open, and a broker keeps what it had delivered there.")
 		}
+		if c.Alone() {
+			say("That is done by an agent on its node which is made with your own rights, by no operator.")
+		}
 	default:
 		pod := facts.Target
 		if !strings.HasPrefix(pod, "pod/") {

@@ -125,12 +125,17 @@ func TestFlags(t *testing.T) {
 	want.Outgoing.TCP, want.Outgoing.UDP, want.Names.Enabled = false, false, false
 	want.Files.Mode = FilesLocal
 	want.Notices = []string{
-		"--agent-namespace has no meaning here: a stand-in is in the target's namespace, an agent on a node in the one that the chart makes for it",
 		"--ephemeral-container has no meaning here: the agent runs in a stand-in or in a pod on the node, never in an ephemeral container",
 		"--no-telemetry has no meaning here: nothing is ever sent to anybody",
+		"agent.namespace has no effect: it is for the agent of a freeze that no operator makes",
 	}
+	want.AgentNamespace = "agents"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	got, err = setup{args: []string{"-t", "pod/w", "--pause", "--no-operator", "-a", "agents", "-i", "registry.example/agent:1"}}.read(t)
+	if err != nil || !got.Alone() || got.AgentNamespace != "agents" || got.AgentImage != "registry.example/agent:1" || len(got.Notices) != 1 {
+		t.Errorf("with one's own rights: %+v, %v", got, err)
 	}
 	got, _ = setup{environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2"}}.read(t)
 	if !cmp.Equal(got.Listen, Listen{Ports: []int32{1, 2}}) {

@@ -75,6 +75,9 @@ func NewClient(config *rest.Config, namespace string) (*Client, error) {
 	}, nil
 }
 
+// Steady is for what must not wait for a connection that is dead.
+func (c *Client) Steady() kubernetes.Interface { return c.steady }
+
 // Targets looks targets up.
 func (c *Client) Targets() target.Reader {
 	return target.Reader{Objects: c.Objects, Discovery: c.Kube.Discovery()}

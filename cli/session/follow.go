@@ -35,6 +35,9 @@ type State struct {
 	Gone bool
 	// Unreachable is why it cannot be looked at now, or nil.
 	Unreachable error
+	// Over is why it has ended, where whoever keeps it can say more than its
+	// conditions do.
+	Over error
 }
 
 // Follower keeps the newest state of one Session.
@@ -57,6 +60,27 @@ func (c *Client) Follow(session *v1alpha1.Session) *Follower {
 		state: State{Session: session},
 	}
 }
+
+// Local begins with a session that no API server has. Whoever keeps it tells what
+// becomes of it; there is nothing to Run.
+func Local(session *v1alpha1.Session) *Follower {
+	return &Follower{
+		name: session.Name, uid: session.UID, again: make(chan struct{}, 1), changed: make(chan struct{}),
+		state: State{Session: session},
+	}
+}
+
+// Tell changes the state of a session that no API server has. The Session in it is
+// a copy, and may be changed.
+func (f *Follower) Tell(change func(*State)) {
+	f.set(func(s *State) {
+		s.Session = s.Session.DeepCopy()
+		change(s)
+	})
+}
+
+// Asked is told that the state is wanted anew (Refresh).
+func (f *Follower) Asked() <-chan struct{} { return f.again }
 
 // State is the newest state, and a channel that is closed when there is a
 // newer one.

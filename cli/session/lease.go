@@ -72,8 +72,14 @@ func (r *Renewer) Silence() time.Duration {
 // Exhausted returns when there has been silence for that long, and nil; or
 // ctx's error.
 func (r *Renewer) Exhausted(ctx context.Context, silence time.Duration) error {
+	return Exhausted(ctx, r.Silence, silence)
+}
+
+// Exhausted returns when somebody's silence has been that long, and nil; or ctx's
+// error.
+func Exhausted(ctx context.Context, silent func() time.Duration, silence time.Duration) error {
 	for {
-		left := silence - r.Silence()
+		left := silence - silent()
 		if left <= 0 {
 			return nil
 		}

@@ -25,7 +25,7 @@ func (c *Client) List(ctx context.Context) (sessions []v1alpha1.Session, version
 	list, err := c.sessions.List(ctx, metav1.ListOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, "", failure.New(InstallHint, "Understudy is not installed in this cluster")
+		return nil, "", ErrNotInstalled
 	case apierrors.IsForbidden(err) && c.Namespace == "":
 		return nil, "", &failure.Failure{What: "you may not read the sessions of all namespaces", Hint: "name one that is yours with -n", Err: err}
 	case apierrors.IsForbidden(err):

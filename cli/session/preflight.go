@@ -41,6 +41,9 @@ const FreezeHint = "the chart leaves freezing and attaching off, because both ta
 // CopyHint says what needs none of that.
 const CopyHint = "a copy beside the target needs no such thing: --copy-target"
 
+// ErrNotInstalled: the cluster does not know what a session is.
+var ErrNotInstalled error = failure.New(InstallHint, "Understudy is not installed in this cluster")
+
 // Username is who the API server takes this user for.
 func (c *Client) Username(ctx context.Context) (string, error) {
 	review, err := c.Kube.AuthenticationV1().SelfSubjectReviews().Create(ctx, &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
@@ -50,7 +53,8 @@ func (c *Client) Username(ctx context.Context) (string, error) {
 	return review.Status.UserInfo.Username, nil
 }
 
-// Installed fails unless the cluster knows what a session is.
+// Installed fails unless the cluster knows what a session is: with ErrNotInstalled
+// where it does not.
 func (c *Client) Installed(ctx context.Context) error {
 	// Discovery's own method takes no context.
 	err := c.Kube.Discovery().RESTClient().Get().AbsPath("/apis", v1alpha1.GroupVersion.Group, v1alpha1.GroupVersion.Version).Do(ctx).Error()
@@ -58,7 +62,7 @@ func (c *Client) Installed(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case apierrors.IsNotFound(err):
-		return failure.New(InstallHint, "Understudy is not installed in this cluster")
+		return ErrNotInstalled
 	}
 	return fmt.Errorf("asking the API server whether Understudy is installed: %w", err)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -54,6 +55,51 @@ func (c *Client) Allowed(ctx context.Context, verb, namespace, group, resource, 
 		return false, fmt.Errorf("asking the API server whether you may %s %s: %w", verb, resource, err)
 	}
 	return review.Status.Allowed, nil
+}
+
+// Right is one that somebody needs, on all objects of a kind.
+type Right struct {
+	Verb, Namespace string
+	Group, Resource string
+	Subresource     string
+}
+
+// String is as kubectl auth can-i takes it.
+func (r Right) String() string {
+	if r.Subresource != "" {
+		return r.Verb + " " + r.Resource + "/" + r.Subresource
+	}
+	return r.Verb + " " + r.Resource
+}
+
+// Missing are those of the rights that the user lacks.
+func (c *Client) Missing(ctx context.Context, rights []Right) ([]Right, error) {
+	lacks := make([]bool, len(rights))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, r := range rights {
+		group.Go(func() error {
+			review, err := c.Kube.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+				Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
+					Namespace: r.Namespace, Verb: r.Verb, Group: r.Group, Resource: r.Resource, Subresource: r.Subresource,
+				}},
+			}, metav1.CreateOptions{})
+			if err != nil {
+				return fmt.Errorf("asking the API server whether you may %s: %w", r, err)
+			}
+			lacks[i] = !review.Status.Allowed
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var missing []Right
+	for i, r := range rights {
+		if lacks[i] {
+			missing = append(missing, r)
+		}
+	}
+	return missing, nil
 }
 
 // Unknown are the rights of somebody of whom the cluster did not tell.

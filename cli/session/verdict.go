@@ -38,6 +38,9 @@ var final = map[string]string{
 // Ended is why a session has ended or is ending by somebody else's will; nil
 // while it lives. The error is a *failure.Failure.
 func (s State) Ended() error {
+	if s.Over != nil {
+		return s.Over
+	}
 	switch ready := meta.FindStatusCondition(s.Session.Status.Conditions, v1alpha1.ConditionReady); {
 	case s.Final():
 		hint := final[ready.Reason]

@@ -31,6 +31,9 @@ var Flags = []Row{
 	{Name: "listen", Group: groupNetwork, Own: true, Verdict: Supported, To: []string{"listen"}, Text: "port that may be opened in the cluster though the container does not declare it, or all; repeatable"},
 	{Name: "lease", Group: groupTakeover, Own: true, Verdict: Supported, To: []string{"lease"}, Text: "how long the cluster waits for this machine before it undoes everything by itself"},
 	{Name: "setup-timeout", Group: groupTakeover, Own: true, Verdict: Supported, To: []string{"setup_timeout"}, Text: "how long everything may take to be ready before it is undone, a pulled image included"},
+	{Name: "no-operator", Group: groupTakeover, Own: true, Switch: true, Value: "false", Verdict: Supported, To: []string{"operator"}, Text: "freeze with your own rights, though there may be an operator (with --pause)"},
+	{Name: "agent-namespace", Group: groupTakeover, Short: "a", Verdict: Supported, To: []string{"agent.namespace"}, Text: "namespace for the agent that freezes where no operator makes it; it has to allow privileged pods (default: the target's)"},
+	{Name: "agent-image", Group: groupTakeover, Short: "i", Verdict: Supported, To: []string{"agent_image"}, Text: "image of that agent: understudy's own, by default that of this release"},
 
 	{Name: "steal", Group: groupNetwork, Switch: true, Value: "steal", Verdict: Supported, To: []string{"feature.network.incoming.mode"}, Text: "take the target's incoming connections (what is done anyway)"},
 	{Name: "no-outgoing", Group: groupNetwork, Switch: true, Value: "false", Verdict: Supported, To: []string{"feature.network.outgoing.tcp", "feature.network.outgoing.udp"}, Text: "connections go out from this machine"},
@@ -46,9 +49,7 @@ var Flags = []Row{
 	{Name: "verbose", Group: groupRun, Short: "v", Own: true, Switch: true, Verdict: Supported, To: []string{"verbose"}, Text: "show details"},
 	{Name: "progress", Group: groupRun, Own: true, Verdict: Supported, To: []string{"progress"}, Text: "how this run shows what it does: auto, tty, plain, json or quiet; always on stderr"},
 
-	ignored("agent-namespace", "a", false, "agent.namespace"),
 	ignored("agent-log-level", "l", false, "agent.log_level"),
-	ignored("agent-image", "i", false, "agent.image"),
 	ignored("agent-ttl", "", false, "agent.ttl"),
 	{Name: "agent-startup-timeout", Verdict: Mapped, To: []string{"setup_timeout"}, Text: "in seconds; the same as --setup-timeout"},
 	ignored("ephemeral-container", "e", true, "agent.ephemeral"),

@@ -53,6 +53,7 @@ func TestFile(t *testing.T) {
 target: deploy/worker # the one
 agent:
   namespace: agents
+  ttl: 3
 pause: false
 feature:
   # no secrets
@@ -60,13 +61,15 @@ feature:
     exclude: SECRET;TOKEN
 `, `# the team's file
 target: deployment/worker # the one
+agent:
+  namespace: agents
 feature:
   # no secrets
   env:
     exclude:
       - SECRET
       - TOKEN
-`, []string{"agent.namespace is gone", "pause is gone", "feature.env.exclude is a list now", "target is spelt out"}, nil},
+`, []string{"agent.ttl is gone", "pause is gone", "feature.env.exclude is a list now", "target is spelt out"}, nil},
 		"TOML":                   {"a.toml", "# lost\npause = true\n[agent]\nttl = 3\n", "takeover = 'freeze'\n", []string{"pause is takeover", "agent.ttl is gone", "comments are lost"}, nil},
 		"agent.pause":            {"a.json", `{"agent": {"pause": true}, "target": "pod/x"}`, `{"target": "pod/x", "takeover": "freeze"}`, []string{"agent.pause is takeover"}, nil},
 		"a file in the new form": {"a.json", `{"takeover": "copy",  "target":"pod/x" , }`, `{"takeover": "copy",  "target":"pod/x" , }`, nil, nil},
