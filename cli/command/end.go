@@ -30,7 +30,7 @@ func (p *performance) end(ctx context.Context, status *stage.Status, cause error
 		doing, waited = "leaving the queue for "+p.target.String(), true
 	}
 	step := p.out.Step(doing)
-	state, err := p.client.End(ctx, p.follow, step.Wait)
+	state, err := p.undo(ctx, step.Wait)
 	if err != nil {
 		step.Done("")
 		return p.left(err)
@@ -54,6 +54,9 @@ func (p *performance) end(ctx context.Context, status *stage.Status, cause error
 
 // left is the error of leaving before the workload was seen to be back.
 func (p *performance) left(err error) error {
+	if p.plan != nil {
+		return p.leftAlone(err)
+	}
 	code := failure.CodeOwn
 	var by interrupted
 	back := p.target.String() + " is back"

@@ -18,6 +18,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/progress"
 	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/solo"
 	"understudy.dev/understudy/cli/stage"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
@@ -43,6 +44,10 @@ type performance struct {
 	session  *v1alpha1.Session
 	follow   *session.Follower
 	renew    *session.Renewer
+	// plan is a freeze with the user's own rights, where no operator does it;
+	// alone is what has become of it. Both are nil where one does.
+	plan  *solo.Plan
+	alone *solo.Session
 
 	username string
 	// made is true from when a session may be in the cluster.
@@ -91,9 +96,14 @@ func (p *performance) run(ctx context.Context) error {
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer stop()
-	group.Go(func() { p.follow.Run(live) })
 	renewing, silence := context.WithCancel(live)
-	group.Go(func() { p.renew.Run(renewing) })
+	defer silence()
+	if p.alone != nil {
+		group.Go(func() { p.alone.Run(live) })
+	} else {
+		group.Go(func() { p.follow.Run(live) })
+		group.Go(func() { p.renew.Run(renewing) })
+	}
 
 	status, err := p.play(ctx)
 	silence() // what is undone now is so by the session's end
@@ -152,11 +162,10 @@ func (p *performance) create(ctx, hurry context.Context) error {
 		return err
 	}
 	p.key = key
-	host, _ := os.Hostname() // for other people to read; it may be missing
 	spec := v1alpha1.SessionSpec{
 		Target:               p.target.Target,
 		Takeover:             v1alpha1.TakeoverCopy,
-		Owner:                v1alpha1.Owner{Username: p.username, Hostname: host[:min(len(host), 253)]},
+		Owner:                owner(p.username),
 		ClientKey:            public,
 		LeaseDurationSeconds: int32(c.Lease / time.Second),
 		SetupDeadlineSeconds: int32(c.SetupTimeout / time.Second),
@@ -177,6 +186,9 @@ func (p *performance) create(ctx, hurry context.Context) error {
 	case config.TakeoverNone:
 		spec.Takeover = v1alpha1.TakeoverNone
 	case config.TakeoverCopy:
+	}
+	if p.plan != nil {
+		return p.createAlone(ctx, hurry, spec)
 	}
 	p.made.Store(true)
 	step := p.out.Step("making a session")
@@ -204,6 +216,12 @@ func (p *performance) create(ctx, hurry context.Context) error {
 	p.follow = p.client.Follow(made)
 	p.renew = p.client.Renew(made.Name, holder(spec.Owner), c.Lease, session.RenewerOptions{Notify: p.renewals})
 	return nil
+}
+
+// owner is this user on this machine.
+func owner(username string) v1alpha1.Owner {
+	host, _ := os.Hostname() // for other people to read; it may be missing
+	return v1alpha1.Owner{Username: username, Hostname: host[:min(len(host), 253)]}
 }
 
 // holder is who a Lease says it is held by.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -156,7 +157,8 @@ func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFo
 
 // look reads the target and what is around it.
 func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan.World, error) {
-	found, takeover, err := resolve(ctx, client, opts)
+	alone := opts.Config.Takeover == config.TakeoverFreeze && (opts.Config.Alone() || errors.Is(client.Installed(ctx), session.ErrNotInstalled))
+	found, takeover, err := resolve(ctx, client, opts, !alone)
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +169,16 @@ func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan
 	if len(opts.Args) > 0 {
 		w.NoCommand = locate(opts.Args[0])
 	}
-	return w, plan.Look(ctx, client, w, verb(answers{target: found, takeover: takeover}))
+	if err := plan.Look(ctx, client, w, verb(answers{target: found, takeover: takeover})); err != nil || !alone {
+		return w, err
+	}
+	// No operator's session is made: it is what exec would ask itself that counts.
+	w.Alone, w.Installed, w.Rights = true, nil, nil
+	_, err = planAlone(ctx, client, opts.Config, found, owner(w.Username))
+	if known := (*failure.Failure)(nil); errors.As(err, &known) {
+		w.Stands, err = known, nil
+	}
+	return w, err
 }
 
 // facts are what the paragraph needs of the target.

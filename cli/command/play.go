@@ -35,8 +35,8 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 		}
 	})
 	watchers.Go(func() {
-		if p.renew.Exhausted(ctx, ask) == nil {
-			cancel(cutOff(p.renew.Silence(), p.opts.Config.Lease))
+		if session.Exhausted(ctx, p.silence, ask) == nil {
+			cancel(cutOff(p.silence(), p.opts.Config.Lease))
 		}
 	})
 
@@ -81,8 +81,8 @@ func (p *performance) play(ctx context.Context) (*stage.Status, error) {
 	case <-ctx.Done():
 	}
 	grace := endGrace
-	if p.renew.Silence() >= ask {
-		grace = max(kill-p.renew.Silence(), 0)
+	if silent := p.silence(); silent >= ask {
+		grace = max(kill-silent, 0)
 	}
 	if err := ready.stage.End(context.WithoutCancel(ctx), grace); err != nil && !errors.Is(err, stage.ErrHandLost) {
 		return nil, errors.Join(context.Cause(ctx), fmt.Errorf("ending the command: %w", err))

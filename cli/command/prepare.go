@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/plan"
 	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/solo"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 )
@@ -73,7 +75,7 @@ func (p *performance) prepare(ctx context.Context) error {
 	if got.err != nil {
 		return unanswered(p.config, got.err, nothingChanged)
 	}
-	p.target, p.takeover, p.username = got.target, got.takeover, got.username
+	p.target, p.takeover, p.username, p.plan = got.target, got.takeover, got.username, got.plan
 	if p.scalesDown() {
 		if err := p.target.CanBeHeld(); err != nil {
 			return err
@@ -98,6 +100,8 @@ type answers struct {
 	target   *target.Target
 	takeover config.Takeover
 	username string
+	// plan is that of a freeze which no operator makes.
+	plan *solo.Plan
 	// here is what this machine lacks, err what is wrong in the cluster or stands
 	// against it for certain.
 	here, err error
@@ -107,11 +111,18 @@ type answers struct {
 // would look at first.
 func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers {
 	var a answers
+	if opts.Config.Takeover == config.TakeoverFreeze {
+		// Who freezes decides what is asked.
+		installed := client.Installed(ctx)
+		if opts.Config.Alone() || errors.Is(installed, session.ErrNotInstalled) {
+			return askAlone(ctx, client, opts)
+		}
+	}
 	var found, installed, mayCreate, mayTakeOver, who, stands error
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
-		if a.target, a.takeover, found = resolve(ctx, client, opts); found == nil {
+		if a.target, a.takeover, found = resolve(ctx, client, opts, true); found == nil {
 			// What the target itself says against it costs no request.
 			stands = plan.First(&plan.World{Asked: opts.Config, Takeover: a.takeover, Target: a.target})
 			mayTakeOver = client.MayTakeOver(ctx, a.target, verb(a))
@@ -122,21 +133,30 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	group.Go(func() error { mayCreate = client.MayCreate(ctx); return nil })
 	group.Go(func() error { a.username, who = client.Username(ctx); return nil })
 	_ = group.Wait() // each question has an error of its own
-	if refused := (*failure.Failure)(nil); errors.As(installed, &refused) {
-		switch {
-		case opts.Config.Takeover == config.TakeoverFreeze:
-			refused.What += ", and a pod is frozen by an agent on its node, which the operator makes"
-			refused.Hint += " --set freeze.enabled=true"
-		case opts.attaches():
-			refused.What += ", and a pod is attached to by an agent on its node, which the operator makes"
-			refused.Hint += " --set freeze.enabled=true"
-		}
+	if opts.attaches() && errors.Is(installed, session.ErrNotInstalled) {
+		installed = failure.New(session.InstallHint+" --set freeze.enabled=true",
+			"%v, and a pod is attached to by an agent on its node, which the operator makes", installed)
 	}
 	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver, stands} {
 		if err != nil {
 			a.err = err
 			break
 		}
+	}
+	return a
+}
+
+// askAlone is ask where no operator freezes, or none may.
+func askAlone(ctx context.Context, client *session.Client, opts *ExecOptions) answers {
+	var a answers
+	var found, who error
+	var group errgroup.Group
+	group.Go(func() error { a.here = checkStage(); return nil })
+	group.Go(func() error { a.target, a.takeover, found = resolve(ctx, client, opts, false); return nil })
+	group.Go(func() error { a.username, who = client.Username(ctx); return nil })
+	_ = group.Wait() // each question has an error of its own
+	if a.err = cmp.Or(found, who); a.err == nil && a.here == nil {
+		a.plan, a.err = planAlone(ctx, client, opts.Config, a.target, owner(a.username))
 	}
 	return a
 }
@@ -156,7 +176,7 @@ func verb(a answers) string {
 
 // resolve finds the object that will be held, and how: what is to be frozen, or
 // paused, depends on how many pods it has. What is attached to is one pod.
-func resolve(ctx context.Context, client *session.Client, opts *ExecOptions) (*target.Target, config.Takeover, error) {
+func resolve(ctx context.Context, client *session.Client, opts *ExecOptions, operator bool) (*target.Target, config.Takeover, error) {
 	takeover, notice := opts.Config.Takeover, ""
 	if opts.Target.None() {
 		return target.Nothing(client.Namespace), takeover, nil
@@ -170,8 +190,7 @@ func resolve(ctx context.Context, client *session.Client, opts *ExecOptions) (*t
 		if err != nil {
 			return nil, takeover, err
 		}
-		// Without an operator nobody gets here.
-		pods := config.Pods{Target: reach.Target, Bare: reach.Bare, Running: len(reach.Pods), Operator: true}
+		pods := config.Pods{Target: reach.Target, Bare: reach.Bare, Running: len(reach.Pods), Operator: operator}
 		if opts.Config.Paused {
 			takeover, notice, err = config.Pause(pods)
 			if takeover == config.TakeoverScaleDown && !opts.Config.ReleaseConnections {

@@ -34,7 +34,9 @@ type rehearsed struct {
 func (p *performance) setup(ctx context.Context) (rehearsed, error) {
 	var r rehearsed
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return p.pickedUp(ctx) })
+	if p.alone == nil {
+		group.Go(func() error { return p.pickedUp(ctx) })
+	}
 	group.Go(func() error { return p.showWay(ctx) })
 	group.Go(func() (err error) {
 		r, err = p.rehearse(ctx)
@@ -97,7 +99,11 @@ func clockTime(at, now time.Time) string {
 func (p *performance) showWay(ctx context.Context) error {
 	done := map[string]bool{}
 	current := ""
-	step := p.out.Step("waiting for the operator")
+	first := "waiting for the operator"
+	if p.alone != nil {
+		first = "waiting for the agent"
+	}
+	step := p.out.Step(first)
 	for {
 		state, changed := p.follow.State()
 		if queue := state.Queued(); queue != nil {
@@ -164,7 +170,13 @@ func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 	}
 	began := time.Now()
 	var err error
-	r.tunnel, err = tunnel.Connect(ctx, tunnel.ClientConfig{
+	connecting, cancel := ctx, func() {}
+	if p.alone != nil {
+		// Nobody else ends it when it does not get ready.
+		connecting, cancel = context.WithTimeoutCause(ctx, p.opts.Config.SetupTimeout, errNotReached)
+	}
+	defer cancel()
+	r.tunnel, err = tunnel.Connect(connecting, tunnel.ClientConfig{
 		Target: p.reach, Key: p.key, Session: string(p.session.UID),
 		OnLink: p.linked, OnRestart: p.restarted,
 	})
@@ -175,6 +187,9 @@ func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 		return rehearsed{}, &failure.Failure{What: p.far() + " cannot be reached", Err: err}
 	}
 	p.out.Detail("connected to %s (%.1f s)", p.far(), time.Since(began).Seconds())
+	if p.alone != nil {
+		p.alone.Heed(r.tunnel)
+	}
 	began = time.Now()
 	line := p.opts.Boundary
 	files, notices, err := line.Files(ctx, r.tunnel.Welcome(), stage.TunnelFiles(r.tunnel))
@@ -196,6 +211,8 @@ func (p *performance) rehearse(ctx context.Context) (rehearsed, error) {
 	p.out.Detail("stage built (%.1f s)", time.Since(began).Seconds())
 	return r, nil
 }
+
+var errNotReached = errors.New("it took longer than everything may (--setup-timeout)")
 
 // reach opens a raw connection to the newest stand-in's agent.
 func (p *performance) reach(ctx context.Context) (net.Conn, string, error) {

@@ -23,6 +23,8 @@ func frozen(w *World) []Finding {
 		switch {
 		case reason.Code == "NotStarted":
 			found = append(found, Finding{FreezeDiffers, Warns, "it is waited for first: " + reason.Message, ""})
+		case reason.Final && w.Stands != nil:
+			// It is said already, by who would make the agent.
 		case reason.Final:
 			found = append(found, Finding{FreezeRefused, Blocks, fmt.Sprintf("%s: %s", w.Target, reason.Message), ""})
 		default:

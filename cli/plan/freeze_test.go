@@ -49,6 +49,13 @@ func TestFrozen(t *testing.T) {
 	if !strings.Contains(p.Before[2], "are cut") || !strings.Contains(kept.Before[2], "are kept") {
 		t.Errorf("the connections: %q, and where they are kept %q", p.Before[2], kept.Before[2])
 	}
+	alone := func(w *World) { freeze(w); w.Alone = true }
+	if p := Make(shop(t, lone, alone)); p.Blocked || !strings.Contains(p.Before[0], "your own rights") || strings.Contains(strings.Join(p.AtEnd, "\n"), "operator") {
+		t.Errorf("planned without an operator as %+v", p)
+	}
+	refused := Make(shop(t, strings.Replace(lone, "httpGet: {port: 8080, path: /alive}", "exec: {command: [x]}", 1),
+		func(w *World) { alone(w); w.Stands = errors.New("you lack rights") }))
+	expect(t, refused.Findings, "blocks FreezeRefused: you lack rights")
 	if err := First(shop(t, strings.Replace(lone, "httpGet: {port: 8080, path: /alive}", "exec: {command: [x]}", 1), freeze)); err == nil {
 		t.Error("a pod that would not live through it is not refused at once")
 	}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -143,15 +144,21 @@ func (w *World) freezeSteps() (before, after []string) {
 	if w.Asked != nil && !w.Asked.ReleaseConnections {
 		connections = "its connections that are open are kept, and with them what a broker had delivered there"
 	}
+	agent := fmt.Sprintf("an agent is made on %s, in a namespace of its own", w.node())
+	lost := "where the agent is lost its guard on the node thaws at once; where that is lost too the kubelet's restart of the agent, then the operator; by hand: understudy thaw"
+	if w.Alone {
+		agent = fmt.Sprintf("this program makes an agent on %s, in namespace %s, with your own rights and no operator", w.node(), cmp.Or(w.Asked.AgentNamespace, w.Target.Namespace))
+		lost = "where the agent is lost its guard on the node thaws at once; where that is lost too the kubelet's restart of the agent; by hand: understudy thaw"
+	}
 	before = []string{
-		fmt.Sprintf("an agent is made on %s, in a namespace of its own", w.node()),
+		agent,
 		fmt.Sprintf("new connections of container %s of %s are refused, then the container is frozen, and the kernel confirms it", w.Target.Container, w.Target),
 		connections,
 		"your process starts; a port on which it listens is taken from the pod meanwhile",
 	}
 	after = []string{
 		fmt.Sprintf("the agent thaws container %s, and goes when nothing is frozen any more", w.Target.Container),
-		"where the agent is lost its guard on the node thaws at once; where that is lost too the kubelet's restart of the agent, then the operator; by hand: understudy thaw",
+		lost,
 	}
 	return before, after
 }

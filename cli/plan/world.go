@@ -33,6 +33,10 @@ type World struct {
 	// Installed is why there is no operator, Rights are the rights that are missing.
 	Installed error
 	Rights    []error
+	// Alone: no operator makes the agent that freezes, the user does. Stands is then
+	// what stands against that; nil for nothing.
+	Alone  bool
+	Stands error
 
 	// What is in the target's namespace.
 	Workloads     Seen[target.Listed]

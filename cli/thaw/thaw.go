@@ -3,9 +3,11 @@
 package thaw
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/nodeagent"
 )
 
 // Options of one run. Exactly one of Pod and Node is named.
@@ -58,8 +61,17 @@ func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, err
 			return "", failure.New("", "pod %s/%s is on no node: nothing of it can be frozen", o.Namespace, o.Pod)
 		}
 	}
-	if err := o.complete(ctx, kube); err != nil {
+	alone, err := solos(ctx, kube, o, node, uid)
+	if err != nil {
 		return "", err
+	}
+	if err := o.complete(ctx, kube, alone); err != nil {
+		return "", err
+	}
+	for i := range alone {
+		if err := endAgent(ctx, kube, o, &alone[i], "of "+alone[i].Annotations[nodeagent.OwnerAnnotation]+", made without an operator"); err != nil {
+			return "", err
+		}
 	}
 	if err := endAgents(ctx, kube, o, node, uid); err != nil {
 		return "", err
@@ -67,8 +79,45 @@ func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, err
 	return thaw(ctx, kube, o, node, uid)
 }
 
-// complete finds what the operator makes agents of.
-func (o *Options) complete(ctx context.Context, kube kubernetes.Interface) error {
+// solos are the agents that owners have made without an operator: of one pod the
+// one beside it, of a node all that may be seen.
+func solos(ctx context.Context, kube kubernetes.Interface, o Options, node string, uid types.UID) ([]corev1.Pod, error) {
+	var found []corev1.Pod
+	for _, namespace := range slices.Compact([]string{o.Agents, o.Namespace}) {
+		if uid == "" || namespace == "" {
+			continue
+		}
+		agent, err := kube.CoreV1().Pods(namespace).Get(ctx, nodeagent.SoloName(uid), metav1.GetOptions{})
+		switch {
+		case err == nil:
+			found = append(found, *agent)
+		case !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err):
+			return nil, fmt.Errorf("reading who has the pod: %w", err)
+		}
+	}
+	if uid != "" {
+		return found, nil
+	}
+	all, err := kube.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: nodeagent.SoloLabels})
+	if err != nil && !apierrors.IsForbidden(err) {
+		return nil, fmt.Errorf("listing the agents that no operator has made: %w", err)
+	}
+	if err == nil {
+		for _, agent := range all.Items {
+			if agent.Spec.NodeName == node && nodeagent.IsSolo(&agent) {
+				found = append(found, agent)
+			}
+		}
+	}
+	return found, nil
+}
+
+// complete finds what the operator makes agents of, or what they were made of
+// without one.
+func (o *Options) complete(ctx context.Context, kube kubernetes.Interface, alone []corev1.Pod) error {
+	if len(alone) > 0 {
+		o.Agents, o.Image = cmp.Or(o.Agents, alone[0].Namespace), cmp.Or(o.Image, alone[0].Spec.Containers[0].Image)
+	}
 	if o.Agents != "" && o.Image != "" {
 		return nil
 	}
@@ -110,6 +159,9 @@ func endAgents(ctx context.Context, kube kubernetes.Interface, o Options, node s
 		selector += "=" + lock.Labels[v1alpha1.SessionUIDLabel]
 	}
 	agents := kube.CoreV1().Pods(o.Agents)
+	if uid == "" {
+		selector += "," + v1alpha1.SessionNamespaceLabel // the others have been ended
+	}
 	found, err := agents.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return fmt.Errorf("listing the agents: %w", err)
@@ -119,18 +171,27 @@ func endAgents(ctx context.Context, kube kubernetes.Interface, o Options, node s
 		if agent.Spec.NodeName != node {
 			continue
 		}
-		o.Say("ending the agent %s of session %s/%s", agent.Name, agent.Labels[v1alpha1.SessionNamespaceLabel], agent.Labels[v1alpha1.SessionLabel])
-		if err := agents.Delete(ctx, agent.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &agent.UID}}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("ending the agent %s: %w", agent.Name, err)
-		}
-		if _, err := ended(ctx, kube, agent); err != nil {
-			return fmt.Errorf("waiting for the agent %s to end: %w", agent.Name, err)
+		if err := endAgent(ctx, kube, o, agent, "of session "+agent.Labels[v1alpha1.SessionNamespaceLabel]+"/"+agent.Labels[v1alpha1.SessionLabel]); err != nil {
+			return err
 		}
 		// Nobody else may be there to let it go.
 		_, err := agents.Patch(ctx, agent.Name, types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
 		if err != nil && !apierrors.IsNotFound(err) {
 			return fmt.Errorf("letting go of the agent %s: %w", agent.Name, err)
 		}
+	}
+	return nil
+}
+
+// endAgent deletes an agent and waits until it has ended.
+func endAgent(ctx context.Context, kube kubernetes.Interface, o Options, agent *corev1.Pod, whose string) error {
+	o.Say("ending the agent %s %s", agent.Name, whose)
+	err := kube.CoreV1().Pods(agent.Namespace).Delete(ctx, agent.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &agent.UID}})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("ending the agent %s: %w", agent.Name, err)
+	}
+	if _, err := ended(ctx, kube, agent); err != nil {
+		return fmt.Errorf("waiting for the agent %s to end: %w", agent.Name, err)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/nodeagent"
 )
 
 // world is a cluster in which the test is the node: agents that are deleted end,
@@ -54,7 +55,7 @@ func newWorld(t *testing.T, code int32, message string, objects ...runtime.Objec
 
 func agent(name, node, session string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: name, Finalizers: []string{v1alpha1.AgentFinalizer}, Labels: map[string]string{v1alpha1.SessionUIDLabel: session}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: name, Finalizers: []string{v1alpha1.AgentFinalizer}, Labels: map[string]string{v1alpha1.SessionUIDLabel: session, v1alpha1.SessionNamespaceLabel: "shop"}},
 		Spec:       corev1.PodSpec{NodeName: node},
 	}
 }
@@ -120,5 +121,27 @@ func TestThawWithoutOperator(t *testing.T) {
 	}
 	if _, err := Run(ctx, w, Options{Node: "node-1", Agents: "agents", Image: "other", Say: t.Logf}); err != nil || !strings.Contains(strings.Join(w.order, "\n"), "of other") {
 		t.Errorf("it did %q, %v", w.order, err)
+	}
+}
+
+// What was frozen without an operator is found beside its pod, or on the node, and
+// says itself what agents are made of.
+func TestThawWhatNoOperatorFroze(t *testing.T) {
+	for name, options := range map[string]Options{"a pod": {Namespace: "shop", Pod: "worker-0"}, "a node": {Node: "node-1"}} {
+		t.Run(name, func(t *testing.T) {
+			target := cluster()[1].(*corev1.Pod)
+			agent := nodeagent.Solo(nodeagent.SoloOptions{Namespace: "shop", Session: "s9", Owner: "ada@laptop", Image: "registry.example/agent:9", Target: target})
+			agent.Finalizers = []string{"the world's, to be seen to end"}
+			w := newWorld(t, 0, "it says", target, agent)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			options.Say = t.Logf
+			if _, err := Run(ctx, w, options); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(w.order, "\n"); !strings.HasPrefix(got, "delete freeze-pod-u0\ncreate /understudy-agent thaw") || !strings.Contains(got, " on node-1 of registry.example/agent:9") {
+				t.Errorf("it did\n%s", got)
+			}
+		})
 	}
 }

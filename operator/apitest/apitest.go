@@ -37,6 +37,7 @@ func Main(m *testing.M) int {
 	config = started
 	code := m.Run()
 	controllers.stop()
+	stopBare()
 	if err := environment.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, "stopping the API server:", err)
 	}

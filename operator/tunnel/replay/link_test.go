@@ -247,6 +247,25 @@ func TestUnansweredIsWhatTheOtherEndHasNotHeard(t *testing.T) {
 	})
 }
 
+// The answer to a question of before does not speak for the one of now.
+func TestUnansweredGoesByTheLastQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(ID{1}, Config{})
+		defer l.Fail(ErrClosed)
+		time.Sleep(10 * time.Second) // the bubble's time
+		l.pinged = time.Now()
+		for answer, want := range map[time.Duration]time.Duration{5 * time.Second: 10 * time.Second, 10 * time.Second: 0} {
+			l.answered.at(l.began, l.began)
+			if err := l.control(frame{kind: framePong, value: uint64(answer)}); err != nil {
+				t.Fatal(err)
+			}
+			if got := l.Unanswered(); got != want {
+				t.Errorf("after the answer to what was asked after %v it is unanswered for %v, not %v", answer, got, want)
+			}
+		}
+	})
+}
+
 // gatedConn stops passing what is written, without an error, once shut.
 type gatedConn struct {
 	net.Conn

@@ -1,0 +1,95 @@
+package command
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/apitest"
+)
+
+// TestScriptAlone: the command line against a real API server in whose cluster
+// Understudy is not installed. The node is played: it gets no image, and lets go of
+// what is deleted.
+func TestScriptAlone(t *testing.T) {
+	config := apitest.Bare(t)
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, stop := context.WithCancel(context.Background())
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); playNode(node, client) }()
+	t.Cleanup(func() { stop(); <-stopped })
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/alone",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"apply": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(apply(t.Context(), config, ts.ReadFile(args[0])))
+			},
+			"agents-left": func(ts *testscript.TestScript, _ bool, args []string) {
+				pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
+				ts.Check(err)
+				secrets, err := client.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
+				ts.Check(err)
+				if n := len(pods.Items) + len(secrets.Items); strconv.Itoa(n) != args[0] {
+					ts.Fatalf("%d pods and %d secrets of agents are left", len(pods.Items), len(secrets.Items))
+				}
+			},
+		},
+		Setup: func(env *testscript.Env) error {
+			file := filepath.Join(env.WorkDir, "kubeconfig")
+			env.Setenv("KUBECONFIG", file)
+			raw := clientcmdapi.NewConfig()
+			raw.Clusters["c"] = &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData}
+			for _, user := range []string{"", "joan"} {
+				raw.AuthInfos["user"+user] = &clientcmdapi.AuthInfo{ClientCertificateData: config.CertData, ClientKeyData: config.KeyData, Impersonate: user}
+				raw.Contexts[user] = &clientcmdapi.Context{Cluster: "c", AuthInfo: "user" + user, Namespace: "default"}
+			}
+			raw.Contexts["admin"] = raw.Contexts[""]
+			delete(raw.Contexts, "")
+			raw.CurrentContext = "admin"
+			return clientcmd.WriteToFile(*raw, file)
+		},
+	})
+}
+
+// playNode is the kubelet of a node that gets no image whose name says so.
+func playNode(ctx context.Context, client kubernetes.Interface) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+		pods, err := client.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
+		if err != nil {
+			continue
+		}
+		for i := range pods.Items {
+			pod := &pods.Items[i]
+			switch {
+			case pod.DeletionTimestamp != nil:
+				_ = client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, *metav1.NewDeleteOptions(0))
+			case len(pod.Status.ContainerStatuses) == 0 && strings.Contains(pod.Spec.Containers[0].Image, "missing"):
+				pod.Status.Phase = corev1.PodPending
+				pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+					Name: pod.Spec.Containers[0].Name, Image: "x", ImageID: "x",
+					State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}},
+				}}
+				_, _ = client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{}) // it is tried again
+			}
+		}
+	}
+}

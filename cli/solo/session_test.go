@@ -1,0 +1,195 @@
+package solo
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/nodeagent"
+)
+
+// From the making to the proof, with answers that get lost on the way: one agent,
+// and nothing is left.
+func TestLife(t *testing.T) {
+	w := newWorld(t, nil)
+	w.lost = 2
+	s := w.made(Options{})
+	agent := w.frozenBy()
+	if agent == nil || len(agent.OwnerReferences) != 1 || agent.OwnerReferences[0].UID != w.pod.UID {
+		t.Fatalf("the agent is %+v", agent)
+	}
+	secret, err := w.admin.Kube.CoreV1().Secrets(agent.Namespace).Get(t.Context(), agent.Name, metav1.GetOptions{})
+	w.must(err)
+	if len(secret.OwnerReferences) != 1 || secret.OwnerReferences[0].UID != agent.UID || len(secret.Data[settings.KeyFile]) == 0 {
+		t.Errorf("the secret is %+v", secret.ObjectMeta)
+	}
+	state := w.wait(s, "the beginning", func(state session.State) bool { return state.Is(v1alpha1.ConditionClaimed) })
+	if state.Reachable() || state.Ended() != nil || state.Is(v1alpha1.ConditionReady) {
+		t.Errorf("of an agent that was just made more is said than there is: %+v", state.Session.Status)
+	}
+	w.freezes()
+	state = w.wait(s, "the freeze", func(state session.State) bool { return state.Is(v1alpha1.ConditionReady) })
+	if !state.Reachable() || state.Session.Status.Agent.PodUID != agent.UID || state.Session.Status.Agent.CertificateFingerprint == "" {
+		t.Errorf("the agent is not known: %+v", state.Session.Status.Agent)
+	}
+	w.until("nobody is unheard before there is a tunnel", func() bool { return s.Silence() == 0 })
+	s.Heed(deaf(3 * time.Second))
+	if s.Silence() != 3*time.Second {
+		t.Errorf("the silence is %v", s.Silence())
+	}
+
+	results := w.end(s)
+	w.until("it is asked to end", func() bool { return w.frozenBy().DeletionTimestamp != nil })
+	w.says(w.frozenBy(), corev1.PodSucceeded, ended(0, "thawed in 2 ms: it was asked to end"))
+	w.lets(w.frozenBy())
+	if r := <-results; r.err != nil || !r.state.Gone || !strings.Contains(r.state.Outcome(), "thawed in 2 ms") {
+		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
+	}
+	w.nothingLeft(w.pod.Namespace)
+}
+
+// A secret whose answer got lost, or which an agent before has left, is made anew.
+func TestSecretIsThere(t *testing.T) {
+	w := newWorld(t, nil)
+	s, err := w.begin(Options{})
+	w.must(err)
+	agent, _ := s.last()
+	wanted := nodeagent.SoloSecret(agent, map[string][]byte{"new": []byte("it is")})
+	w.lose.Store(1)
+	w.must(s.plan.makeSecret(t.Context(), wanted))
+	made, err := w.admin.Kube.CoreV1().Secrets(agent.Namespace).Get(t.Context(), agent.Name, metav1.GetOptions{})
+	w.must(err)
+	if string(made.Data["new"]) != "it is" || len(made.Data) != 1 {
+		t.Errorf("the secret is the one from before")
+	}
+}
+
+type deaf time.Duration
+
+func (d deaf) Unanswered() time.Duration { return time.Duration(d) }
+
+// Whatever becomes of the agent is said in its own words, or the kubelet's.
+func TestLost(t *testing.T) {
+	for name, test := range map[string]struct {
+		frozen bool
+		does   func(*world)
+		says   string
+		hint   string
+	}{
+		"killed": {true, func(w *world) { w.says(w.frozenBy(), corev1.PodRunning, ended(137, "")) }, "the agent on node node-1 has ended, and the container is thawed: Error", "start again"},
+		"killed, and started anew": {true, func(w *world) {
+			w.says(w.frozenBy(), corev1.PodRunning, corev1.ContainerStatus{RestartCount: 1, State: running})
+		}, "it was started again", ""},
+		"evicted": {true, func(w *world) { w.says(w.frozenBy(), corev1.PodFailed, corev1.ContainerStatus{}) }, "the container is thawed: Failed", ""},
+		"its lease has run out": {true, func(w *world) {
+			w.says(w.frozenBy(), corev1.PodSucceeded, ended(0, "thawed in 1 ms: the lease has run out."))
+		}, "thawed in 1 ms: the lease has run out", ""},
+		"deleted": {true, func(w *world) {
+			w.must(w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Delete(w.t.Context(), w.frozenBy().Name, metav1.DeleteOptions{}))
+		}, "its pod was deleted", ""},
+		"gone by force":       {true, func(w *world) { w.lets(w.frozenBy()) }, "its pod", ""},
+		"it cannot":           {false, func(w *world) { w.says(w.frozenBy(), corev1.PodRunning, ended(1, "there is no freezer")) }, "the agent on node node-1 did not get to container app: there is no freezer", "takes the operator"},
+		"no room on the node": {false, func(w *world) { w.says(w.frozenBy(), corev1.PodFailed, corev1.ContainerStatus{}) }, "did not get to container app: Failed", ""},
+		"another has the pod": {false, func(w *world) {
+			w.says(w.frozenBy(), corev1.PodSucceeded, ended(0, settings.NothingDone+"pod shop/worker-0 is held by jane (session x) since then"))
+		}, "pod/worker-0 is somebody else's: pod shop/worker-0 is held by jane", "talk to its owner"},
+		"its image is not got": {false, func(w *world) {
+			w.says(w.frozenBy(), corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}}})
+		}, "the agent on node node-1 does not run: container agent: ErrImagePull: no such image", "--agent-image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			s := w.made(Options{})
+			if test.frozen {
+				w.freezes()
+				w.wait(s, "the freeze", func(state session.State) bool { return state.Is(v1alpha1.ConditionFrozen) })
+			}
+			test.does(w)
+			state := w.wait(s, "its end", func(state session.State) bool { return state.Ended() != nil })
+			if err := state.Ended(); !strings.Contains(err.Error(), test.says) || !strings.Contains(failure.Hint(err), test.hint) {
+				t.Errorf("it says %v\nhint: %s", err, failure.Hint(err))
+			}
+		})
+	}
+}
+
+// An agent that went without a word proves nothing: another one looks.
+func TestThawedByAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.made(Options{})
+	w.freezes()
+	w.wait(s, "the freeze", func(state session.State) bool { return state.Is(v1alpha1.ConditionFrozen) })
+	w.says(w.frozenBy(), corev1.PodRunning, ended(137, ""))
+	w.lets(w.frozenBy())
+	w.wait(s, "its end", func(state session.State) bool { return state.Ended() != nil })
+	results := w.end(s)
+	name := "thaw-pod-" + string(w.pod.UID)
+	w.until("another one is made", func() bool { return w.agent(w.pod.Namespace, name) != nil })
+	if other := w.agent(w.pod.Namespace, name); !nodeagent.OnlyThaws(other) || len(other.Finalizers) > 0 {
+		t.Errorf("the other one is %+v", other)
+	}
+	select {
+	case r := <-results:
+		t.Fatalf("it has ended without a proof: %v, %q", r.err, r.state.Outcome())
+	default:
+	}
+	w.says(w.agent(w.pod.Namespace, name), corev1.PodSucceeded, ended(0, "thawed by an agent that only thaws"))
+	if r := <-results; r.err != nil || !strings.Contains(r.state.Outcome(), "only thaws") {
+		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
+	}
+	w.until("it is gone", func() bool {
+		pod := w.agent(w.pod.Namespace, name)
+		return pod == nil || pod.DeletionTimestamp != nil
+	})
+}
+
+// An agent whose container was never started has frozen nothing, and nobody is
+// asked to prove it: its image may be what is missing.
+func TestNeverRan(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.made(Options{})
+	w.says(w.frozenBy(), corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}})
+	results := w.end(s)
+	w.until("it is asked to end", func() bool { return w.frozenBy().DeletionTimestamp != nil })
+	pod := w.frozenBy()
+	w.lets(pod)
+	if r := <-results; r.err != nil || !strings.Contains(r.state.Outcome(), "never ran") {
+		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
+	}
+	w.nothingLeft(w.pod.Namespace)
+}
+
+// What proves that a container was never started, and what does not.
+func TestNeverRanIsSeen(t *testing.T) {
+	now := metav1.Now()
+	waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
+	pod := func(deleted *metav1.Time, status corev1.ContainerStatus) *corev1.Pod {
+		status.Name = nodeagent.AgentContainer
+		return &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: deleted},
+			Status:     corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{status}},
+		}
+	}
+	for name, test := range map[string]struct {
+		pod  *corev1.Pod
+		want bool
+	}{
+		"it waited to the end":              {pod(&now, corev1.ContainerStatus{State: waiting}), true},
+		"nobody had asked it to end":        {pod(nil, corev1.ContainerStatus{State: waiting}), false},
+		"it ran before":                     {pod(&now, corev1.ContainerStatus{State: waiting, RestartCount: 1}), false},
+		"it ran when it was seen last":      {pod(&now, corev1.ContainerStatus{State: running}), false},
+		"it ended otherwise than by itself": {pod(&now, ended(137, "")), false},
+	} {
+		if got := neverRan(test.pod); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
