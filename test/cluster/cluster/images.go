@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -95,12 +96,14 @@ func (c *Cluster) load(ctx context.Context, node, archive string) error {
 }
 
 // ctr runs a command of containerd's client on a node, in the kubelet's namespace
-// of images, and gives what it said.
+// of images, and gives what it said beside its warnings.
 func (c *Cluster) ctr(ctx context.Context, node string, args ...string) (string, error) {
 	all := append([]string{"--address", c.Layout.ContainerdSocket(node), "--namespace", "k8s.io"}, args...)
-	said, err := exec.CommandContext(ctx, c.Layout.Program("ctr"), all...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("asking containerd: %w\n%s", err, said)
+	cmd := exec.CommandContext(ctx, c.Layout.Program("ctr"), all...)
+	var said, warned bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &warned
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("asking containerd: %w\n%s%s", err, &said, &warned)
 	}
-	return string(said), nil
+	return said.String(), nil
 }
