@@ -23,7 +23,9 @@ type Worker struct {
 	Prefetch int
 	// Work is how long one message takes.
 	Work time.Duration
-	// Took is told each message once it is acknowledged.
+	// Hold has it acknowledge none, nor ask for more than it may hold.
+	Hold bool
+	// Took is told each message once it is acknowledged, or held.
 	Took func(message string, redelivered bool)
 	// Connected is told the server's name each time a connection is up.
 	Connected func(url string)
@@ -83,7 +85,9 @@ func (w Worker) Run(ctx context.Context, url string) error {
 				continue
 			}
 			w.work(m)
-			pull(1)
+			if !w.Hold {
+				pull(1)
+			}
 		}
 	}
 }
@@ -115,9 +119,11 @@ func (w Worker) work(m *nats.Msg) {
 		w.Lost(fmt.Errorf("reading a message that is not the queue's: %w", err))
 		return
 	}
-	if err := m.Ack(); err != nil {
-		w.Lost(fmt.Errorf("acknowledging %s: %w", m.Data, err))
-		return
+	if !w.Hold {
+		if err := m.Ack(); err != nil {
+			w.Lost(fmt.Errorf("acknowledging %s: %w", m.Data, err))
+			return
+		}
 	}
 	w.Took(string(m.Data), meta.NumDelivered > 1)
 }

@@ -53,10 +53,13 @@ type Options struct {
 	Probes []string
 	// Image instead of the tests' own.
 	Image string
+	// Data of the config map that "dealer" has and "holder" gets.
+	Data map[string]string
 }
 
 // Apply applies one of the manifests ("broker", "worker", "stateful", "lone",
-// "planted", "probed", "web", "traffic") as the team.
+// "planted", "probed", "web", "traffic", "rabbitmq", "redis", "dealer", "holder")
+// as the team.
 func Apply(ctx context.Context, c *cluster.Cluster, namespace, name string, o Options) error {
 	manifest, err := Manifest(name, o)
 	if err != nil {
