@@ -1,14 +1,10 @@
 package story
 
 import (
-	"context"
-	"errors"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"understudy.dev/understudy/test/e2e/cluster"
 	"understudy.dev/understudy/test/e2e/workload"
 )
 
@@ -51,20 +47,7 @@ func TestPause(t *testing.T) {
 
 	// Its container is killed: another is started in its place, behind the fence,
 	// and is frozen before it could read. It has connected by now if it ever will.
-	s.must(pod.container.Kill(syscall.SIGKILL))
-	s.must(cluster.Until(s.within(patience), func(context.Context) error {
-		if now := pod.now(); now.Status.ContainerStatuses[0].RestartCount == 0 || !isReady(now) {
-			return errors.New("the container was not started again")
-		}
-		return nil
-	}))
-	again := s.watched("lone")
-	s.must(cluster.Until(s.within(patience), func(context.Context) error {
-		if !again.container.Frozen() {
-			return errors.New("the container that was started again is not frozen")
-		}
-		return nil
-	}))
+	again := pod.killed()
 	restarted := s.publish(m, messages)
 	if got := restarted.By("cluster") - start.By("cluster"); got != 0 {
 		t.Errorf("delivered to the pod, whose container was started again: %d", got)

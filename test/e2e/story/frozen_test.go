@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	core "k8s.io/api/core/v1"
@@ -79,6 +80,28 @@ func (p *frozenPod) isFrozen(when string) {
 	if !p.container.Frozen() {
 		p.Errorf("%s, the kernel does not say that the container of %s is frozen", when, p.before.Name)
 	}
+}
+
+// killed kills the frozen container's processes, waits until the kubelet has
+// started another in its place and that is frozen too, and remembers the pod anew.
+func (p *frozenPod) killed() *frozenPod {
+	p.Helper()
+	was := p.before.Status.ContainerStatuses[0].RestartCount
+	p.must(p.container.Kill(syscall.SIGKILL))
+	p.must(cluster.Until(p.within(patience), func(context.Context) error {
+		if now := p.now(); now.Status.ContainerStatuses[0].RestartCount == was || !isReady(now) {
+			return errors.New("the container was not started again")
+		}
+		return nil
+	}))
+	again := p.watched(p.before.Name)
+	p.must(cluster.Until(p.within(patience), func(context.Context) error {
+		if !again.container.Frozen() {
+			return errors.New("the container that was started again is not frozen")
+		}
+		return nil
+	}))
+	return again
 }
 
 // thawed waits until the kernel says that nothing is frozen and that no rule of
