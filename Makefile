@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build cross images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix broker-table bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -44,6 +44,9 @@ e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of 
 
 thaw-matrix: install ## Break frozen sessions in every way, RUNS=20 times at random, and write what was seen into docs/thaw.md.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) THAW_RUNS=$(or $(RUNS),20) THAW_TABLE=$(CURDIR)/docs/thaw.md test/e2e/run go test -count=1 -timeout 60m -v -run 'TestThawMatrix' ./story
+
+broker-table: install ## Freeze consumers of RabbitMQ, NATS and Redis that hold messages, and write what each broker does into docs/brokers.md.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) BROKER_TABLE=$(CURDIR)/docs/brokers.md test/e2e/run go test -count=1 -timeout 30m -v -run 'TestBrokerTable' ./story
 
 bench: install ## Measure what it costs, beside floors taken in the same run, and print one table; ONLY=changing, freezing or connections.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/bench/run $(ONLY)
