@@ -28,8 +28,12 @@ var everyPhase = []string{ready, beginning, ending}
 // lease of the sessions.
 const lease = 10 * time.Second
 
-// refused is for how long what stands against a restore stands.
-const refused = 20 * time.Second
+// refused is for how long what stands against a restore stands, and ill for how
+// long the API server answers as it should not.
+const (
+	refused = time.Minute
+	ill     = 30 * time.Second
+)
 
 // kase is one fault.
 type kase struct {
@@ -38,6 +42,10 @@ type kase struct {
 	// gone says that the developer's machine is not heard of any more: nobody ends
 	// the session.
 	gone bool
+	// with prepares the stage before the session begins; undo takes that back.
+	with func(context.Context, *stage) (undo func() error, err error)
+	// outside has the operator run as a process of this machine, behind a proxy.
+	outside bool
 	// strike makes the fault; heal, if any, undoes it after a while, or when all is
 	// back where the fault lasts.
 	strike func(context.Context, *stage, *developer.Run) error
@@ -46,10 +54,7 @@ type kase struct {
 }
 
 var cases = []kase{
-	{name: "SIGKILL of the CLI and all its processes", phases: []string{ready, beginning}, gone: true, strike: func(_ context.Context, _ *stage, r *developer.Run) error {
-		r.Kill()
-		return nil
-	}},
+	{name: "SIGKILL of the CLI and all its processes", phases: []string{ready, beginning}, gone: true, strike: kill},
 	{name: "SIGSTOP of the CLI beyond its lease", phases: []string{ready, beginning}, gone: true, strike: func(_ context.Context, _ *stage, r *developer.Run) error {
 		for _, p := range r.Processes() {
 			_ = syscall.Kill(p.PID, syscall.SIGSTOP) // it may have ended
@@ -71,7 +76,7 @@ var cases = []kase{
 			return s.cluster.Client.CoreV1().Pods(pod.Namespace).EvictV1(ctx, &policy.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}})
 		})
 	}},
-	{name: "a quota that lets no pod start, for 20 s from the session's end", phases: []string{ready}, after: refused, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "a quota that lets no pod start, for a minute from the session's end", phases: []string{ready}, after: refused, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		_, err := s.cluster.Client.CoreV1().ResourceQuotas(s.namespace).Create(ctx, &core.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Name: "exhausted"}, Spec: core.ResourceQuotaSpec{Hard: core.ResourceList{core.ResourcePods: resource.MustParse("0")}},
 		}, metav1.CreateOptions{})
@@ -79,7 +84,7 @@ var cases = []kase{
 	}, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.cluster.Client.CoreV1().ResourceQuotas(s.namespace).Delete(ctx, "exhausted", metav1.DeleteOptions{})
 	}},
-	{name: "a webhook that denies every write to the workload, for 20 s from the session's end", phases: []string{ready}, after: refused, strike: deny, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "a webhook that denies every write to the workload, for a minute from the session's end", phases: []string{ready}, after: refused, strike: deny, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.cluster.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(ctx, "chaos-"+s.namespace, metav1.DeleteOptions{})
 	}},
 	{name: "the API server killed and started again", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
@@ -91,6 +96,27 @@ var cases = []kase{
 	{name: "etcd killed and started again", phases: []string{ready, ending}, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return fault.RestartEtcd(ctx, s.cluster)
 	}},
+	{name: "the network between developer and cluster cut, packets dropped, beyond the lease", phases: []string{ready, beginning}, gone: true, with: onLaptop, strike: cut},
+	{name: "the network between developer and cluster cut, packets dropped, for 5 s", phases: everyPhase, with: onLaptop, strike: cut, after: lease / 2, heal: mend},
+	{name: "the stand-in's node drained", phases: []string{ready, beginning}, after: lease, strike: drain, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
+		return s.undrain(ctx)
+	}},
+	{name: "the API server answers 429 to CLI and operator for 30 s", phases: everyPhase, with: behindProxies, outside: true, after: ill, strike: answers(fault.TooMany), heal: passes},
+	{name: "the API server answers 500 to CLI and operator for 30 s", phases: everyPhase, with: behindProxies, outside: true, after: ill, strike: answers(fault.InternalError), heal: passes},
+	{name: "the API server answers CLI and operator nothing for 30 s", phases: everyPhase, with: behindProxies, outside: true, after: ill, strike: answers(fault.Nothing), heal: passes},
+	{name: "a conflict on every first write of CLI and operator, all the time", phases: []string{ready}, with: conflicting, outside: true, strike: nothing, heal: passes},
+	{name: "the next operator's clock an hour ahead", phases: everyPhase, outside: true, strike: operatorOff(time.Hour)},
+	{name: "the next operator's clock an hour behind", phases: everyPhase, outside: true, strike: operatorOff(-time.Hour)},
+	{name: "the developer's clock an hour ahead, and SIGKILL of the CLI", phases: []string{ready}, gone: true, with: developerOff(time.Hour), strike: kill},
+	{name: "the developer's clock an hour ahead", phases: []string{ready}, with: developerOff(time.Hour), strike: nothing},
+	{name: "the developer's clock an hour behind", phases: []string{ready}, with: developerOff(-time.Hour), strike: nothing},
+}
+
+func nothing(context.Context, *stage, *developer.Run) error { return nil }
+
+func kill(_ context.Context, _ *stage, r *developer.Run) error {
+	r.Kill()
+	return nil
 }
 
 // deny makes a webhook that nobody answers, of the namespace's deployments.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +18,8 @@ import (
 	understudy "understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/test/e2e/cluster"
 	"understudy.dev/understudy/test/e2e/developer"
+	"understudy.dev/understudy/test/e2e/fault"
+	"understudy.dev/understudy/test/e2e/laptop"
 	"understudy.dev/understudy/test/e2e/queue"
 	"understudy.dev/understudy/test/e2e/snapshot"
 	"understudy.dev/understudy/test/e2e/workload"
@@ -33,47 +37,76 @@ type stage struct {
 	cluster   *cluster.Cluster
 	namespace string
 	user      *cluster.User
+	machine   *developer.Machine
 	dev       *developer.Developer
+	// program that the developer types.
+	program   string
 	monitor   queue.Monitor
 	workload  snapshot.Snapshot
 	inventory []string
+
+	// What cases have made: see surroundings.go.
+	road     *laptop.Network
+	proxies  []*fault.Proxy
+	outside  *fault.Outside
+	ownClock bool
+	drained  string
 }
 
-func play(ctx context.Context, pattern string, bound time.Time) (err error) {
+// set builds the stage, and answers how to leave it.
+func set(ctx context.Context) (s *stage, leave func() error, err error) {
+	s = &stage{program: "understudy"}
+	if s.cluster, err = cluster.Connect(); err != nil {
+		return nil, nil, err
+	}
+	if s.machine, err = developer.NewMachine(os.Getenv("E2E_PROGRAMS"), os.Getenv("E2E_BIN"), os.Getenv("CHAOS_OFF")); err != nil {
+		return nil, nil, err
+	}
+	leave = func() error {
+		s.leave(context.WithoutCancel(ctx))
+		return s.machine.Close()
+	}
+	if err := s.build(ctx); err != nil {
+		return nil, nil, errors.Join(err, leave())
+	}
+	return s, leave, nil
+}
+
+func play(ctx context.Context, pattern string, rest bool, bound time.Time) (err error) {
 	wanted, err := regexp.Compile(pattern)
 	if err != nil {
 		return fmt.Errorf("reading the pattern: %w", err)
 	}
-	s := &stage{}
-	if s.cluster, err = cluster.Connect(); err != nil {
+	var seen []result
+	if err := load("cluster.json", &seen); err != nil {
 		return err
 	}
-	machine, err := developer.NewMachine(os.Getenv("E2E_PROGRAMS"), os.Getenv("E2E_BIN"))
+	done := func(c kase, phase string) bool {
+		return rest && slices.ContainsFunc(seen, func(r result) bool { return r.Fault == c.name && r.Phase == phase && r.good() })
+	}
+	s, leave, err := set(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, machine.Close()) }()
-	defer s.leave(context.WithoutCancel(ctx))
-	if err := s.build(ctx, machine); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, leave()) }()
 	wrong := 0
-	// The phase in which sessions spend their time comes first.
-	for _, phase := range everyPhase {
-		for _, c := range cases {
-			if !wanted.MatchString(c.name) || !has(c.phases, phase) || time.Now().After(bound) || ctx.Err() != nil {
-				continue
-			}
-			r, err := s.trial(ctx, c, phase)
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", c.name, phase, err)
-			}
-			fmt.Fprintf(os.Stderr, "%s, %s: right %v after %.1f s; left over %q; %d of %d messages lost %s\n", r.Fault, r.Phase, r.Right, r.Seconds, r.Left, r.Lost, r.Published, r.Problem)
-			if !r.Right || r.Left != "" || r.Lost > 0 {
-				wrong++
-			}
-			if err := keep(r); err != nil {
-				return err
+	for _, outside := range []bool{false, true} {
+		// The phase in which sessions spend their time comes first.
+		for _, phase := range everyPhase {
+			for _, c := range cases {
+				if c.outside != outside || !wanted.MatchString(c.name) || !slices.Contains(c.phases, phase) || done(c, phase) || time.Now().After(bound) || ctx.Err() != nil {
+					continue
+				}
+				r, err := s.trial(ctx, c, phase, 0)
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", c.name, phase, err)
+				}
+				if !r.good() {
+					wrong++
+				}
+				if err := keep(r); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -83,16 +116,52 @@ func play(ctx context.Context, pattern string, bound time.Time) (err error) {
 	return nil
 }
 
-func has(phases []string, phase string) bool {
-	for _, p := range phases {
-		if p == phase {
-			return true
+// playAtRandom plays sessions whose fault, phase and moment are drawn.
+func playAtRandom(ctx context.Context, pattern string, seed uint64, sessions int, bound time.Time) (err error) {
+	wanted, err := regexp.Compile(pattern)
+	if err != nil {
+		return fmt.Errorf("reading the pattern: %w", err)
+	}
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	fmt.Fprintf(os.Stderr, "seed %d; again with: make chaos ONLY=cluster-random SESSIONS=%d SEED=%d\n", seed, sessions, seed)
+	s, leave, err := set(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
+	drawn := slices.DeleteFunc(slices.Clone(cases), func(c kase) bool { return !wanted.MatchString(c.name) })
+	random := rand.New(rand.NewPCG(seed, 0))
+	all := atRandom{Seed: seed}
+	for range sessions {
+		c := drawn[random.IntN(len(drawn))]
+		phase := c.phases[random.IntN(len(c.phases))]
+		lag := time.Duration(random.Int64N(int64(lease / 3)))
+		if time.Now().After(bound) || ctx.Err() != nil {
+			break
+		}
+		r, err := s.trial(ctx, c, phase, lag)
+		if err != nil {
+			return fmt.Errorf("%s, %s after %s: %w", c.name, phase, lag, err)
+		}
+		all.Sessions++
+		all.Lost += r.Lost
+		all.Slowest = max(all.Slowest, r.Seconds)
+		if r.good() {
+			all.Equal++
+		}
+		if err := store("cluster-random.json", all); err != nil {
+			return err
 		}
 	}
-	return false
+	if all.Equal < all.Sessions {
+		return fmt.Errorf("%d of %d sessions did not end as they must", all.Sessions-all.Equal, all.Sessions)
+	}
+	return nil
 }
 
-func (s *stage) build(ctx context.Context, machine *developer.Machine) error {
+func (s *stage) build(ctx context.Context) error {
 	namespace, err := s.cluster.Client.CoreV1().Namespaces().Create(ctx, &core.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "chaos-"}}, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("making a namespace: %w", err)
@@ -108,7 +177,7 @@ func (s *stage) build(ctx context.Context, machine *developer.Machine) error {
 	if err != nil {
 		return err
 	}
-	if s.dev, err = machine.Developer(kubeconfig); err != nil {
+	if s.dev, err = s.machine.Developer(kubeconfig); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -130,22 +199,44 @@ func (s *stage) leave(ctx context.Context) {
 	if s.namespace == "" {
 		return
 	}
+	if err := errors.Join(s.undrain(ctx), s.place(ctx, false)); err != nil {
+		fmt.Fprintln(os.Stderr, "clearing away:", err)
+	}
 	if err := s.cluster.Client.CoreV1().Namespaces().Delete(ctx, s.namespace, metav1.DeleteOptions{}); err != nil {
 		fmt.Fprintln(os.Stderr, "clearing away:", err)
 	}
 }
 
-// trial plays one case. An error is what keeps the next from being played; what
-// went wrong with the session is in the result.
-func (s *stage) trial(ctx context.Context, c kase, phase string) (result, error) {
-	r := result{Fault: c.name, Phase: phase, When: time.Now().UTC()}
+// trial plays one case, and says what came of it. An error is what keeps the
+// next from being played; what went wrong with the session is in the result.
+func (s *stage) trial(ctx context.Context, c kase, phase string, lag time.Duration) (r result, err error) {
+	r, err = s.playCase(ctx, c, phase, lag)
+	fmt.Fprintf(os.Stderr, "%s, %s: right %v after %.1f s; left over %q; %d of %d messages lost %s\n", r.Fault, r.Phase, r.Right, r.Seconds, r.Left, r.Lost, r.Published, r.Problem)
+	if !r.good() && s.outside != nil {
+		fmt.Fprintf(os.Stderr, "the operator outside of the cluster said:\n%s\n", s.outside.Said())
+	}
+	return r, err
+}
+
+func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Duration) (r result, err error) {
+	r = result{Fault: c.name, Phase: phase, When: time.Now().UTC()}
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, fmt.Errorf("it took more than %s", 2*patience))
 	defer cancel()
+	if err := s.place(ctx, c.outside); err != nil {
+		return r, err
+	}
+	if c.with != nil {
+		undo, broken := c.with(ctx, s)
+		if broken != nil {
+			return r, broken
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+	}
 	before, err := s.monitor.Read(ctx)
 	if err != nil {
 		return r, err
 	}
-	run, err := s.dev.Understudy("exec", "-t", "deployment/worker", "--copy-target", "--scale-down", "--lease", lease.String(), "--", "worker", "--site=local")
+	run, err := s.dev.Start(s.dev.Program(s.program), "exec", "-t", "deployment/worker", "--copy-target", "--scale-down", "--lease", lease.String(), "--", "worker", "--site=local")
 	if err != nil {
 		return r, err
 	}
@@ -165,6 +256,9 @@ func (s *stage) trial(ctx context.Context, c kase, phase string) (result, error)
 			return r, fmt.Errorf("ending the command: %w", err)
 		}
 	}
+	if err := wait(ctx, lag); err != nil {
+		return r, err
+	}
 	since := time.Now()
 	if err := c.strike(ctx, s, run); err != nil {
 		return r, err
@@ -176,13 +270,12 @@ func (s *stage) trial(ctx context.Context, c kase, phase string) (result, error)
 		}
 	}
 	if c.heal != nil {
-		timer := time.NewTimer(c.after)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
+		if err := wait(ctx, c.after); err != nil {
+			return r, err
 		}
-		if err := c.heal(ctx, s, run); err != nil {
+		if err := c.heal(ctx, s, run); errors.Is(err, fault.ErrNoFault) {
+			r.Problem = err.Error()
+		} else if err != nil {
 			return r, err
 		}
 	}
@@ -251,7 +344,18 @@ func (s *stage) judge(ctx context.Context, r *result, since time.Time) {
 		fail(fmt.Errorf("the object differs: %s", strings.Join(strings.Fields(diff), " ")))
 		return
 	}
-	r.Right = true
+	r.Right = r.Problem == ""
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // readEnded deletes sessions that ended by themselves and are kept to be read.

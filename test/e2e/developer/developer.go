@@ -17,8 +17,10 @@ type Developer struct {
 	Network *laptop.Network
 	// Root has the commands run as the caller, who is the machine's root: for what
 	// this machine keeps from everybody else.
-	Root    bool
-	machine *Machine
+	Root bool
+	// Environment is added to what the developer's commands see.
+	Environment []string
+	machine     *Machine
 }
 
 // Developer gives a person a place on the machine. Without a kubeconfig there
@@ -53,10 +55,10 @@ func (d *Developer) Program(name string) string { return d.machine.Program(name)
 
 // environment is all that a developer's commands see of the environment.
 func (d *Developer) environment(marker string) []string {
-	return []string{
+	return append([]string{
 		"PATH=" + d.machine.Folder + "/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
 		"HOME=" + d.Home, "USER=" + account, "LANG=C.UTF-8", "TERM=dumb",
 		"KUBECONFIG=" + filepath.Join(d.Home, "kubeconfig"),
 		markerName + "=" + marker,
-	}
+	}, d.Environment...)
 }

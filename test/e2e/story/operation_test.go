@@ -9,8 +9,11 @@ import (
 	"testing"
 	"time"
 
+	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/test/e2e/cluster"
@@ -104,6 +107,53 @@ func TestUpgradeAndUninstall(t *testing.T) {
 	if err != nil || len(crd.APIResources) == 0 {
 		t.Errorf("the resource definition is gone: %v", err)
 	}
+}
+
+// Somebody deletes the resource definition, and with it all sessions: my workload
+// is back before the last of them is gone, and what others deploy is not kept from
+// it while there is none.
+func TestResourceDefinitionDeleted(t *testing.T) {
+	if !theCluster.Own {
+		t.Skip("SKIPPED: it would delete the sessions of a cluster that is not ours")
+	}
+	s := newScene(t)
+	s.start("worker", workload.Options{Replicas: 2})
+	before := s.remember("worker", 2)
+	run := s.takeOver("deployment/worker", nil, "sleep", "1000")
+	s.ready(run, "connected to")
+
+	definitions := theCluster.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	t.Cleanup(func() {
+		if out, err := exec.Command(top() + "/.ci/install").CombinedOutput(); err != nil {
+			t.Errorf("installing it again: %v\n%s", err, out)
+		}
+	})
+	s.must(definitions.Delete(s.ctx, "sessions.understudy.dev", metav1.DeleteOptions{}))
+	s.must(cluster.Until(s.within(patience), func(ctx context.Context) error {
+		_, err := definitions.Get(ctx, "sessions.understudy.dev", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("the definition is still there: %w", err)
+	}))
+	s.must(theCluster.Available(s.within(patience), s.namespace, "worker", 2))
+	if code, err := run.Exit(s.within(patience)); err != nil || code == 0 {
+		t.Errorf("a session that was taken away has the exit code %d, %v", code, err)
+	}
+	worker, err := theCluster.Client.AppsV1().Deployments(s.namespace).Get(s.ctx, "worker", metav1.GetOptions{})
+	s.must(err)
+	try := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
+	other := metav1.ObjectMeta{Name: "other", Labels: worker.Spec.Template.Labels}
+	_, err = theCluster.Client.AppsV1().Deployments(s.namespace).Create(s.ctx, &apps.Deployment{ObjectMeta: other, Spec: worker.Spec}, try)
+	s.must(err)
+	_, err = theCluster.Client.CoreV1().Pods(s.namespace).Create(s.ctx, &core.Pod{ObjectMeta: other, Spec: worker.Spec.Template.Spec}, try)
+	s.must(err)
+
+	// It is installed again: nothing has to be put back any more.
+	if out, err := exec.Command(top() + "/.ci/install").CombinedOutput(); err != nil {
+		t.Fatalf("installing it again: %v\n%s", err, out)
+	}
+	s.unchanged(before)
 }
 
 // The agent gets into the stand-in by an image volume and by an init container,
