@@ -168,23 +168,20 @@ func (s *stage) place(ctx context.Context, outside bool) (err error) {
 // drain drains the node of the stand-in, but for the broker: its messages would
 // go with it.
 func drain(ctx context.Context, s *stage, _ *developer.Run) error {
-	pods, err := s.cluster.Client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: understudy.SessionLabel})
-	if err != nil {
-		return fmt.Errorf("looking for the stand-in: %w", err)
-	}
-	err = cluster.Until(ctx, func(ctx context.Context) error {
-		if pods, err = s.cluster.Client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: understudy.SessionLabel}); err != nil {
-			return err
+	err := cluster.Until(ctx, func(ctx context.Context) error {
+		pods, err := s.cluster.Client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: understudy.SessionLabel})
+		if err != nil {
+			return fmt.Errorf("looking for the stand-in: %w", err)
 		}
 		if len(pods.Items) == 0 || pods.Items[0].Spec.NodeName == "" {
 			return errors.New("there is no stand-in on a node")
 		}
+		s.drained = pods.Items[0].Spec.NodeName
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	s.drained = pods.Items[0].Spec.NodeName
 	return fault.Drain(ctx, s.cluster, s.drained, func(pod core.Pod) bool {
 		worker := pod.Namespace == s.namespace && pod.Labels["app"] == "worker"
 		return !worker && pod.Namespace != cluster.OperatorNamespace
