@@ -386,10 +386,33 @@ func (s *stage) count(ctx context.Context, r *result, before queue.Counters) err
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	// The broker takes what was acknowledged out of its store a moment later.
+	settled, cancel := context.WithTimeout(ctx, storeLag)
+	defer cancel()
+	err = cluster.Until(settled, func(ctx context.Context) error {
+		counters, err := s.monitor.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if now = counters; now.Stored > 0 {
+			return fmt.Errorf("%d messages are stored", now.Stored)
+		}
+		return nil
+	})
+	if ctx.Err() != nil {
+		return err
+	}
 	r.Published = now.Published - before.Published
 	r.Lost = now.Stored
-	return err
+	return nil
 }
+
+// storeLag is how long a message that nobody acknowledged may be in the store
+// before it is lost.
+const storeLag = 10 * time.Second
 
 func (s *stage) eachStandIn(ctx context.Context, do func(core.Pod) error) error {
 	pods, err := s.cluster.Client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: understudy.SessionLabel})
