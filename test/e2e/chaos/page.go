@@ -58,6 +58,15 @@ type counts struct {
 
 func folder() string { return os.Getenv("CHAOS_SEEN") }
 
+// seenOn is the day of a report.
+func seenOn(name string) string {
+	info, err := os.Stat(filepath.Join(folder(), name))
+	if err != nil {
+		return "no day that is known"
+	}
+	return info.ModTime().UTC().Format("2 January 2006")
+}
+
 func load(name string, into any) error {
 	data, err := os.ReadFile(filepath.Join(folder(), name))
 	if errors.Is(err, os.ErrNotExist) {
@@ -145,6 +154,16 @@ func sessionRows(line func(string, ...any), all []result) {
 	line("published and in the end acknowledged by nobody. A restore that something stands against for %s is looked at from then on, and so is one behind an API server that is ill.", refused)
 	line("That is played by a proxy before it, one for the CLI and one for the operator, which then runs outside of the cluster; what is open when it begins to fail stays open. Clocks are off")
 	line("in all that a program is made of: it is built with another Go clock. A drained node keeps the broker.\n")
+	first, last := all[0].When, all[0].When
+	for _, r := range all {
+		if r.When.Before(first) {
+			first = r.When
+		}
+		if r.When.After(last) {
+			last = r.When
+		}
+	}
+	line("Seen from %s to %s UTC.\n", first.UTC().Format("2 January 15:04"), last.UTC().Format("2 January 2006 15:04"))
 	line("| fault | phase | right | seconds | left over | messages lost |\n|---|---|---|---|---|---|")
 	for _, c := range cases {
 		for _, phase := range c.phases {
@@ -173,7 +192,7 @@ func requestRows(line func(string, ...any), in inner) {
 		return
 	}
 	line("A real API server, and a transport beneath the operator's own client that fails: each fault at the first of each kind of request that a session makes, in a session of its")
-	line("own; and an operator killed before each step. *Looks* is how many reconciliations it took at most from the session's end to its being gone.\n")
+	line("own; and an operator killed before each step. *Looks* is how many reconciliations it took at most from the session's end to its being gone. Seen on %s.\n", seenOn("requests.json"))
 	line("| fault | places | sessions | right | left over | looks |\n|---|---|---|---|---|---|")
 	sum := map[string]*counts{}
 	var order []string
@@ -193,7 +212,7 @@ func requestRows(line func(string, ...any), in inner) {
 		line("| %s | %d | %d | %d | %d | %d |", fault, len(s.Phase), s.Sessions, s.Equal, s.Left, s.Looks)
 	}
 	if in.Random.Sessions > 0 {
-		line("\n**At random:** %d sessions (seed %d), each with up to twelve faults at any request and between any steps, clocks that jump by an hour from one operator to the next, and", in.Random.Sessions, in.Seed)
+		line("\n**At random:** %d sessions (seed %d, on %s), each with up to twelve faults at any request and between any steps, clocks that jump by an hour from one operator to the next, and", in.Random.Sessions, in.Seed, seenOn("random.json"))
 		line("ended at any moment by their owner, by silence, or by somebody who forces them off. %d of them ended with the workload as it was; %d objects were left over.", in.Random.Equal, in.Random.Left)
 	}
 	if in.Random.Sessions == 0 {
