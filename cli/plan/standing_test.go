@@ -6,7 +6,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/hold"
 )
@@ -77,7 +76,7 @@ func TestAsTheOperator(t *testing.T) {
 		if !known {
 			t.Fatalf("the operator does not know %s", w.Target)
 		}
-		var object client.Object = kind.New()
+		object := kind.New()
 		if _, loose := object.(*unstructured.Unstructured); loose {
 			object = w.Target.Object
 		} else if !w.into(object) {

@@ -136,7 +136,7 @@ func (s *Session) another(ctx context.Context, waits func(string)) (proof string
 		if apierrors.IsNotFound(err) {
 			agent, err = create(ctx, wanted, pods.Create)
 		}
-		waiting := ""
+		var waiting string
 		switch {
 		case err != nil:
 			waiting = fmt.Sprintf("an agent that thaws, as the one before could not be asked (%v)", err)

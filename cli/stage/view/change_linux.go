@@ -91,7 +91,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	info := handle.written.Info()
 	fill(info, &out.Attr)
 	made := n.fresh(ctx, name, info.Mode)
-	handle.node = made.Operations().(*node) //nolint:forcetypeassert,errcheck // as it was made
+	handle.node = made.Operations().(*node) // as it was made
 	return made, handle, 0, 0
 }
 

@@ -51,7 +51,7 @@ func writable(fd int) error {
 	if err := unix.Fstatfs(fd, &stat); err != nil {
 		return err
 	}
-	if kernels[int64(stat.Type)] {
+	if kernels[stat.Type] {
 		return unix.EROFS
 	}
 	return nil
