@@ -202,7 +202,7 @@ func TestPauseWithoutOperatorEndings(t *testing.T) {
 		stays bool
 	}{
 		"SIGKILL of all on the developer's machine": {func(_ *frozenPod, r *developer.Run) { r.Kill() }, thawLease + soonThawed, true},
-		"SIGKILL of the agent": {func(p *frozenPod, _ *developer.Run) { p.must(p.soloProcesses().Agent.Kill()) }, soonThawed, false},
+		"SIGKILL of the agent":                      {func(p *frozenPod, _ *developer.Run) { p.must(p.soloProcesses().Agent.Kill()) }, soonThawed, false},
 		// Only the kubelet is left, which starts the agent again.
 		"SIGKILL of agent and guard at once": {func(p *frozenPod, _ *developer.Run) {
 			was := p.soloProcesses()
