@@ -32,7 +32,7 @@ func gitOps(w *World) []Finding {
 	}
 	return []Finding{{GitOps, Warns,
 		fmt.Sprintf("%s deploys %s and writes its number of replicas: when it does during the session no pod starts, the target is brought to zero again, and what was written is what comes back", name, w.Target),
-		"leave the number out of Git, or have the tool ignore it: docs/kinds.md"}}
+		"leave the number out of Git, have the tool ignore it, or let the operator keep it from that meanwhile (the chart's gitops values): docs/kinds.md"}}
 }
 
 // deployer recognises Argo CD and Flux by what they write on the objects that
