@@ -1,6 +1,7 @@
 package solo
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -103,7 +104,7 @@ func (s *Session) see(pod *corev1.Pod, events []corev1.Event) {
 	case !pod.DeletionTimestamp.IsZero():
 		s.lost("its pod was deleted")
 	case nodeagent.Over(pod):
-		s.lost(firstOf(pod.Status.Message, pod.Status.Reason, string(pod.Status.Phase)))
+		s.lost(cmp.Or(pod.Status.Message, pod.Status.Reason, string(pod.Status.Phase)))
 	case status != nil && status.RestartCount > 0:
 		s.lost("it was started again")
 	case nodeagent.Ready(pod):
@@ -164,15 +165,6 @@ func (s *Session) lost(why string) {
 			"the agent on node %s did not get to container %s: %s", node, name.Container, why))
 	}
 	s.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNodeAgentLost, why+".")
-}
-
-func firstOf(texts ...string) string {
-	for _, text := range texts {
-		if text != "" {
-			return text
-		}
-	}
-	return ""
 }
 
 // away is called when the pod is no more.
