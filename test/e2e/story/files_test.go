@@ -20,7 +20,7 @@ say part     sh -c 'tail -c +1048577 /nats-server | head -c 4096 | sha256sum'
 say nothing  cat /no-such-file-anywhere
 say write    sh -c 'echo x >/worker'
 say settings cat /etc/web/settings.ini
-say home     sh -c 'echo mine >~/note; cat ~/note'
+say home     sh -c 'echo mine >~/note-$(id -u); cat ~/note-$(id -u)'
 `
 
 // My process reads any file of the container, when it opens it, from the image
