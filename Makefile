@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross images install demo shell test lint generate verify test-unit test-cluster e2e thaw-matrix broker-table bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build cross images install demo shell test lint generate verify test-unit test-controllers test-cluster e2e thaw-matrix broker-table bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -80,6 +80,10 @@ test-unit: ## What needs no cluster: units, wire, kernel namespaces, a real API 
 	go test -count=1 -timeout 20m ./...
 	go test -C test/bench -count=1 ./...
 	go test -count=1 -timeout 10m -race ./operator/tunnel/... ./operator/agent/...
+
+test-controllers: ## Workloads that the real controller of Argo Rollouts runs; builds it, which takes some minutes once.
+	$(CLUSTER_TOOL) binaries etcd kube-apiserver kube-controller-manager rollouts-controller
+	go test -count=1 -timeout 20m -v -run 'TestRollouts$$' ./operator/session
 
 ## cluster
 

@@ -161,7 +161,7 @@ func TestApplicationNotPaused(t *testing.T) {
 // Before 3.1 Argo CD has no such switch: its API server drops it. Nothing of ours
 // stays on the application.
 func TestApplicationWithoutTheSwitch(t *testing.T) {
-	s := &stage{worldAt(t, apitest.Controllers(t))}
+	s := &stage{world: worldAt(t, apitest.Controllers(t))}
 	a := newArgo(s.world, "prune: {type: boolean}, selfHeal: {type: boolean}")
 	a.must(a.team("worker", 1))
 	s.awaits("its pods run", func() bool {

@@ -27,11 +27,15 @@ import (
 
 // stage is a world with the real controllers, in which the test plays the
 // scheduler, the kubelets, and the controllers of custom kinds.
-type stage struct{ *world }
+type stage struct {
+	*world
+	// played says that Rollouts have their own controller here.
+	played bool
+}
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{worldAt(t, apitest.Controllers(t))}
+	s := &stage{world: worldAt(t, apitest.Controllers(t))}
 	for _, definition := range definitions {
 		s.ensure(s.object(definition))
 	}
@@ -125,7 +129,9 @@ func (s *stage) awaits(what string, holds func() bool) {
 			s.t.Fatalf("never happened: %s", what)
 		}
 		s.playKubelet()
-		s.playCustom(rolloutKind)
+		if !s.played {
+			s.playCustom(rolloutKind)
+		}
 		s.playCustom(workerKind)
 		s.playKEDA(scaledObjectKind)
 		s.playKEDA(scaledJobKind)
