@@ -154,17 +154,7 @@ func sessionRows(line func(string, ...any), all []result) {
 	line("published and in the end acknowledged by nobody. A restore that something stands against for %s is looked at from then on, and so is one behind an API server that is ill.", refused)
 	line("That is played by a proxy before it, one for the CLI and one for the operator, which then runs outside of the cluster; what is open when it begins to fail stays open. Clocks are off")
 	line("in all that a program is made of: it is built with another Go clock. A drained node keeps the broker.\n")
-	first, last := all[0].When, all[0].When
-	for _, r := range all {
-		if r.When.Before(first) {
-			first = r.When
-		}
-		if r.When.After(last) {
-			last = r.When
-		}
-	}
-	line("Seen from %s to %s UTC.\n", first.UTC().Format("2 January 15:04"), last.UTC().Format("2 January 2006 15:04"))
-	line("| fault | phase | right | seconds | left over | messages lost |\n|---|---|---|---|---|---|")
+	line("| fault | phase | right | seconds | left over | messages lost | seen on |\n|---|---|---|---|---|---|---|")
 	for _, c := range cases {
 		for _, phase := range c.phases {
 			i := slices.IndexFunc(all, func(r result) bool { return r.Fault == c.name && r.Phase == phase })
@@ -179,7 +169,7 @@ func sessionRows(line func(string, ...any), all []result) {
 			if r.Left != "" {
 				left = "**" + r.Left + "**"
 			}
-			line("| %s | %s | %s | %.1f | %s | %d of %d |", r.Fault, r.Phase, right, r.Seconds, left, r.Lost, r.Published)
+			line("| %s | %s | %s | %.1f | %s | %d of %d | %s |", r.Fault, r.Phase, right, r.Seconds, left, r.Lost, r.Published, r.When.UTC().Format("2 January"))
 		}
 	}
 	line("")

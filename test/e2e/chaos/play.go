@@ -245,7 +245,14 @@ func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Dur
 	if phase == beginning {
 		wants = cluster.HasCondition(understudy.ConditionClaimed)
 	}
-	if _, err := s.cluster.SessionUntil(ctx, s.namespace, wants); err != nil {
+	waiting, stop := context.WithCancelCause(ctx)
+	go func() {
+		_, _ = run.Exit(waiting) // either way there is nothing more to wait for
+		stop(errors.New("the command has ended"))
+	}()
+	_, err = s.cluster.SessionUntil(waiting, s.namespace, wants)
+	stop(nil)
+	if err != nil {
 		return r, fmt.Errorf("%w\n%s", err, run)
 	}
 	if err := workload.Publish(ctx, s.cluster, s.namespace, messages, 0); err != nil {
