@@ -3,10 +3,12 @@ package story
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -46,7 +48,8 @@ func TestPauseFiles(t *testing.T) {
 		s.must(os.Symlink(to, filepath.Join(data, name)))
 	}
 
-	// In a parent, while it is read: folder and link change places all the time.
+	// In a parent, while it is read: folder and link change places, now after a long
+	// while, in which it can be read, now in the midst of it.
 	swapped, stop := make(chan error, 1), make(chan struct{})
 	go func() {
 		for {
@@ -54,7 +57,7 @@ func TestPauseFiles(t *testing.T) {
 			case <-stop:
 				swapped <- nil
 				return
-			default:
+			case <-time.After(rand.N(50 * time.Millisecond)):
 			}
 			if err := unix.Renameat2(unix.AT_FDCWD, filepath.Join(data, "swapped"), unix.AT_FDCWD, filepath.Join(data, "link"), unix.RENAME_EXCHANGE); err != nil {
 				swapped <- err
