@@ -2,6 +2,7 @@ package story
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,11 +84,7 @@ func TestUpgradeAndUninstall(t *testing.T) {
 	// helm upgrade, with another operator pod as its result.
 	s.helm("upgrade", "understudy", top()+"/charts/understudy", "--namespace", cluster.OperatorNamespace,
 		"--reuse-values", "--wait", "--timeout", "3m", "--set", "operator.podAnnotations.story=upgraded")
-	t.Cleanup(func() {
-		if out, err := exec.Command(top() + "/.ci/install").CombinedOutput(); err != nil {
-			t.Errorf("installing it again: %v\n%s", err, out)
-		}
-	})
+	t.Cleanup(s.install)
 	now := s.publish(m, 100)
 	if now.By("cluster") != 0 || now.By("local") != 100 {
 		t.Errorf("after the upgrade: %d to the cluster's pods, %d of 100 here", now.By("cluster"), now.By("local"))
@@ -109,6 +106,24 @@ func TestUpgradeAndUninstall(t *testing.T) {
 	}
 }
 
+// install is make install, and then waits until a session that is asked for is
+// younger than the policies by more than the operator wants of it.
+func (s *scene) install() {
+	s.Helper()
+	if out, err := exec.Command(top() + "/.ci/install").CombinedOutput(); err != nil {
+		s.Fatalf("installing it again: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)
+	defer cancel()
+	s.must(cluster.Until(ctx, func(ctx context.Context) error {
+		binding, err := theCluster.Client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(ctx, policy, metav1.GetOptions{})
+		if err == nil && time.Since(binding.CreationTimestamp.Time) < 5*time.Second {
+			err = errors.New("the policies may not be in force everywhere yet")
+		}
+		return err
+	}))
+}
+
 // Somebody deletes the resource definition, and with it all sessions: my workload
 // is back before the last of them is gone, and what others deploy is not kept from
 // it while there is none.
@@ -123,11 +138,7 @@ func TestResourceDefinitionDeleted(t *testing.T) {
 	s.ready(run, "connected to")
 
 	definitions := theCluster.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
-	t.Cleanup(func() {
-		if out, err := exec.Command(top() + "/.ci/install").CombinedOutput(); err != nil {
-			t.Errorf("installing it again: %v\n%s", err, out)
-		}
-	})
+	t.Cleanup(s.install)
 	s.must(definitions.Delete(s.ctx, "sessions.understudy.dev", metav1.DeleteOptions{}))
 	s.must(cluster.Until(s.within(patience), func(ctx context.Context) error {
 		_, err := definitions.Get(ctx, "sessions.understudy.dev", metav1.GetOptions{})
@@ -150,9 +161,7 @@ func TestResourceDefinitionDeleted(t *testing.T) {
 	s.must(err)
 
 	// It is installed again: nothing has to be put back any more.
-	if out, err := exec.Command(top() + "/.ci/install").CombinedOutput(); err != nil {
-		t.Fatalf("installing it again: %v\n%s", err, out)
-	}
+	s.install()
 	s.unchanged(before)
 }
 

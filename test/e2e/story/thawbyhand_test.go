@@ -50,7 +50,8 @@ func TestThawByHand(t *testing.T) {
 			if rules, err := pod.container.Rules(); err != nil || len(rules) > 0 {
 				t.Errorf("in the pod's network there is still %q, %v", rules, err)
 			}
-			if said := hand.Err.String(); !strings.Contains(said, "thawed by an agent that only thaws") {
+			// An operator that was faster had an agent that only thaws made, too.
+			if said := hand.Err.String(); !strings.Contains(said, "by an agent that only thaws") {
 				t.Errorf("it says:\n%s", said)
 			}
 			pod.notRestarted()
