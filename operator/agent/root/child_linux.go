@@ -158,12 +158,21 @@ func enter(args []string) (rooted, error) {
 	if err != nil {
 		return rooted{}, fmt.Errorf("reading who the process is: %w", err)
 	}
+	// After its capabilities were read, not before: a process may go into a user
+	// namespace of its own, where it has them all, and never comes back.
+	own, err := inOurs(proc)
+	if err != nil {
+		return rooted{}, err
+	}
+	if !own {
+		id.caps = 0
+	}
 	root, err := unix.Open(proc+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return rooted{}, fmt.Errorf("opening the process's root: %w", err)
 	}
 	// Opened while /proc is still ours.
-	own, err := unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	self, err := unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return rooted{}, fmt.Errorf("opening our own descriptors: %w", err)
 	}
@@ -181,7 +190,7 @@ func enter(args []string) (rooted, error) {
 	if err := become(id); err != nil {
 		return rooted{}, err
 	}
-	return rooted{root: root, own: own}, nil
+	return rooted{root: root, own: self}, nil
 }
 
 // become takes on a process's user, groups and capabilities, in every thread.

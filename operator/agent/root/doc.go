@@ -5,6 +5,8 @@
 //
 // A child process opens the container's root, joins its mount namespace and
 // takes on its user, groups and capabilities, and nothing comes back from that.
+// From a process with a user namespace of its own it takes no capabilities: root
+// there is an ordinary user of the node.
 // There every path is resolved by openat2 with RESOLVE_IN_ROOT and
 // RESOLVE_NO_MAGICLINKS: an absolute link, one with too many "..", a link of
 // /proc, or a folder that is swapped for a link in between ends within the

@@ -2,10 +2,13 @@ package root
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // identity is what a process may do, as its node sees it.
@@ -13,8 +16,26 @@ type identity struct {
 	// uid and gid are those that files are reached with.
 	uid, gid int
 	groups   []int
-	// caps are the effective capabilities, a bit each.
+	// caps are the effective capabilities, a bit each. Those of a process in
+	// another user namespace are worth nothing outside of it.
 	caps uint64
+}
+
+// inOurs says whether a process, by its folder in /proc, is in our user namespace.
+// The capabilities of one that is not must not be taken: ours are good for all of
+// the node. They cannot be had where they are worth something either: a program
+// of several threads, as each of Go's is, may not join a user namespace.
+func inOurs(proc string) (bool, error) {
+	var ours, theirs unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/user", &ours); errors.Is(err, unix.ENOENT) {
+		return true, nil // a kernel without them
+	} else if err != nil {
+		return false, fmt.Errorf("looking at our user namespace: %w", err)
+	}
+	if err := unix.Stat(proc+"/ns/user", &theirs); err != nil {
+		return false, fmt.Errorf("looking at the process's user namespace: %w", err)
+	}
+	return ours.Dev == theirs.Dev && ours.Ino == theirs.Ino, nil
 }
 
 // identityOf reads a process's from the status file of /proc.

@@ -95,6 +95,12 @@ const readOnly = "read-only"
 
 func newContainer(t *testing.T, uid int) *container {
 	t.Helper()
+	return newContainerIn(t, uid, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS})
+}
+
+// newContainerIn is one whose process is started in namespaces of its own.
+func newContainerIn(t *testing.T, uid int, namespaces *syscall.SysProcAttr) *container {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to be in another container's place")
 	}
@@ -114,7 +120,8 @@ func newContainer(t *testing.T, uid int) *container {
 	}
 	c.write(filepath.Join(c.outside, "secret"), "the node's", 0o644)
 	cmd := exec.Command("/proc/self/exe", "container", c.dir, strconv.Itoa(uid))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = namespaces
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
