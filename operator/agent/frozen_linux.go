@@ -283,6 +283,8 @@ func (f *frozen) look(ctx context.Context) (end string) {
 	case !errors.Is(err, cgroup.ErrGone):
 		f.log.Warn("the container was not looked at", "error", err)
 		return ""
+	default:
+		f.pod.ended()
 	}
 	next, ok, err := f.successor(alive)
 	if f.more {

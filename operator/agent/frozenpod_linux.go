@@ -32,7 +32,8 @@ type frozenPod struct {
 
 	mu     sync.Mutex
 	reader *root.Reader
-	pid    int
+	// process is the container's first; nil once the container has ended.
+	process *os.File
 	// last is what a container that has ended said of itself.
 	last shown
 }
@@ -60,21 +61,62 @@ func newFrozenPod(of *frozen) *frozenPod {
 
 // show has a container that was just frozen be the one that is looked at.
 func (p *frozenPod) show(c cgroup.Container) {
-	pids, err := processes(p.of.node, c)
-	first := firstOf(pids)
-	if err != nil || first == 0 {
+	first, err := firstIn(p.of.node, c)
+	if err != nil {
 		p.log.Warn("the container has no process to look at", "container", c.ID, "error", err)
 		return
 	}
-	now, err := lookAt(fmt.Sprintf("/proc/%d", first))
+	now, err := lookAt(root.Folder(first))
 	if err != nil {
+		first.Close()
 		p.log.Warn("the container's process was not looked at", "container", c.ID, "error", err)
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop()
-	p.pid, p.last = first, now
+	p.forget()
+	p.process, p.last = first, now
+}
+
+// firstIn opens a container's first process.
+func firstIn(node cgroup.Node, c cgroup.Container) (*os.File, error) {
+	pids, err := processes(node, c)
+	if err != nil {
+		return nil, err
+	}
+	first := firstOf(pids)
+	if first == 0 {
+		return nil, cgroup.ErrGone
+	}
+	process, err := root.Process(first)
+	if err != nil {
+		return nil, err
+	}
+	// A number may be another's by the time that it is opened. Who has it after
+	// that and is in the container is who was opened, or comes after one that has
+	// ended, whose folder leads nowhere.
+	if pids, err = processes(node, c); err == nil && !slices.Contains(pids, first) {
+		err = cgroup.ErrGone
+	}
+	if err != nil {
+		return nil, errors.Join(err, process.Close())
+	}
+	return process, nil
+}
+
+// ended is said when the container is gone. Who reads its files goes on.
+func (p *frozenPod) ended() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget()
+}
+
+func (p *frozenPod) forget() {
+	if p.process != nil {
+		p.process.Close()
+		p.process = nil
+	}
 }
 
 // lookAt reads a process's environment and folder.
@@ -113,6 +155,7 @@ func (p *frozenPod) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop()
+	p.forget()
 }
 
 // who is who reads the container's files now.
@@ -125,11 +168,11 @@ func (p *frozenPod) who() (*root.Reader, error) {
 	if p.reader != nil {
 		return p.reader, nil
 	}
-	if p.pid == 0 {
+	if p.process == nil {
 		return nil, errors.New("the container does not run")
 	}
 	var err error
-	p.reader, err = root.Open(p.pid)
+	p.reader, err = root.Open(p.process)
 	return p.reader, err
 }
 

@@ -33,7 +33,7 @@ const messageFile = "/dev/termination-log"
 // runNode is the program as an agent on a node: args are those after the command.
 func runNode(command string, args []string, stderr io.Writer) int {
 	if command == "files" {
-		return root.Main(args)
+		return root.Main()
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, nil))
 	flags := flag.NewFlagSet("understudy-agent "+command, flag.ContinueOnError)

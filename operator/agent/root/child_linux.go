@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,18 +14,21 @@ import (
 	"understudy.dev/understudy/operator/tunnel"
 )
 
-// socket is the child's end of the conversation.
-const socket = 3
+// What the child is given: its end of the conversation, and what Process has
+// opened.
+const (
+	socket  = 3
+	process = 4
+)
 
-// Main is the whole child: args are those after Command's own, the process whose
-// root it is. It answers on its descriptor 3 until that is closed, and returns
-// the exit code.
-func Main(args []string) int {
+// Main is the whole child. It answers on its descriptor 3 until that is closed,
+// and returns the exit code.
+func Main() int {
 	// All that follows is this thread's: its root, its user, its files.
 	runtime.LockOSThread()
 	conn := os.NewFile(socket, "owner")
 	out := json.NewEncoder(conn)
-	files, err := enter(args)
+	files, err := enter()
 	if err != nil {
 		_ = out.Encode(answer{End: true, Error: failureOf(err)})
 		return 1
@@ -146,17 +148,11 @@ func (r rooted) alter(asked question, written map[int]*os.File) (last answer, er
 }
 
 // enter goes where the process is, as who it is. There is no way back.
-func enter(args []string) (rooted, error) {
-	if len(args) != 1 {
-		return rooted{}, fmt.Errorf("files of which process? %q", args)
-	}
-	if _, err := strconv.Atoi(args[0]); err != nil {
-		return rooted{}, fmt.Errorf("files of which process? %w", err)
-	}
-	proc := "/proc/" + args[0]
+func enter() (rooted, error) {
+	proc := fmt.Sprintf("/proc/self/fd/%d", process)
 	id, err := identityOf(proc + "/status")
 	if err != nil {
-		return rooted{}, fmt.Errorf("reading who the process is: %w", err)
+		return rooted{}, fmt.Errorf("reading who the process is: %w", ended(err))
 	}
 	// After its capabilities were read, not before: a process may go into a user
 	// namespace of its own, where it has them all, and never comes back.
@@ -169,7 +165,7 @@ func enter(args []string) (rooted, error) {
 	}
 	root, err := unix.Open(proc+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return rooted{}, fmt.Errorf("opening the process's root: %w", err)
+		return rooted{}, fmt.Errorf("opening the process's root: %w", ended(err))
 	}
 	// Opened while /proc is still ours.
 	self, err := unix.Open("/proc/self/fd", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -178,8 +174,10 @@ func enter(args []string) (rooted, error) {
 	}
 	mounts, err := unix.Open(proc+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return rooted{}, fmt.Errorf("opening the process's mount namespace: %w", err)
+		return rooted{}, fmt.Errorf("opening the process's mount namespace: %w", ended(err))
 	}
+	// It is the node's /proc that this is in.
+	unix.Close(process)
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return rooted{}, fmt.Errorf("taking a root of our own: %w", err)
 	}

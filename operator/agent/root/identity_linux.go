@@ -33,7 +33,7 @@ func inOurs(proc string) (bool, error) {
 		return false, fmt.Errorf("looking at our user namespace: %w", err)
 	}
 	if err := unix.Stat(proc+"/ns/user", &theirs); err != nil {
-		return false, fmt.Errorf("looking at the process's user namespace: %w", err)
+		return false, fmt.Errorf("looking at the process's user namespace: %w", ended(err))
 	}
 	return ours.Dev == theirs.Dev && ours.Ino == theirs.Ino, nil
 }

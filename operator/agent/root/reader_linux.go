@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"sync"
 	"syscall"
 
@@ -16,7 +15,7 @@ import (
 	"understudy.dev/understudy/operator/tunnel"
 )
 
-// Command starts a child; the process's number follows.
+// Command starts a child.
 func Command() []string { return []string{"/proc/self/exe", "files"} }
 
 // Reader reads the files of one container, by a child of its own that is there
@@ -30,9 +29,9 @@ type Reader struct {
 	lost bool
 }
 
-// Open starts a child for the container that a process of it shows. Empty
-// command is Command.
-func Open(pid int, command ...string) (*Reader, error) {
+// Open starts a child for the container that a process of it shows, one that
+// Process has opened; ESRCH says that it has ended. Empty command is Command.
+func Open(process *os.File, command ...string) (*Reader, error) {
 	if len(command) == 0 {
 		command = Command()
 	}
@@ -43,8 +42,8 @@ func Open(pid int, command ...string) (*Reader, error) {
 	}
 	conn, theirs := os.NewFile(uintptr(ends[0]), "child"), os.NewFile(uintptr(ends[1]), "owner")
 	defer theirs.Close()
-	cmd := exec.Command(command[0], append(command[1:], strconv.Itoa(pid))...)
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.ExtraFiles = []*os.File{theirs, process}
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case "files":
-			os.Exit(Main(os.Args[2:]))
+			os.Exit(Main())
 		case "container":
 			if err := contain(os.Args[2], os.Args[3]); err != nil {
 				fmt.Println(err)
@@ -86,6 +87,9 @@ type container struct {
 	// outside is a folder of the node's that nothing may lead to.
 	outside string
 	pid     int
+	process *os.File
+	// end ends the process, and waits for that.
+	end func()
 }
 
 const uid = 12345
@@ -133,13 +137,18 @@ func newContainerIn(t *testing.T, uid int, namespaces *syscall.SysProcAttr) *con
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stdin.Close(); _ = cmd.Wait() })
+	c.end = sync.OnceFunc(func() { stdin.Close(); _ = cmd.Wait() })
+	t.Cleanup(c.end)
 	said := make([]byte, 200)
 	n, _ := stdout.Read(said)
 	if string(said[:n]) != "contained\n" {
 		t.Fatalf("the container's process says %q", said[:n])
 	}
 	c.pid = cmd.Process.Pid
+	if c.process, err = Process(c.pid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.process.Close() })
 	return c
 }
 
@@ -163,7 +172,7 @@ func (c *container) link(target, path string) {
 
 func (c *container) reader() *Reader {
 	c.t.Helper()
-	r, err := Open(c.pid)
+	r, err := Open(c.process)
 	if err != nil {
 		c.t.Fatal(err)
 	}

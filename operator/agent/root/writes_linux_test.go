@@ -53,7 +53,7 @@ func (i inner) write(_ context.Context, writing tunnel.Writing, content string, 
 func writers(t *testing.T, test func(t *testing.T, c *container, w writer)) {
 	t.Run("from outside", func(t *testing.T) {
 		c := newContainer(t, uid)
-		reader, err := Open(c.pid)
+		reader, err := Open(c.process)
 		if err != nil {
 			t.Fatal(err)
 		}
