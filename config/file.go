@@ -27,6 +27,7 @@ type file struct {
 	says     map[string]said
 	problems Problems
 	notices  []string
+	unread   bool // it could not be rendered or parsed at all
 }
 
 // readFile renders, parses and sorts a file's text. The key of the session is
@@ -35,6 +36,7 @@ func readFile(name string, text []byte, key string, variables source.Variables) 
 	f := &file{name: name, line: func(line int) int { return line }, says: map[string]said{}}
 	root := f.parse(text, key, variables)
 	if root == nil {
+		f.unread = true
 		return f
 	}
 	for _, member := range root.Value.([]source.Member) {

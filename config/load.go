@@ -122,12 +122,14 @@ const (
 )
 
 func (l *loading) load() (*Config, error) {
-	// No key has the delimiter in it: to viper they have no sections, so that
-	// what is a value of ours, a map with keys of a person's own, stays whole.
-	l.viper = viper.NewWithOptions(viper.KeyDelimiter("\x00"))
 	l.layers = map[string]layer{}
 	said := l.readEnvironment()
 	name, read := l.readFile()
+	return l.merge(name, said, read)
+}
+
+// merge makes a Config of what the environment, the file and the flags said.
+func (l *loading) merge(name string, said, read map[string]any) (*Config, error) {
 	for key, value := range read {
 		if l.layers[key] == nowhere {
 			l.layers[key] = inFile
@@ -136,6 +138,9 @@ func (l *loading) load() (*Config, error) {
 			said[key] = value
 		}
 	}
+	// No key has the delimiter in it: to viper they have no sections, so that
+	// what is a value of ours, a map with keys of a person's own, stays whole.
+	l.viper = viper.NewWithOptions(viper.KeyDelimiter("\x00"))
 	if err := l.viper.MergeConfigMap(said); err != nil {
 		return nil, fmt.Errorf("merging what was said: %w", err)
 	}
@@ -224,6 +229,12 @@ func (l *loading) readFile() (string, map[string]any) {
 	if flag := l.lookup("key"); flag != nil && flag.Changed {
 		key = flag.Value.String()
 	}
+	_, says := l.readText(name, text, key)
+	return name, says
+}
+
+// readText reads a file's text, and gives what it says under its keys.
+func (l *loading) readText(name string, text []byte, key string) (*file, map[string]any) {
 	branch, overridden := l.environ("MIRRORD_BRANCH_NAME")
 	if !overridden {
 		branch = source.Branch(l.dir)
@@ -235,7 +246,7 @@ func (l *loading) readFile() (string, map[string]any) {
 	for key, value := range read.says {
 		says[key] = value
 	}
-	return name, says
+	return read, says
 }
 
 // fileName is the file that is meant, and by what it was named.

@@ -280,7 +280,10 @@ meaning here goes, old forms become new ones, comments and order stay (in TOML
 they cannot). What changed and why is said on stderr, and what you must decide
 yourself; the new text goes to stdout, or with --write into the file.
 
-It does nothing to a file that is in the new form, and fills in no templates.`,
+It does nothing to a file that is in the new form, and fills in no templates. A
+file whose templates would not all stay where they are, one with {% ... %}, and
+one that would not mean the same as before is left to you, with what there is to
+change.`,
 		Example: `  # See what would change, and why
   understudy config migrate .mirrord/mirrord.json
 

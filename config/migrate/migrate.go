@@ -34,7 +34,7 @@ func File(name string, text []byte) (*Result, error) {
 	if err != nil {
 		var placed *source.Error
 		if errors.As(err, &placed) && len(hidden.templates) > 0 {
-			placed.Advice = "the file is rewritten without filling its templates in, and without them it is no " + strings.ToUpper(string(format)) + ": rewrite it by hand, as `understudy config verify` says"
+			placed.Advice = "the file is rewritten without filling its templates in, and without them it is no " + strings.ToUpper(string(format)) + ": " + byHand
 		}
 		return nil, err
 	}
@@ -50,15 +50,33 @@ func File(name string, text []byte) (*Result, error) {
 		m.result.Text = text
 		return &m.result, nil
 	}
+	if statements(string(text)) {
+		return nil, m.refuse(name, "the file cannot be rewritten: what its {% ... %} leave in and out may be another thing elsewhere")
+	}
 	out, err := doc.bytes()
 	if err != nil {
 		return nil, &source.Error{File: name, What: err.Error()}
 	}
 	m.result.Text = []byte(hidden.show(string(out)))
+	if err := check(name, text, m.result.Text); err != nil {
+		return nil, m.refuse(name, fmt.Sprintf("the file cannot be rewritten: %v", err))
+	}
 	if format == source.TOML && strings.Contains(string(text), "#") {
 		m.result.Changes = append(m.result.Changes, "comments are lost: a TOML file is written anew")
 	}
 	return &m.result, nil
+}
+
+const byHand = "rewrite it by hand, as `understudy config verify` says"
+
+// refuse is the error for a file that nobody but a person can rewrite. It says
+// what there is to do.
+func (m *migration) refuse(name, what string) error {
+	advice := byHand
+	for _, change := range m.result.Changes {
+		advice += "\n- " + change
+	}
+	return &source.Error{File: name, What: what, Advice: advice}
 }
 
 // document is a file that can be changed. Paths name keys from the top.

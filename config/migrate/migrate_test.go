@@ -106,10 +106,37 @@ func TestTemplatesThatAreNoText(t *testing.T) {
 	if !errors.As(err, &placed) || !strings.Contains(placed.Advice, "rewrite it by hand") {
 		t.Errorf("got %v", err)
 	}
-	text := "{\n{% if key %}\n \"telemetry\": true,\n{% endif %}\n \"lease\": 30\n}\n"
-	got, err := File("a.json", []byte(text))
-	if err != nil || !strings.Contains(string(got.Text), `"lease": 30`) || strings.Contains(string(got.Text), "understudy-template") {
-		t.Errorf("%v, %v", got, err)
+}
+
+// TestTemplatesThatAreRefused: what a template leaves in or out elsewhere is
+// not to be seen here, so a file whose meaning hangs on one stays as it is.
+func TestTemplatesThatAreRefused(t *testing.T) {
+	for name, tc := range map[string]struct{ file, text, why string }{
+		"TOML, a variable":                 {"a.toml", "{% set n = \"a\" %}target = \"deploy/{{ n }}\"\ntelemetry = false\n", "elsewhere"},
+		"YAML, a variable":                 {"a.yaml", "{% set n = \"a\" %}target: deploy/{{ n }}\ntelemetry: false\n", "elsewhere"},
+		"TOML, a condition on one line":    {"a.toml", "telemetry = false\n{% if get_env(name=\"CI\", default=\"\") %} takeover = \"copy\" {% endif %}\n", "elsewhere"},
+		"JSON, a condition round a key":    {"a.json", "{\n{% if key %}\n \"telemetry\": true,\n{% endif %}\n \"lease\": 30\n}\n", "elsewhere"},
+		"JSON, a condition at the end":     {"a.json", "{\"agent\": {\"startup_timeout\": 3}, \"lease\": \"30s\"{% if key %}, \"takeover\": \"copy\"{% endif %}}", "elsewhere"},
+		"TOML, a comment of the template":  {"a.toml", "{# who #}\ntelemetry = false\ntarget = \"pod/x\"\n", "stand where they stood"},
+		"JSON, a comment that goes":        {"a.json", `{"telemetry": {# no #} false, "target": "pod/x"}`, "stand where they stood"},
+		"a template in a value that goes":  {"a.json", `{"agent": {"log_level": "{{ key }}"}, "target": "pod/x"}`, "stand where they stood"},
+		"TOML, templates in another order": {"a.toml", "telemetry = false\ntarget = \"pod/{{ key }}\"\nkey = \"{{ get_env(name='A', default='b') }}\"\n", "stand where they stood"},
+		"a variable that is not here":      {"a.json", `{"telemetry": false, "target": "pod/{{ get_env(name='UNDERSTUDY_NONE') }}"}`, "is not set"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := File(tc.file, []byte(tc.text))
+			var placed *source.Error
+			if !errors.As(err, &placed) {
+				t.Fatalf("got %v, %v", got, err)
+			}
+			if !strings.Contains(placed.What, tc.why) || !strings.Contains(placed.Advice, "rewrite it by hand") || !strings.Contains(placed.Advice, "is gone") && !strings.Contains(placed.Advice, " now") {
+				t.Errorf("got %q, %q", placed.What, placed.Advice)
+			}
+		})
+	}
+	text := []byte("{% if key %}\ntarget = \"pod/x\"\n{% endif %}\n")
+	if got, err := File("a.toml", text); err != nil || string(got.Text) != string(text) {
+		t.Errorf("nothing was to be changed, and got %v, %v", got, err)
 	}
 }
 

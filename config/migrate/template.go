@@ -1,10 +1,14 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 
+	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/config/source"
 )
 
@@ -18,6 +22,7 @@ type hidden struct {
 var (
 	expression = regexp.MustCompile(`(?s)\{\{.*?\}\}`)
 	statement  = regexp.MustCompile(`(?s)\{%.*?%\}|\{#.*?#\}`)
+	shown      = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}`)
 )
 
 // hide takes the templates out of a text.
@@ -30,11 +35,16 @@ func hide(text string, format source.Format) hidden {
 			return word
 		}
 	}
-	pattern := "#understudy-template-%d-"
+	comment := stand("#understudy-template-%d-")
 	if format == source.JSON {
-		pattern = "/*understudy-template-%d-*/"
+		comment = stand("/*understudy-template-%d-*/")
 	}
-	text = statement.ReplaceAllStringFunc(text, stand(pattern))
+	text = statement.ReplaceAllStringFunc(text, func(template string) string {
+		if format == source.JSON {
+			return comment(template)
+		}
+		return " " + comment(template) + "\n" // it would hide the rest of its line
+	})
 	h.text = expression.ReplaceAllStringFunc(text, stand("understudy-template-%d-"))
 	return h
 }
@@ -46,4 +56,31 @@ func (h hidden) show(text string) string {
 		text = strings.ReplaceAll(text, word, template)
 	}
 	return text
+}
+
+// statements says whether a text has conditions, loops or the like.
+func statements(text string) bool { return strings.Contains(text, "{%") }
+
+// check says why a text cannot stand for the one that it was made of: each
+// template must be there as before, and what it comes to here must be the same.
+func check(name string, before, after []byte) error {
+	if !slices.Equal(shown.FindAllString(string(before), -1), shown.FindAllString(string(after), -1)) {
+		return errors.New("its templates would not all stand where they stood")
+	}
+	was, wrongBefore, err := config.Alone(name, before)
+	if err != nil {
+		return fmt.Errorf("what it means cannot be compared: %w", err)
+	}
+	now, wrongAfter, err := config.Alone(name, after)
+	if err != nil {
+		return fmt.Errorf("it could not be read again: %w", err)
+	}
+	for _, c := range []*config.Config{was, now} {
+		c.Notices, c.Paused = nil, false
+		c.Target = longKind(c.Target)
+	}
+	if !reflect.DeepEqual(was, now) || len(wrongBefore) != len(wrongAfter) {
+		return errors.New("it would mean something else")
+	}
+	return nil
 }
