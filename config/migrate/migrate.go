@@ -116,6 +116,9 @@ func (m *migration) walk(section string, node *source.Node) {
 		switch {
 		case key == "target" || key == "$schema":
 		case row == nil && !decision.Section(key):
+			if member.Value.Value == nil {
+				continue // not said
+			}
 			near := decision.Near(key)
 			if near != "" {
 				near = "; did you mean " + near + "?"
@@ -134,8 +137,8 @@ func (m *migration) walk(section string, node *source.Node) {
 			m.startupTimeout(member.Value)
 		case slices.Contains(joined, key):
 			m.list(key, member.Value)
-		default:
-			m.walk(key, member.Value)
+		case decision.Section(key):
+			m.walk(key, member.Value) // below others there are names of a person's own
 		}
 	}
 }
