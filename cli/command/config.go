@@ -275,10 +275,11 @@ func newCmdMigrate(f *Factory) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate [FILE]",
 		Short: "Rewrite a configuration file into understudy's own form",
-		Long: `Rewrites a configuration file into the form that needs no notices: what has no
-meaning here goes, old forms become new ones, comments and order stay (in TOML
-they cannot). What changed and why is said on stderr, and what you must decide
-yourself; the new text goes to stdout, or with --write into the file.
+		Long: `Rewrites a configuration file into understudy's own form: what has no meaning
+here goes, old forms become new ones, comments and order stay (in TOML they
+cannot). What changed and why is said on stderr, and what you must decide
+yourself, such as what to write instead of pause: true; the new text goes to
+stdout, or with --write into the file.
 
 It does nothing to a file that is in the new form, and fills in no templates. A
 file whose templates would not all stay where they are, one with {% ... %}, and

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -65,6 +66,8 @@ func jsonValue(value any) hujson.ValueTrimmed {
 	}
 	var text string
 	switch value := value.(type) {
+	case bool:
+		text = strconv.FormatBool(value)
 	case string:
 		text = quote(value)
 	case []string:
@@ -112,15 +115,6 @@ func (d *jsonDocument) set(path []string, value any) {
 		}
 	}
 	object.Members = append(object.Members, added)
-}
-
-func (d *jsonDocument) rename(path []string, name string, value any) {
-	object, place := d.find(path)
-	if object == nil || place < 0 {
-		return
-	}
-	object.Members[place].Name.Value = hujson.String(name)
-	object.Members[place].Value.Value = jsonValue(value)
 }
 
 func (d *jsonDocument) remove(path []string) {
@@ -210,15 +204,6 @@ func (d *yamlDocument) set(path []string, value any) {
 	}
 }
 
-func (d *yamlDocument) rename(path []string, name string, value any) {
-	object, place := d.find(path)
-	if object == nil || place < 0 {
-		return
-	}
-	object.Content[place].Value = name
-	d.set(append(slices.Clone(path[:len(path)-1]), name), value)
-}
-
 func (d *yamlDocument) remove(path []string) {
 	object, place := d.find(path)
 	if object != nil && place >= 0 {
@@ -267,11 +252,6 @@ func (d tomlDocument) set(path []string, value any) {
 	if section := d.section(path); section != nil {
 		section[path[len(path)-1]] = value
 	}
-}
-
-func (d tomlDocument) rename(path []string, name string, value any) {
-	d.remove(path)
-	d.set(append(slices.Clone(path[:len(path)-1]), name), value)
 }
 
 func (d tomlDocument) remove(path []string) { delete(d.section(path), path[len(path)-1]) }

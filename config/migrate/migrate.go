@@ -81,11 +81,9 @@ func (m *migration) refuse(name, what string) error {
 
 // document is a file that can be changed. Paths name keys from the top.
 type document interface {
-	// set gives a key a value, which is a string, a list of strings or an
-	// object of strings; a new key goes to the end of its section.
+	// set gives a key a value, which is a string, true, a list of strings or
+	// an object of strings; a new key goes to the end of its section.
 	set(path []string, value any)
-	// rename gives a key another name and value, where it stands.
-	rename(path []string, name string, value any)
 	remove(path []string)
 	// empty says whether an object has no keys.
 	empty(path []string) bool
@@ -104,7 +102,9 @@ func (m *migration) changed(format string, args ...any) {
 }
 
 func (m *migration) left(format string, args ...any) {
-	m.result.Left = append(m.result.Left, fmt.Sprintf(format, args...))
+	if sentence := fmt.Sprintf(format, args...); !slices.Contains(m.result.Left, sentence) {
+		m.result.Left = append(m.result.Left, sentence)
+	}
 }
 
 // walk looks at each key below a section.
@@ -143,26 +143,31 @@ func (m *migration) walk(section string, node *source.Node) {
 	}
 }
 
-// pause becomes the takeover that it was.
+// pause stays: what it comes to hangs on the pods that the target has, which no
+// file says.
 func (m *migration) pause(key string, value *source.Node) {
 	path := strings.Split(key, ".")
 	on, ok := value.Value.(bool)
+	takeover, _ := textOf(m.root.Member("takeover"))
 	switch {
 	case !ok:
 	case !on:
 		m.doc.remove(path)
 		m.changed("%s is gone: false is what holds anyway", key)
-	case m.root.Member("takeover") != nil || m.copies():
-		m.left("%s and a copy exclude each other: take one of both out", key)
+	case m.copies():
+		m.left("%s and feature.copy_target exclude each other: take one of both out", key)
+	case takeover == string(config.TakeoverFreeze):
+		m.doc.remove(path)
+		m.changed("%s is gone: takeover: freeze says it already", key)
+	case takeover != "":
+		m.left("%s and takeover exclude each other: take one of both out", key)
 	default:
-		const why = `%s is takeover: freeze now, which says it outright. Where the target has more than one pod, pause held all of them at zero instead: then write takeover: scale-down`
-		if key == "pause" {
-			m.doc.rename(path, "takeover", string(config.TakeoverFreeze))
-		} else {
+		if key == "agent.pause" && m.root.Member("pause") == nil {
 			m.doc.remove(path)
-			m.doc.set([]string{"takeover"}, string(config.TakeoverFreeze))
+			m.doc.set([]string{"pause"}, true)
+			m.changed("agent.pause is pause now")
 		}
-		m.changed(why, key)
+		m.left("pause is deprecated: write takeover: freeze instead where the target has one pod, or takeover: scale-down where it has several, which pause holds at zero")
 	}
 }
 
