@@ -276,10 +276,11 @@ func newCmdMigrate(f *Factory) *cobra.Command {
 		Use:   "migrate [FILE]",
 		Short: "Rewrite a configuration file into understudy's own form",
 		Long: `Rewrites a configuration file into understudy's own form: what has no meaning
-here goes, old forms become new ones, comments and order stay (in TOML they
-cannot). What changed and why is said on stderr, and what you must decide
-yourself, such as what to write instead of pause: true; the new text goes to
-stdout, or with --write into the file.
+here goes, old forms become new ones, comments and order stay. In TOML they
+cannot, so a TOML file with comments is printed and not written. What changed and
+why is said on stderr, and what you must decide yourself, such as what to write
+instead of pause: true; the new text goes to stdout, or with --write into the
+file.
 
 It does nothing to a file that is in the new form, and fills in no templates. A
 file whose templates would not all stay where they are, one with {% ... %}, and
@@ -309,6 +310,9 @@ change.`,
 			migrated, err := migrate.File(file, text)
 			if err != nil {
 				return err
+			}
+			if write && migrated.CommentsLost {
+				return failure.New("rewrite it by hand, or print it without --write", "%s is not rewritten: its comments would be lost", file)
 			}
 			for _, change := range migrated.Changes {
 				fmt.Fprintf(f.Err, "changed: %s\n", change)

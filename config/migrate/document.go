@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 	"github.com/tailscale/hujson"
 	"go.yaml.in/yaml/v3"
 
@@ -262,3 +263,21 @@ func (d tomlDocument) empty(path []string) bool {
 }
 
 func (d tomlDocument) bytes() ([]byte, error) { return toml.Marshal(map[string]any(d)) }
+
+// comments says whether a TOML text has any.
+func comments(text []byte) bool {
+	parser := unstable.Parser{KeepComments: true}
+	parser.Reset(text)
+	var found bool
+	var look func(node *unstable.Node)
+	look = func(node *unstable.Node) {
+		for ; node != nil && !found; node = node.Next() {
+			found = node.Kind == unstable.Comment
+			look(node.Child())
+		}
+	}
+	for parser.NextExpression() {
+		look(parser.Expression())
+	}
+	return found
+}

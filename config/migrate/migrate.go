@@ -22,6 +22,8 @@ type Result struct {
 	Text []byte
 	// Changes are what was changed and why, one sentence each.
 	Changes []string
+	// CommentsLost: the file has comments, and Text has none.
+	CommentsLost bool
 	// Left is what a person has to decide, one sentence each.
 	Left []string
 }
@@ -61,8 +63,9 @@ func File(name string, text []byte) (*Result, error) {
 	if err := check(name, text, m.result.Text); err != nil {
 		return nil, m.refuse(name, fmt.Sprintf("the file cannot be rewritten: %v", err))
 	}
-	if format == source.TOML && strings.Contains(string(text), "#") {
-		m.result.Changes = append(m.result.Changes, "comments are lost: a TOML file is written anew")
+	if format == source.TOML && comments(text) {
+		m.result.CommentsLost = true
+		m.changed("comments are lost: a TOML file is written anew")
 	}
 	return &m.result, nil
 }

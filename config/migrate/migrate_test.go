@@ -116,6 +116,25 @@ func TestTemplatesThatAreNoText(t *testing.T) {
 	}
 }
 
+func TestCommentsOfTOML(t *testing.T) {
+	for text, want := range map[string]bool{
+		"telemetry = false\n": false,
+		"telemetry = false\ntarget = 'pod/#x'\nkey = \"\"\"\n# no\"\"\"":    false,
+		"# who\ntelemetry = false\n":                                        true,
+		"telemetry = false # who\n":                                         true,
+		"telemetry = false\n[feature.env] # who\ninclude = 'A'\n":           true,
+		"telemetry = false\n[feature.env]\ninclude = [\n # who\n 'A',\n]\n": true,
+		"telemetry = false\n[feature.env]\ninclude = [ 'A', # who\n 'B']\n": true,
+	} {
+		got, err := File("a.toml", []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+		} else if got.CommentsLost != want || strings.Contains(strings.Join(got.Changes, "\n"), "comments are lost") != want {
+			t.Errorf("%s: %t, %q", text, got.CommentsLost, got.Changes)
+		}
+	}
+}
+
 // TestTemplatesThatAreRefused: what a template leaves in or out elsewhere is
 // not to be seen here, so a file whose meaning hangs on one stays as it is.
 func TestTemplatesThatAreRefused(t *testing.T) {
