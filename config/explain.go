@@ -81,7 +81,11 @@ func (c *Config) explainTakeover(facts Facts, say func(string, ...any)) {
 	case TakeoverCopy, TakeoverScaleDown:
 		say("A stand-in is made %s, a copy of the pod of %s%s, in which understudy takes the place of %s.", where, facts.Target, without, container)
 	case TakeoverFreeze:
-		say("The container of %s %s is frozen where it stands, and goes on when your process ends.", facts.Target, where)
+		if c.Paused { // of how many pods, nobody has said
+			say("If %s has one pod %s, its container is frozen where it stands, and goes on when your process ends; if it has several, all of them are held at zero and a copy stands in.", facts.Target, where)
+		} else {
+			say("The container of %s %s is frozen where it stands, and goes on when your process ends.", facts.Target, where)
+		}
 		if c.ReleaseConnections {
 			say("Its connections are cut, so that a broker gives to others what it had delivered there.")
 		} else {

@@ -69,6 +69,13 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got  %s", got)
 	}
 	c = usual()
+	c.Target, c.Takeover, c.Paused = "deployment/worker", TakeoverFreeze, true
+	const paused = "If deployment/worker has one pod in the kubeconfig's namespace, its container is frozen where it stands, and goes on when your process ends; " +
+		"if it has several, all of them are held at zero and a copy stands in. "
+	if got := c.Explain(Facts{}); !strings.HasPrefix(got, paused) {
+		t.Errorf("got  %s\nwant %s", got, paused)
+	}
+	c = usual()
 	c.Target = "deployment/worker"
 	for target, want := range map[string]string{
 		"deployment/worker": "An agent on its node attaches to one pod of deployment/worker in namespace shop, which goes on running, and goes on taking messages from its queue. ",

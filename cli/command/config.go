@@ -104,8 +104,17 @@ against it in the cluster is said by understudy plan.`,
 			}
 			var facts config.Facts
 			if !offline {
-				if facts, err = askTarget(cmd.Context(), c, ref); err != nil {
-					fmt.Fprintf(f.Err, "notice: the cluster was not asked: %v\n", err)
+				said := askTarget(cmd.Context(), c, ref)
+				switch {
+				case said.against != nil:
+					return said.against
+				case said.err != nil:
+					fmt.Fprintf(f.Err, "notice: the cluster was not asked: %v\n", said.err)
+				default:
+					facts, c.Takeover, c.Paused = factsOf(said.target), said.takeover, false
+					for _, notice := range said.target.Notices {
+						fmt.Fprintf(f.Err, "notice: %s\n", notice)
+					}
 				}
 			}
 			if _, err := fmt.Fprintln(f.Out, wrap(c.Explain(facts))); err != nil || facts.Namespace == "" {
@@ -134,41 +143,44 @@ func nameFile(cmd *cobra.Command, args []string) error {
 // askTargetFor is how long a cluster may take to say something of a target.
 const askTargetFor = 3 * time.Second
 
-func askTarget(ctx context.Context, c *config.Config, ref target.Ref) (config.Facts, error) {
+// saying is what a cluster says of a target.
+type saying struct {
+	target   *target.Target
+	takeover config.Takeover
+	// against is why exec would not go on from here, err why nothing is known.
+	against, err error
+}
+
+// askTarget finds the target, and what a pause or a freeze of it comes to, as
+// exec does.
+func askTarget(ctx context.Context, c *config.Config, ref target.Ref) saying {
 	ctx, cancel := context.WithTimeout(ctx, askTargetFor)
 	defer cancel()
-	type answer struct {
-		facts config.Facts
-		err   error
-	}
-	answers := make(chan answer, 1)
+	sayings := make(chan saying, 1)
 	go func() { // a credential plugin does not heed ctx
 		client, _, err := connect(c)
 		if err != nil {
-			answers <- answer{err: err}
+			sayings <- saying{err: err}
 			return
 		}
-		if ref.None() {
-			answers <- answer{facts: config.Facts{Namespace: client.Namespace}}
-			return
+		var said saying
+		opts := &ExecOptions{Config: c, Target: ref}
+		if said.target, said.takeover, err = resolve(ctx, client, opts, !freezesAlone(ctx, client, c)); err != nil {
+			var known *failure.Failure
+			var wrong *config.Problem
+			if errors.As(err, &known) || errors.As(err, &wrong) {
+				said.against = err
+			} else {
+				said.err = err
+			}
 		}
-		var found *target.Target
-		if c.Takeover == config.TakeoverNone {
-			found, err = target.Attached(ctx, client.Targets(), client.Namespace, ref, client.Taken(ctx))
-		} else {
-			found, err = target.Resolve(ctx, client.Targets(), client.Namespace, ref)
-		}
-		if err != nil {
-			answers <- answer{err: err}
-			return
-		}
-		answers <- answer{facts: config.Facts{Target: found.String(), Namespace: found.Namespace, Container: found.Container, Replicas: found.Replicas}}
+		sayings <- said
 	}()
 	select {
-	case a := <-answers:
-		return a.facts, a.err
+	case said := <-sayings:
+		return said
 	case <-ctx.Done():
-		return config.Facts{}, errors.New("no answer")
+		return saying{err: errors.New("no answer")}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/plan"
 	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
@@ -138,7 +139,7 @@ func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFo
 		// The paragraph of `config verify`, then what a person can check.
 		meant := *opts.Config
 		meant.Takeover, meant.Paused = w.Takeover, false // what a pause comes to
-		text := wrap(meant.Explain(facts(w))) + "\n\n"
+		text := wrap(meant.Explain(factsOf(w.Target))) + "\n\n"
 		for _, notice := range w.Target.Notices {
 			text += wrap("Notice: "+notice+".") + "\n\n"
 		}
@@ -157,7 +158,7 @@ func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFo
 
 // look reads the target and what is around it.
 func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan.World, error) {
-	alone := opts.Config.Takeover == config.TakeoverFreeze && (opts.Config.Alone() || errors.Is(client.Installed(ctx), session.ErrNotInstalled))
+	alone := freezesAlone(ctx, client, opts.Config)
 	found, takeover, err := resolve(ctx, client, opts, !alone)
 	if err != nil {
 		return nil, err
@@ -181,12 +182,12 @@ func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan
 	return w, err
 }
 
-// facts are what the paragraph needs of the target.
-func facts(w *plan.World) config.Facts {
-	if w.Target.None() {
-		return config.Facts{Namespace: w.Target.Namespace}
+// factsOf are what the paragraph needs of the target.
+func factsOf(t *target.Target) config.Facts {
+	if t.None() {
+		return config.Facts{Namespace: t.Namespace}
 	}
-	return config.Facts{Target: w.Target.String(), Namespace: w.Target.Namespace, Container: w.Target.Container, Replicas: w.Target.Replicas}
+	return config.Facts{Target: t.String(), Namespace: t.Namespace, Container: t.Container, Replicas: t.Replicas}
 }
 
 // planObject is a plan for programs. It is no resource of the cluster's.

@@ -111,12 +111,8 @@ type answers struct {
 // would look at first.
 func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers {
 	var a answers
-	if opts.Config.Takeover == config.TakeoverFreeze {
-		// Who freezes decides what is asked.
-		installed := client.Installed(ctx)
-		if opts.Config.Alone() || errors.Is(installed, session.ErrNotInstalled) {
-			return askAlone(ctx, client, opts)
-		}
+	if freezesAlone(ctx, client, opts.Config) { // who freezes decides what is asked
+		return askAlone(ctx, client, opts)
 	}
 	var found, installed, mayCreate, mayTakeOver, who, stands error
 	var group errgroup.Group
@@ -159,6 +155,12 @@ func askAlone(ctx context.Context, client *session.Client, opts *ExecOptions) an
 		a.plan, a.err = planAlone(ctx, client, opts.Config, a.target, owner(a.username))
 	}
 	return a
+}
+
+// freezesAlone says whether something is to be frozen and no operator does it,
+// as none may or there is none.
+func freezesAlone(ctx context.Context, client *session.Client, c *config.Config) bool {
+	return c.Takeover == config.TakeoverFreeze && (c.Alone() || errors.Is(client.Installed(ctx), session.ErrNotInstalled))
 }
 
 // verb is the right that a session needs on its target.
