@@ -231,6 +231,41 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestAsWritten: a variable has the characters of the file, in each format,
+// and has them still when the configuration is shown and read.
+func TestAsWritten(t *testing.T) {
+	written := map[string][]string{
+		"json": {"1.10", "12345678901234567890", "123456789012345678901234567890", "1000000.0", "1e3", "-0", "true"},
+		"yaml": {"1.10", "12345678901234567890", "123456789012345678901234567890", "1000000.0", "1e3", "01234", "0755", "0o17", "0x1F", "1_000", "True", "2026-01-02"},
+		"toml": {"1.10", "1000000.0", "1e3", "0x1F", "0o17", "1_000", "+1", "true", "2026-01-02", "1979-05-27T07:32:00Z"},
+	}
+	for format, values := range written {
+		for _, value := range values {
+			text := map[string]string{
+				"json": `{"feature": {"env": {"override": {"A": ` + value + `}}}}`,
+				"yaml": "feature:\n  env:\n    override:\n      A: " + value + "\n",
+				"toml": "[feature.env.override]\nA = " + value + "\n",
+			}[format]
+			first, err := setup{files: map[string]string{".understudy/understudy." + format: text}}.read(t)
+			if got := first.Env.Override["A"]; err != nil || got != value {
+				t.Errorf("%s: %s is %q, %v", format, value, got, err)
+			}
+			shown, err := first.Show(false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			second, err := setup{files: map[string]string{".understudy/understudy.yaml": string(shown)}}.read(t)
+			if got := second.Env.Override["A"]; err != nil || got != value {
+				t.Errorf("%s: %s is %q after it was shown, %v", format, value, got, err)
+			}
+		}
+	}
+	_, err := setup{files: map[string]string{".understudy/understudy.yaml": "lease: !!int many"}}.read(t)
+	if want := `.understudy/understudy.yaml:1: this is no YAML: "many" is not what its tag !!int says`; errorText(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestTakeover(t *testing.T) {
 	const file = ".understudy/understudy.yaml"
 	for name, tc := range map[string]struct {

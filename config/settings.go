@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -189,7 +190,7 @@ func stringMap(value any) (map[string]string, bool) {
 		case string:
 			m[member.Key] = value
 		case int64, float64, bool:
-			m[member.Key] = fmt.Sprint(value)
+			m[member.Key] = cmp.Or(member.Value.Text, fmt.Sprint(value))
 		default:
 			return nil, false
 		}

@@ -7,6 +7,9 @@ type Node struct {
 	// Value is nil, a bool, int64, float64 or string, or []*Node, or []Member
 	// in the order of the file.
 	Value any
+	// Text is how a number or a boolean is written in the file; empty where that
+	// is not known.
+	Text string
 	// Line where the value begins, from 1.
 	Line int
 }
@@ -40,6 +43,9 @@ func (n *Node) Kind() string {
 // String is the value as a person would write it, shortened to its kind where
 // it is a list or an object.
 func (n *Node) String() string {
+	if n.Text != "" {
+		return n.Text
+	}
 	switch value := n.Value.(type) {
 	case string:
 		return fmt.Sprintf("%q", value)

@@ -128,14 +128,14 @@ func jsonNode(text []byte, value *hujson.Value) (*Node, error) {
 		case 'n':
 			return &Node{Line: line}, nil
 		case 't', 'f':
-			return &Node{Value: v.Bool(), Line: line}, nil
+			return &Node{Value: v.Bool(), Text: string(v), Line: line}, nil
 		case '"':
 			return &Node{Value: v.String(), Line: line}, nil
 		default:
 			if whole, err := strconv.ParseInt(string(v), 10, 64); err == nil {
-				return &Node{Value: whole, Line: line}, nil
+				return &Node{Value: whole, Text: string(v), Line: line}, nil
 			}
-			return &Node{Value: v.Float(), Line: line}, nil
+			return &Node{Value: v.Float(), Text: string(v), Line: line}, nil
 		}
 	}
 	return nil, &Error{Line: line, What: fmt.Sprintf("a value of an unknown kind %T", value.Value)}

@@ -24,32 +24,43 @@ func parseTOML(text []byte) (*Node, error) {
 		}
 		return nil, fmt.Errorf("this is no TOML: %w", err)
 	}
-	lines := tomlLines(text)
-	return tomlNode(decoded, "", 1, lines), nil
+	return tomlNode(decoded, "", 1, tomlPlaces(text)), nil
 }
 
 // path of a key below another; no key holds this character.
 func below(path, key string) string { return path + "\x00" + key }
 
-// tomlLines gives the line where each key is first spoken of. The elements of
-// an array of tables are not told apart.
-func tomlLines(text []byte) map[string]int {
-	lines := map[string]int{}
+// tomlPlace is where a key is first spoken of, and how its value is written.
+type tomlPlace struct {
+	line int
+	text string
+}
+
+// tomlPlaces gives the place of each key. The elements of an array of tables
+// are not told apart: what several of them say has no text.
+func tomlPlaces(text []byte) map[string]tomlPlace {
+	places := map[string]tomlPlace{}
 	var parser unstable.Parser
 	parser.Reset(text)
 	follow := func(path string, keys unstable.Iterator) string {
 		for keys.Next() {
 			key := keys.Node()
 			path = below(path, string(key.Data))
-			if _, known := lines[path]; !known {
-				lines[path] = 1 + bytes.Count(text[:key.Raw.Offset], []byte("\n"))
+			if _, known := places[path]; !known {
+				places[path] = tomlPlace{line: 1 + bytes.Count(text[:key.Raw.Offset], []byte("\n"))}
 			}
 		}
 		return path
 	}
 	var values func(path string, expression *unstable.Node)
+	several := map[string]bool{}
 	values = func(path string, expression *unstable.Node) {
 		path = follow(path, expression.Key())
+		place := places[path]
+		if place.text = string(expression.Value().Data); several[path] {
+			place.text = ""
+		}
+		places[path], several[path] = place, true
 		children := expression.Value().Children()
 		for expression.Value().Kind == unstable.InlineTable && children.Next() {
 			values(path, children.Node())
@@ -64,27 +75,29 @@ func tomlLines(text []byte) map[string]int {
 			values(table, expression)
 		}
 	}
-	return lines
+	return places
 }
 
-func tomlNode(value any, path string, line int, lines map[string]int) *Node {
+func tomlNode(value any, path string, line int, places map[string]tomlPlace) *Node {
 	switch value := value.(type) {
 	case map[string]any:
 		members := make([]Member, 0, len(value))
 		for key, content := range value {
-			at := cmp.Or(lines[below(path, key)], line)
-			members = append(members, Member{Key: key, Line: at, Value: tomlNode(content, below(path, key), at, lines)})
+			at := cmp.Or(places[below(path, key)].line, line)
+			members = append(members, Member{Key: key, Line: at, Value: tomlNode(content, below(path, key), at, places)})
 		}
 		slices.SortFunc(members, func(a, b Member) int { return cmp.Or(a.Line-b.Line, strings.Compare(a.Key, b.Key)) })
 		return &Node{Value: members, Line: line}
 	case []any:
 		list := make([]*Node, 0, len(value))
 		for _, item := range value {
-			list = append(list, tomlNode(item, path, line, lines))
+			list = append(list, tomlNode(item, path, line, nil))
 		}
 		return &Node{Value: list, Line: line}
-	case bool, int64, float64, string:
+	case string:
 		return &Node{Value: value, Line: line}
+	case bool, int64, float64:
+		return &Node{Value: value, Text: places[path].text, Line: line}
 	}
-	return &Node{Value: fmt.Sprint(value), Line: line} // a date, which no key takes
+	return &Node{Value: cmp.Or(places[path].text, fmt.Sprint(value)), Line: line} // a date
 }

@@ -101,30 +101,30 @@ func yamlObject(n *yaml.Node, depth int) (*Node, error) {
 
 func yamlScalar(n *yaml.Node) (*Node, error) {
 	node := &Node{Line: n.Line, Value: n.Value}
-	wrong := func(err error) error {
-		return &Error{Line: n.Line, What: fmt.Sprintf("this is no YAML: %v", err)}
-	}
+	var err error
 	switch n.ShortTag() {
 	case "!!null":
 		node.Value = nil
+		return node, nil
 	case "!!bool":
 		var value bool
-		if err := n.Decode(&value); err != nil {
-			return nil, wrong(err)
-		}
+		err = n.Decode(&value)
 		node.Value = value
-	case "!!int":
-		var value int64
-		if err := n.Decode(&value); err != nil {
-			return nil, wrong(err)
-		}
-		node.Value = value
-	case "!!float":
+	case "!!int", "!!float":
+		var whole int64
 		var value float64
-		if err := n.Decode(&value); err != nil {
-			return nil, wrong(err)
+		if n.ShortTag() == "!!int" && n.Decode(&whole) == nil {
+			node.Value = whole
+		} else { // or it is too big
+			err = n.Decode(&value)
+			node.Value = value
 		}
-		node.Value = value
+	default:
+		return node, nil
 	}
+	if err != nil {
+		return nil, &Error{Line: n.Line, What: fmt.Sprintf("this is no YAML: %q is not what its tag %s says", n.Value, n.ShortTag())}
+	}
+	node.Text = n.Value
 	return node, nil
 }
