@@ -55,10 +55,11 @@ func (l *loading) readVariable(says map[string]any, name string, row *decision.R
 			l.problems = append(l.problems, &Problem{Place: name, What: fmt.Sprintf("it is %q, where true or false is expected", text)})
 			return
 		}
-		if !on {
+		to := row.Switched(on)
+		if to == "" {
 			return
 		}
-		value.node = &source.Node{Value: row.Value}
+		value.node = &source.Node{Value: to}
 	}
 	for _, key := range row.To {
 		key = final(key)
@@ -122,18 +123,26 @@ type spoken struct {
 	rows  []*decision.Row
 }
 
-// said is the first flag that says something.
+// said is the flag that counts: of those that say something, the first that
+// speaks of the fewest keys.
 func (s *spoken) said() int {
-	return slices.IndexFunc(s.flags, func(flag *pflag.Flag) bool {
-		row := s.rows[slices.Index(s.flags, flag)]
-		return flag.Changed && (row.Value == "" || flag.Value.String() == "true")
-	})
+	said := -1
+	for i, flag := range s.flags {
+		row := s.rows[i]
+		if !flag.Changed || row.Value != "" && row.Switched(flag.Value.String() == "true") == "" {
+			continue
+		}
+		if said < 0 || len(row.To) < len(s.rows[said].To) {
+			said = i
+		}
+	}
+	return said
 }
 
 // HasChanged says whether one was given.
 func (s *spoken) HasChanged() bool { return s.said() >= 0 }
 
-// Name is the first one's.
+// Name is that one's.
 func (s *spoken) Name() string { return s.flags[max(s.said(), 0)].Name }
 
 // ValueType has viper leave the text as it is.
@@ -142,8 +151,8 @@ func (s *spoken) ValueType() string { return "string" }
 // ValueString is what the key is set to.
 func (s *spoken) ValueString() string {
 	i := max(s.said(), 0)
-	if s.rows[i].Value != "" {
-		return s.rows[i].Value
+	if row := s.rows[i]; row.Value != "" {
+		return row.Switched(s.flags[i].Value.String() == "true")
 	}
 	if list, ok := s.flags[i].Value.(pflag.SliceValue); ok {
 		return strings.Join(list.GetSlice(), ",")

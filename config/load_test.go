@@ -143,6 +143,34 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// TestSwitchedOff: a switch that is given as false wins over what is said below
+// it, as any other flag does.
+func TestSwitchedOff(t *testing.T) {
+	const file = ".understudy/understudy.yaml"
+	off := map[string]string{file: "{operator: false, release_connections: false, feature: {network: {outgoing: false, dns: false}}}"}
+	freeze := []string{"--pause", "-t", "pod/w"}
+	with := func(args ...string) []string { return append(slices.Clone(freeze), args...) }
+	for name, tc := range map[string]struct {
+		setup
+		tcp, udp, names, alone, keeps bool
+	}{
+		"the file alone":                {setup{off, nil, freeze}, false, false, false, true, true},
+		"flags over the file":           {setup{off, nil, with("--no-outgoing=false", "--no-remote-dns=false", "--no-operator=false", "--keep-connections=false")}, true, true, true, false, false},
+		"variables over the file":       {setup{off, map[string]string{"UNDERSTUDY_NO_OUTGOING": "false", "UNDERSTUDY_NO_OPERATOR": "0"}, freeze}, true, true, false, false, true},
+		"a flag over a variable":        {setup{nil, map[string]string{"UNDERSTUDY_NO_OUTGOING": "true"}, with("--no-outgoing=false")}, true, true, true, false, false},
+		"a variable over the other's":   {setup{nil, map[string]string{"MIRRORD_TCP_OUTGOING": "false", "UNDERSTUDY_NO_TCP_OUTGOING": "false"}, freeze}, true, true, true, false, false},
+		"the narrower flag":             {setup{nil, nil, with("--no-outgoing=false", "--no-tcp-outgoing")}, false, true, true, false, false},
+		"the narrower flag, off":        {setup{nil, nil, with("--no-outgoing", "--no-tcp-outgoing=false")}, true, false, true, false, false},
+		"the narrower variable":         {setup{nil, map[string]string{"UNDERSTUDY_NO_OUTGOING": "true", "UNDERSTUDY_NO_UDP_OUTGOING": "false"}, freeze}, false, true, true, false, false},
+		"a mode is said with true only": {setup{nil, nil, with("--steal=false")}, true, true, true, false, false},
+	} {
+		c, err := tc.read(t)
+		if err != nil || c.Outgoing.TCP != tc.tcp || c.Outgoing.UDP != tc.udp || c.Names.Enabled != tc.names || c.Alone() != tc.alone || c.ReleaseConnections == tc.keeps || c.Incoming.Mode != IncomingSteal {
+			t.Errorf("%s: %+v %+v alone %t, releases %t, %s, %v", name, c.Outgoing, c.Names, c.Alone(), c.ReleaseConnections, c.Incoming.Mode, err)
+		}
+	}
+}
+
 // TestKeepConnections: each way in which a frozen container's connections are
 // kept.
 func TestKeepConnections(t *testing.T) {

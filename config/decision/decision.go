@@ -57,6 +57,20 @@ type Row struct {
 	Value string
 }
 
+// Switched is what To is set to by a switch with a Value that is given as true
+// or as false; empty where false asks for nothing, as a mode has no opposite.
+func (r *Row) Switched(on bool) string {
+	switch {
+	case on:
+		return r.Value
+	case r.Value == "false":
+		return "true"
+	case r.Value == "true":
+		return "false"
+	}
+	return ""
+}
+
 // Quiet says whether a value asks for nothing.
 func (r *Row) Quiet(value string) bool { return slices.Contains(r.Neutral, value) }
 
