@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -14,6 +16,9 @@ import (
 type said struct {
 	node  *source.Node
 	place string
+	// by is the key as it was written, where a file says it; empty where it
+	// follows from another.
+	by string
 	// loose: the value is text of a flag or a variable, which stands for
 	// numbers, booleans and lists too.
 	loose bool
@@ -100,6 +105,16 @@ func (f *file) set(key string, value any, line int) {
 	f.says[key] = said{node: &source.Node{Value: value, Line: line}, place: f.place(line)}
 }
 
+// say is what a key that is written as by says, which another place may have
+// said otherwise.
+func (f *file) say(key, by string, member source.Member) {
+	if other := f.says[key]; other.by != "" && !reflect.DeepEqual(other.node.Plain(), member.Value.Plain()) {
+		f.wrong(member.Line, "say it once: "+key, "%s is %s, and %s says with %s that it is %s", by, member.Value, other.place, other.by, other.node)
+		return
+	}
+	f.says[key] = said{node: member.Value, place: f.place(member.Line), by: by}
+}
+
 // read sorts one key of the file. What is null was not said.
 func (f *file) read(key string, member source.Member) {
 	value := member.Value
@@ -129,7 +144,7 @@ func (f *file) read(key string, member source.Member) {
 	case key == "target":
 		f.target(value)
 	case row != nil && row.Verdict == decision.Mapped:
-		f.says[row.To[0]] = said{node: value, place: f.place(member.Line)}
+		f.say(row.To[0], key, member)
 	case decision.Section(key) && isObject:
 		if key == "feature.copy_target" {
 			f.set("feature.copy_target.enabled", true, member.Line)
@@ -142,7 +157,7 @@ func (f *file) read(key string, member source.Member) {
 			f.wrong(member.Line, "", "%s is %s, where %s is expected", key, value, expected)
 		}
 	default:
-		f.says[key] = said{node: value, place: f.place(member.Line)}
+		f.say(key, key, member)
 	}
 }
 
@@ -252,19 +267,29 @@ func (f *file) path(section string, members []source.Member) {
 			f.read(section+"."+member.Key, member)
 		}
 	}
-	var path string
-	switch said, ok := f.says["target.path"]; {
-	case kind != "":
-		path = kind + "/" + name
-	case ok && container != "":
-		path, _ = said.node.Value.(string)
-	case container != "":
-		f.wrong(line, "name the workload too: target.path", "a container is named, and nothing that it could be of")
-		return
-	default:
+	if kind == "" && container == "" {
 		return
 	}
-	if container != "" && !strings.Contains(path, "/container/") {
+	said, ok := f.says["target.path"]
+	text := ""
+	if ok {
+		text, _ = said.node.Value.(string)
+	}
+	path, within, _ := strings.Cut(text, "/container/")
+	switch named := kind + "/" + name; {
+	case ok && kind != "" && path != named:
+		f.wrong(line, "name one", "the target is %s, and %s says that it is %s", named, said.place, path)
+		return
+	case ok && container != "" && within != "" && within != container:
+		f.wrong(line, "name one", "the target's container is %s, and %s says that it is %s", container, said.place, within)
+		return
+	case kind != "":
+		path = named
+	case !ok:
+		f.wrong(line, "name the workload too: target.path", "a container is named, and nothing that it could be of")
+		return
+	}
+	if container = cmp.Or(container, within); container != "" {
 		path += "/container/" + container
 	}
 	f.set("target.path", path, line)

@@ -397,6 +397,29 @@ multi_cluster: false
 	}
 }
 
+// TestSaidTwice: of two places for one key that differ none is dropped.
+func TestSaidTwice(t *testing.T) {
+	const file = ".understudy/understudy.yaml"
+	for text, want := range map[string]string{
+		"pause: 'yes'\nagent: {pause: true}\n":                             file + `:2: agent.pause is true, and ` + file + `:1 says with pause that it is "yes"`,
+		"pause: false\nagent: {pause: true}\n":                             file + `:2: agent.pause is true, and ` + file + `:1 says with pause that it is false`,
+		"agent: {startup_timeout: 30}\nsetup_timeout: 20":                  file + `:2: setup_timeout is 20, and ` + file + `:1 says with agent.startup_timeout that it is 30`,
+		"target:\n  path: deployment/a\n  deployment: b\n":                 file + ":3: the target is deployment/b, and " + file + ":2 says that it is deployment/a",
+		"target:\n  path: {pod: a}\n  deployment: a\n":                     file + ":3: the target is deployment/a, and " + file + ":2 says that it is pod/a",
+		"target:\n  path: deployment/a/container/c\n  container: d\n":      file + ":3: the target's container is d, and " + file + ":2 says that it is c",
+		"target:\n  path: {deployment: a, container: c}\n  container: d\n": file + ":3: the target's container is d, and " + file + ":2 says that it is c",
+		"target: deployment/a\npause: true\nagent: {pause: true}\n":        "",
+		"target:\n  path: deployment/a\n  deployment: a\n  container: c":   "",
+		"target:\n  path: deployment/a/container/c\n  container: c":        "",
+		"feature: {copy_target: {enabled: false}}":                         "",
+	} {
+		_, err := setup{files: map[string]string{file: text}}.read(t)
+		if said := errorText(err); (want == "") != (said == "") || !strings.Contains(said, want) {
+			t.Errorf("%s:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
 // TestRules: what does not go together.
 func TestRules(t *testing.T) {
 	const copies = "takeover: copy\n"
