@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,7 +98,20 @@ func (d *jsonDocument) set(path []string, value any) {
 	case object == nil:
 		return
 	case place >= 0:
-		object.Members[place].Value.Value = jsonValue(value)
+		member := &object.Members[place]
+		inside := commentsOf(member.Value.Value)
+		member.Value.Value = jsonValue(value)
+		for _, comment := range inside {
+			// In front of the key, in a line as the key's own.
+			before := string(member.Name.BeforeExtra)
+			indent := " "
+			if line := strings.LastIndex(before, "\n"); line >= 0 {
+				indent = before[line:]
+			} else if strings.HasPrefix(comment, "//") {
+				indent = "\n"
+			}
+			member.Name.BeforeExtra = hujson.Extra(before + comment + indent)
+		}
 		return
 	}
 	added := hujson.ObjectMember{
@@ -111,32 +125,120 @@ func (d *jsonDocument) set(path []string, value any) {
 		if line := strings.LastIndex(before, "\n"); line >= 0 {
 			added.Name.BeforeExtra = hujson.Extra(before[line:])
 		}
-		if last := &object.Members[n-1].Value; object.AfterExtra == nil {
-			added.Value.AfterExtra, last.AfterExtra = last.AfterExtra, nil
+		// What ends the last one's line stays there.
+		last, end := &object.Members[n-1].Value, &object.AfterExtra
+		if last.AfterExtra != nil {
+			added.Value.AfterExtra = hujson.Extra{} // it says that a comma follows
+		}
+		if same, rest := sameLine(*end); commentIn(same) {
+			if len(added.Name.BeforeExtra) == 0 || added.Name.BeforeExtra[0] != '\n' {
+				added.Name.BeforeExtra = hujson.Extra("\n")
+			}
+			added.Name.BeforeExtra = append(slices.Clone(same), added.Name.BeforeExtra...)
+			*end = rest
 		}
 	}
 	object.Members = append(object.Members, added)
 }
 
+// remove takes a key out, and with it the comments that are its own: in its line
+// behind it, and in the lines right above it.
 func (d *jsonDocument) remove(path []string) {
 	object, place := d.find(path)
 	if object == nil || place < 0 {
 		return
 	}
-	last := place == len(object.Members)-1
 	removed := object.Members[place]
 	object.Members = slices.Delete(object.Members, place, place+1)
-	if place == 0 && len(object.Members) > 0 && string(object.Members[0].Name.BeforeExtra) == " " {
-		object.Members[0].Name.BeforeExtra = removed.Name.BeforeExtra
-	}
-	if last && object.AfterExtra == nil {
-		// What stands before the closing brace.
-		if n := len(object.Members); n > 0 {
-			object.Members[n-1].Value.AfterExtra = removed.Value.AfterExtra
-		} else {
-			object.AfterExtra = removed.Value.AfterExtra
+	stays := aboveKey(removed.Name.BeforeExtra)
+	switch n := len(object.Members); {
+	case place < n:
+		next := &object.Members[place].Name.BeforeExtra
+		same, rest := sameLine(*next)
+		switch {
+		case rest != nil:
+			*next = append(slices.Clone(stays), rest...)
+		case len(stays) > 0 || place == 0 && string(same) == " ":
+			*next = append(slices.Clone(removed.Name.BeforeExtra), hujson.Extra(strings.TrimLeft(string(same), " "))...)
+		}
+	default:
+		if n > 0 {
+			// It says whether a comma follows the last one.
+			last := &object.Members[n-1].Value
+			switch {
+			case removed.Value.AfterExtra == nil && !commentIn(last.AfterExtra):
+				last.AfterExtra = nil
+			case removed.Value.AfterExtra != nil && last.AfterExtra == nil:
+				last.AfterExtra = hujson.Extra{}
+			}
+		}
+		_, rest := sameLine(object.AfterExtra)
+		if rest == nil && commentIn(stays) {
+			rest = append(hujson.Extra("\n"), object.AfterExtra...)
+		}
+		if rest != nil {
+			object.AfterExtra = append(slices.Clone(stays), rest...)
 		}
 	}
+}
+
+// sameLine parts what stands between two values at its first line's end; there
+// is no rest where it is all one line.
+func sameLine(extra hujson.Extra) (same, rest hujson.Extra) {
+	if line := bytes.IndexByte(extra, '\n'); line >= 0 {
+		return extra[:line], extra[line:]
+	}
+	return extra, nil
+}
+
+// aboveKey is what stands before a key and does not belong to it: the end of the
+// line before, and what a blank line parts from it.
+func aboveKey(extra hujson.Extra) hujson.Extra {
+	same, rest := sameLine(extra)
+	if rest == nil {
+		return nil
+	}
+	if blank := blankLine.FindAllIndex(rest, -1); len(blank) > 0 {
+		return extra[:len(same)+blank[len(blank)-1][0]]
+	}
+	return same
+}
+
+var blankLine = regexp.MustCompile(`\n[ \t\r]*\n`)
+
+func commentIn(extra hujson.Extra) bool { return bytes.ContainsRune(extra, '/') }
+
+// jsonComment is one comment. Only what is between values is looked at, so
+// there are no strings.
+var jsonComment = regexp.MustCompile(`(?s)//[^\r\n]*|/\*.*?\*/`)
+
+// commentsOf are the comments inside a value.
+func commentsOf(value hujson.ValueTrimmed) []string {
+	var found []string
+	in := func(extra hujson.Extra) { found = append(found, jsonComment.FindAllString(string(extra), -1)...) }
+	var look func(value hujson.Value)
+	inside := func(value hujson.ValueTrimmed) {
+		switch value := value.(type) {
+		case *hujson.Object:
+			for _, member := range value.Members {
+				look(member.Name)
+				look(member.Value)
+			}
+			in(value.AfterExtra)
+		case *hujson.Array:
+			for _, element := range value.Elements {
+				look(element)
+			}
+			in(value.AfterExtra)
+		}
+	}
+	look = func(value hujson.Value) {
+		in(value.BeforeExtra)
+		inside(value.Value)
+		in(value.AfterExtra)
+	}
+	inside(value)
+	return found
 }
 
 func (d *jsonDocument) empty(path []string) bool {

@@ -44,15 +44,63 @@ func TestFile(t *testing.T) {
 }
 `, `{
   // who
+  // where
   "target": {"path": "deployment/{{ get_env(name='WHO', default='w') }}/container/c", "namespace": "shop"},
   // what
   "pause": true,
   "feature": {
-    "env": {"include": ["A", "B_*"]}
+    "env": {"include": ["A", "B_*"]} // mine
   },
   "setup_timeout": "300s"
 }
 `, []string{"agent.log_level is gone", "agent.startup_timeout is setup_timeout now", "telemetry is gone", "feature.env.include is a list now", "feature.magic is gone", "target is written as a path"}, []string{freezeOr}},
+		"JSON, comments of what goes": {"a.json", `{ // the team's
+
+  // what the agent says
+  "telemetry": false, // off
+  "key": "k", // of the session
+  // loud
+  "agent": {
+    // why
+    "log_level": "info" // level
+  }, // agent
+  "target": "deploy/a" /* the one */ // really
+  // the end
+}
+`, `{ // the team's
+  "key": "k", // of the session
+  "target": "deployment/a" /* the one */ // really
+  // the end
+}
+`, []string{"telemetry is gone", "agent.log_level is gone", "target is spelt out"}, nil},
+		"JSON, what comes to the end": {"a.json", `{
+  "agent": {"namespace": "n", // where
+    "startup_timeout": 3 // long
+  },
+  "target": {
+    "path": { // by kind
+      "deployment": "a", /* b */
+    }
+  } // target
+}
+`, `{
+  "agent": {"namespace": "n" // where
+  },
+  // by kind
+  /* b */
+  "target": "deployment/a", // target
+  "setup_timeout": "3s"
+}
+`, []string{"agent.startup_timeout is setup_timeout now", "target is written as a path"}, nil},
+		"JSON, all goes": {"a.json", "{ // the team's\n  \"telemetry\": false }", "{ // the team's\n }", []string{"telemetry is gone"}, nil},
+		"JSON, the last goes": {"a.json", `{
+  "key": "k", // of the session
+  "telemetry": false, // off
+}
+`, `{
+  "key": "k", // of the session
+}
+`, []string{"telemetry is gone"}, nil},
 		"YAML keeps comments": {"a.yaml", `# the team's file
 target: deploy/worker # the one
 agent:
