@@ -150,7 +150,7 @@ func (f *frozen) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.state.Heed(f.target.PodUID) // what is said there is of another session
+	f.state.Forget(f.target.PodUID) // what is said there is of another session
 	f.others = map[string]bool{}
 	for _, c := range containers {
 		f.others[c.ID] = c.ID != f.target.ID
@@ -325,7 +325,8 @@ func (f *frozen) end(ctx context.Context, why string) (string, error) {
 			if f.attaches() {
 				return fmt.Sprintf("let go in %d ms: %s", took, why), nil
 			}
-			by := whoThawed("the agent", f.hold.Thawed(), f.state.Heed(f.config.Freeze.PodUID))
+			by := whoThawed("the agent", f.hold.Thawed(), f.state.Words(f.config.Freeze.PodUID))
+			f.state.Forget(f.config.Freeze.PodUID)
 			return fmt.Sprintf("%s in %d ms: %s", by, took, why), nil
 		}
 		f.log.Error("not thawed yet", "error", err)

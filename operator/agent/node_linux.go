@@ -163,8 +163,14 @@ func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir,
 			errs = append(errs, fmt.Errorf("the agent of session %s (process %d) is there still", r.Session, r.Agent.PID))
 			continue
 		}
-		thawed += undoer.Frozen(r)
-		if err := freeze.Undo(ctx, dir, undoer, r); err != nil {
+		found := undoer.Frozen(r)
+		thawed += found
+		err := freeze.Undo(ctx, dir, undoer, r)
+		if found > 0 && undoer.Frozen(r) == 0 {
+			// Should this be lost before it is read, or fail with something else.
+			err = errors.Join(err, dir.Leave(record.Word{Session: r.Session, PodUID: r.PodUID, By: self}))
+		}
+		if err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -175,21 +181,25 @@ func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir,
 	if err != nil {
 		return "", err
 	}
-	return whoThawed(self, thawed+more, dir.Heed(podUID)), nil
+	return whoThawed(self, thawed+more, dir.Words(podUID)), nil
 }
 
 // whoThawed says who did: this one itself, which has found so many containers
-// frozen, or guards that have left word.
+// frozen, or others that have left word.
 func whoThawed(self string, found int, words []record.Word) string {
-	guards := ""
-	if len(words) > 0 {
-		guards = fmt.Sprintf("the guard (%s)", words[0].Why)
+	others := ""
+	for _, w := range words {
+		if w.By == self {
+			found++ // before it was started again
+		} else if others == "" {
+			others = w.String()
+		}
 	}
 	switch {
-	case guards != "" && found > 0:
-		return "thawed by " + self + " and " + guards
-	case guards != "":
-		return "thawed by " + guards + ", seen by " + self
+	case others != "" && found > 0:
+		return "thawed by " + self + " and " + others
+	case others != "":
+		return "thawed by " + others + ", seen by " + self
 	case found > 0:
 		return "thawed by " + self
 	}

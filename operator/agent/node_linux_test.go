@@ -273,8 +273,10 @@ func TestNodeAgentEnds(t *testing.T) {
 			if by := saidAtTheEnd(said); !regexp.MustCompile(test.by).MatchString(by) {
 				t.Errorf("it says %q, not %q", by, test.by)
 			}
-			if again := w.startedAgain(p); test.proved && !strings.Contains(again, "nothing was frozen any more") {
-				t.Errorf("started again after it had thawed it says %s", again)
+			// Whoever looks later, as when that was not read, hears the same.
+			again := saidAtTheEnd(w.startedAgain(p))
+			if test.proved && !strings.HasPrefix(again, "nothing was frozen any more") || !test.proved && again != saidAtTheEnd(said) {
+				t.Errorf("started again after that it says %q", again)
 			}
 		})
 	}
@@ -303,18 +305,22 @@ func saidAtTheEnd(log string) string {
 }
 
 func TestWhoThawed(t *testing.T) {
-	words := []record.Word{{Why: "it says why"}}
-	for want, test := range map[string]struct {
+	guard, self := record.Word{By: "the guard", Why: "it says why"}, record.Word{By: "X"}
+	for _, test := range []struct {
 		found int
 		words []record.Word
+		want  string
 	}{
-		"thawed by X": {1, nil},
-		"thawed by the guard (it says why), seen by X": {0, words},
-		"thawed by X and the guard (it says why)":      {2, words},
-		"nothing was frozen any more, seen by X":       {0, nil},
+		{0, nil, "nothing was frozen any more, seen by X"},
+		{1, nil, "thawed by X"},
+		{1, []record.Word{self}, "thawed by X"},
+		{0, []record.Word{self}, "thawed by X"},
+		{0, []record.Word{guard}, "thawed by the guard (it says why), seen by X"},
+		{2, []record.Word{guard}, "thawed by X and the guard (it says why)"},
+		{0, []record.Word{{By: "Y"}, guard}, "thawed by Y, seen by X"},
 	} {
-		if got := whoThawed("X", test.found, test.words); got != want {
-			t.Errorf("got %q, want %q", got, want)
+		if got := whoThawed("X", test.found, test.words); got != test.want {
+			t.Errorf("%d, %v: got %q, want %q", test.found, test.words, got, test.want)
 		}
 	}
 }

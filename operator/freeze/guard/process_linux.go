@@ -159,14 +159,14 @@ func (g *process) undo(why reason) int {
 		return 0
 	}
 	g.log.Info("undoing", "reason", string(why))
-	word := record.Word{Session: g.record.Session, PodUID: g.record.PodUID, Why: string(why), Containers: g.undoer.Frozen(*g.record)}
+	found := g.undoer.Frozen(*g.record)
 	end := time.Now().Add(tryFor)
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
 		err := g.undoer.Undo(ctx, *g.record, g.netns)
 		cancel()
 		if err == nil {
-			g.leaveWord(word) // whoever sees that the record is gone finds it
+			g.leaveWord(found, why) // whoever sees that the record is gone finds it
 			err = g.dir.Remove(g.record.Session)
 		}
 		if err == nil {
@@ -184,11 +184,11 @@ func (g *process) undo(why reason) int {
 }
 
 // leaveWord says to whoever comes later who has thawed, if this has.
-func (g *process) leaveWord(word record.Word) {
-	if word.Containers == 0 {
+func (g *process) leaveWord(found int, why reason) {
+	if found == 0 {
 		return
 	}
-	word.At = time.Now().UTC()
+	word := record.Word{Session: g.record.Session, PodUID: g.record.PodUID, By: "the guard", Why: string(why)}
 	if err := g.dir.Leave(word); err != nil {
 		g.log.Warn("leaving word", "error", err)
 	}

@@ -10,34 +10,46 @@ import (
 	"time"
 )
 
-// Word is what a guard that has thawed leaves on the node for whoever has to say
-// later how the pod came to run on: the guard's own end is seen by nobody.
+// Word is what one that has thawed leaves on the node for whoever has to say later
+// how the pod came to run on: a guard's own end is seen by nobody, and an agent
+// that is started again may be lost before its last word is read.
 type Word struct {
 	Session string `json:"session"`
 	PodUID  string `json:"podUID"`
-	// Why it had to.
-	Why string `json:"why"`
-	// Containers that the kernel still said were frozen.
-	Containers int       `json:"containers"`
-	At         time.Time `json:"at"`
+	// By whom, and why if that is not plain.
+	By  string    `json:"by"`
+	Why string    `json:"why,omitempty"`
+	At  time.Time `json:"at"`
 }
 
-// wordFor is how long a word is kept that nobody has asked for.
+func (w Word) String() string {
+	if w.Why == "" {
+		return w.By
+	}
+	return fmt.Sprintf("%s (%s)", w.By, w.Why)
+}
+
+// wordFor is how long a word is kept.
 const wordFor = 24 * time.Hour
 
 const wordSuffix = ".thawed"
 
-// Leave writes a word, in the place of one that the session had.
+// Leave writes a word, unless the session has one: the first that thawed did.
 func (d Dir) Leave(w Word) error {
 	if err := Check(w.Session); err != nil {
 		return err
 	}
+	name := w.Session + wordSuffix
+	if _, err := os.Lstat(filepath.Join(string(d), name)); err == nil {
+		return nil
+	}
+	w.At = time.Now().UTC()
 	data, err := json.Marshal(w)
 	if err == nil {
 		err = os.MkdirAll(string(d), 0o700)
 	}
 	if err == nil {
-		err = d.replace(w.Session+wordSuffix, data)
+		err = d.replace(name, data)
 	}
 	if err != nil {
 		return fmt.Errorf("leaving word of session %s: %w", w.Session, err)
@@ -45,9 +57,19 @@ func (d Dir) Leave(w Word) error {
 	return nil
 }
 
-// Heed takes away the words about a pod, or about all if podUID is "", and returns
-// them. One that cannot be read is nobody's loss: nothing depends on it.
-func (d Dir) Heed(podUID string) []Word {
+// Words are what was left about a pod, or about all if podUID is "". Those that
+// are old are taken away. One that cannot be read is nobody's loss: nothing
+// depends on it.
+func (d Dir) Words(podUID string) []Word {
+	return d.words(podUID, func(w Word) bool { return time.Since(w.At) > wordFor })
+}
+
+// Forget takes away what was left about a pod: it is begun anew, or over.
+func (d Dir) Forget(podUID string) {
+	d.words(podUID, func(w Word) bool { return w.PodUID == podUID })
+}
+
+func (d Dir) words(podUID string, over func(Word) bool) []Word {
 	entries, err := os.ReadDir(string(d))
 	if err != nil {
 		return nil
@@ -64,15 +86,12 @@ func (d Dir) Heed(podUID string) []Word {
 		if err == nil {
 			err = json.Unmarshal(data, &w)
 		}
-		if errors.Is(err, os.ErrNotExist) {
-			continue // somebody else has it
-		}
-		mine := err == nil && (podUID == "" || w.PodUID == podUID)
-		if mine {
-			words = append(words, w)
-		}
-		if mine || err != nil || time.Since(w.At) > wordFor {
+		switch {
+		case errors.Is(err, os.ErrNotExist): // somebody else has taken it away
+		case err != nil || over(w):
 			os.Remove(path)
+		case podUID == "" || w.PodUID == podUID:
+			words = append(words, w)
 		}
 	}
 	return words

@@ -1,28 +1,32 @@
 package record
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 )
 
-// A word is there for whoever asks first, and for nobody else.
+// The first word of a session is there for whoever asks, until it is forgotten or
+// old.
 func TestWords(t *testing.T) {
 	dir := Dir(filepath.Join(t.TempDir(), "made"))
-	now := time.Now()
 	for _, w := range []Word{
-		{Session: "a", PodUID: "p", Why: "this", Containers: 1, At: now},
-		{Session: "b", PodUID: "q", Why: "that", At: now},
-		{Session: "c", PodUID: "r", Why: "long ago", At: now.Add(-2 * wordFor)},
-		{Session: "a", PodUID: "p", Why: "something else", Containers: 1, At: now},
+		{Session: "a", PodUID: "p", By: "first", Why: "why"}, {Session: "b", PodUID: "q", By: "other"}, {Session: "a", PodUID: "p", By: "late"},
 	} {
 		if err := dir.Leave(w); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(string(dir), "d"+wordSuffix), []byte("{"), 0o600); err != nil {
+	old, err := json.Marshal(Word{Session: "c", PodUID: "p", By: "old", At: time.Now().Add(-2 * wordFor)})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"c": string(old), "d": "{"} {
+		if err := os.WriteFile(filepath.Join(string(dir), name+wordSuffix), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := dir.Leave(Word{Session: "../a"}); err == nil {
 		t.Error("a word was left beside the directory")
@@ -30,20 +34,21 @@ func TestWords(t *testing.T) {
 	if records, err := dir.List(); len(records) != 0 || err != nil {
 		t.Errorf("words are taken for records: %v, %v", records, err)
 	}
-	if words := dir.Heed("p"); len(words) != 1 || words[0].Why != "something else" {
-		t.Errorf("of the pod it is said %+v", words)
+	for range 2 {
+		if words := dir.Words("p"); len(words) != 1 || words[0].String() != "first (why)" {
+			t.Errorf("of the pod it is said %v", words)
+		}
 	}
-	if words := dir.Heed("p"); len(words) != 0 {
-		t.Errorf("said again: %+v", words)
+	if words := dir.Words(""); len(words) != 2 {
+		t.Errorf("of all pods it is said %v", words)
 	}
-	// The one that is old and the one that nobody can read are gone by now.
-	if words := dir.Heed(""); len(words) != 1 || words[0].Session != "b" {
-		t.Errorf("of all pods it is said %+v", words)
-	}
-	if left, err := os.ReadDir(string(dir)); err != nil || len(left) != 0 {
+	dir.Forget("p")
+	// The one that was old and the one that nobody can read are gone by now.
+	left, err := os.ReadDir(string(dir))
+	if err != nil || len(left) != 1 || left[0].Name() != "b"+wordSuffix {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if words := Dir("/nonexistent").Heed(""); len(words) != 0 {
+	if words := Dir("/nonexistent").Words(""); len(words) != 0 {
 		t.Errorf("from nowhere: %v", words)
 	}
 }

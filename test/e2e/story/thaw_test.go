@@ -82,7 +82,7 @@ var breakages = []breakage{
 	// Only the kubelet is left, which starts the agent again.
 	{name: "SIGKILL of agent and guard at once", within: 10 * time.Second, reason: understudy.ReasonNodeAgentLost,
 		// Where the operator is faster than the kubelet it makes another.
-		by: "^thawed by (the agent, started again|an agent that only thaws)$",
+		by: "^thawed by (the agent, started again|an agent that only thaws)",
 		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
 			was := p.agentOf(session)
 			p.must(errors.Join(was.Agent.Stop(), was.Guard.Stop()))
@@ -94,8 +94,18 @@ var breakages = []breakage{
 		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
 			was := p.agentOf(session)
 			p.must(errors.Join(was.Agent.Stop(), was.Guard.Stop()))
+			p.must(was.Guard.Kill())
 			p.forgetPod(agents, session.Status.Agent.PodName)
-			p.must(errors.Join(was.Guard.Kill(), was.Agent.Kill()))
+			// The kubelet knows by then, and does not start it again.
+			p.must(soon(p.within(patience), func() error {
+				if was.Agent.Awaits(syscall.SIGTERM) {
+					return nil
+				}
+				return errors.New("the kubelet has not asked the agent to end")
+			}))
+			if err := was.Agent.Kill(); !errors.Is(err, syscall.ESRCH) {
+				p.must(err)
+			}
 		}},
 	{name: "the agent's pod is deleted", within: soonThawed, reason: understudy.ReasonNodeAgentLost,
 		do: func(p *frozenPod, _ *developer.Run, session understudy.Session) {
