@@ -311,6 +311,9 @@ func (h *Hold) tell(ctx context.Context, frozen []record.Frozen) error {
 	h.record = r
 	err := h.guard.Arm(ctx, h.o.Directory, h.record, h.deadline())
 	if errors.Is(err, guard.ErrEnded) {
+		if h.guard.HasExpired() {
+			return h.expire()
+		}
 		h.guard.Dismiss(ctx) // what it leaves of itself
 		err = h.makeGuard(ctx)
 	}
@@ -341,18 +344,26 @@ func (h *Hold) ReleaseConnections(ctx context.Context) (int, error) {
 	return total, errors.Join(errs...)
 }
 
-// Renew lets the lease run from now again, for as long as is given.
+// Renew lets the lease run from now again, for as long as is given. One that has
+// run out stays so, also while it is not noticed yet: the guard goes by it.
 func (h *Hold) Renew(lease time.Duration) error {
 	h.mu.Lock()
 	if h.err != nil {
 		h.mu.Unlock()
 		return h.err
 	}
-	h.until = guard.Now() + lease
+	now := guard.Now()
+	if now >= h.until {
+		h.mu.Unlock()
+		h.wakeClock()
+		return ErrExpired
+	}
+	h.until = now + lease
 	g, until := h.guard, h.until
 	h.mu.Unlock()
 	h.wakeClock()
-	// One that has ended is replaced, and the next one is told when it is armed.
+	// One that has ended, or did not take it and was killed, is replaced, and the
+	// next one is told when it is armed.
 	if err := g.Extend(until); err != nil && !errors.Is(err, guard.ErrEnded) {
 		return fmt.Errorf("renewing the lease with the guard: %w", err)
 	}

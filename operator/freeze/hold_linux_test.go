@@ -140,7 +140,8 @@ func (s *scene) launchAgent(start func(testing.TB, string, []string, ...string) 
 			log, _ := os.ReadFile(filepath.Join(string(s.dir), "guard.log"))
 			s.t.Logf("what the guards have said:\n%s", log)
 		}
-		// The test's own clean-up must not be what a guard is for.
+		// The test's own clean-up must not be what a guard is for, nor another made.
+		_ = agent.Cmd.Process.Signal(unix.SIGSTOP)
 		if r, err := s.dir.Read(session); err == nil && r.Guard.Lives() {
 			_ = unix.Kill(r.Guard.PID, unix.SIGKILL)
 		}

@@ -45,6 +45,9 @@ func (h *Hold) freezeAgain(ctx context.Context, c cgroup.Container, group *cgrou
 	if err := h.Err(); err != nil {
 		return err
 	}
+	if h.guard.HasExpired() {
+		return h.expire()
+	}
 	if err := group.Freeze(ctx); err != nil {
 		return err
 	}
@@ -99,8 +102,7 @@ func (h *Hold) keepGuard() {
 		case <-ctx.Done():
 			return
 		case <-g.Expired():
-			h.wakeClock()
-			<-ctx.Done()
+			_ = h.expire()
 			return
 		case <-g.Ended():
 		}
@@ -118,6 +120,11 @@ func (h *Hold) replaceGuard(ctx context.Context, dead *guard.Guard) (err error) 
 			h.doing.Unlock()
 			return nil // somebody was faster, or there is nothing left to guard
 		}
+		if dead.HasExpired() {
+			h.doing.Unlock()
+			_ = h.expire()
+			return nil
+		}
 		dead.Dismiss(ctx)
 		err = h.makeGuard(ctx)
 		h.doing.Unlock()
@@ -129,6 +136,17 @@ func (h *Hold) replaceGuard(ctx context.Context, dead *guard.Guard) (err error) 
 		h.trouble(ctx, cgroup.Container{}, err)
 	}
 	return err
+}
+
+// expire brings the deadline forward to now, from where Renew cannot move it: the
+// guard, which has heard of no later one, is undoing already. It has taken the
+// fence away or will, and there is nobody left to thaw.
+func (h *Hold) expire() error {
+	h.mu.Lock()
+	h.until = min(h.until, guard.Now())
+	h.mu.Unlock()
+	h.wakeClock()
+	return ErrExpired
 }
 
 func (h *Hold) wakeClock() {

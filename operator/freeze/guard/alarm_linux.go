@@ -9,8 +9,9 @@ import (
 // alarm rings at a deadline on the clock of Now, also one that passed while the
 // machine was asleep.
 type alarm struct {
-	fd   int
-	rang chan struct{}
+	fd    int
+	until time.Duration // 0 before it is set
+	rang  chan struct{}
 }
 
 func newAlarm() *alarm {
@@ -24,8 +25,7 @@ func newAlarm() *alarm {
 		buffer := make([]byte, 8)
 		for {
 			if n, err := unix.Read(fd, buffer); n == len(buffer) && err == nil {
-				close(a.rang)
-				return
+				a.rang <- struct{}{}
 			} else if err != nil && err != unix.EINTR {
 				return
 			}
@@ -34,8 +34,12 @@ func newAlarm() *alarm {
 	return a
 }
 
+// past says whether the deadline, as it is set now, has passed.
+func (a *alarm) past() bool { return a.until > 0 && Now() >= a.until }
+
 // set moves the deadline.
 func (a *alarm) set(until time.Duration) error {
+	a.until = until
 	at := unix.NsecToTimespec(max(1, until.Nanoseconds()))
 	return unix.TimerfdSettime(a.fd, unix.TFD_TIMER_ABSTIME, &unix.ItimerSpec{Value: at}, nil)
 }

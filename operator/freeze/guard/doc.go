@@ -14,9 +14,10 @@
 //	  | -- dismiss ------------------------------> | exits, undoes nothing
 //
 // The guard undoes when the pidfd says that the agent has ended, when the socket
-// is closed, and when the deadline has passed. Before it does so at the deadline
-// it says "expired", so that the agent does not freeze again. Signals that it can
-// ignore it ignores.
+// is closed, and when the deadline has passed with no order waiting that moves it.
+// Before it does so at the deadline it says "expired": the agent ends too, whatever
+// deadline it goes by itself, and does not freeze again. Signals that it can ignore
+// it ignores.
 //
 // Messages are JSON, one a packet. Both ends are of the same program, so there is
 // no version to agree on.

@@ -80,10 +80,15 @@ func (g *Guard) start(command []string) error {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", g.cmd.Process.Pid), []byte("-999"), 0)
 	// It cannot be another's number yet: nobody has waited for it.
 	g.Process, err = record.Identify(g.cmd.Process.Pid)
-	go g.listen()
+	listened := make(chan struct{})
+	go func() {
+		defer close(listened)
+		g.listen()
+	}()
 	go func() {
 		defer close(g.ended)
 		_ = g.cmd.Wait() // how it ended is in its own log
+		<-listened       // what it said last is known before its end is
 	}()
 	return err
 }
@@ -149,8 +154,15 @@ func (g *Guard) Arm(ctx context.Context, dir record.Dir, r record.Record, until 
 }
 
 // Extend moves the deadline. The error is ErrEnded if the guard is not there any
-// more.
-func (g *Guard) Extend(until time.Duration) error { return g.order(order{Until: until}) }
+// more. One that does not take it is killed: it would go by the old deadline, and
+// undo what the agent goes on with.
+func (g *Guard) Extend(until time.Duration) error {
+	err := g.order(order{Until: until})
+	if err != nil && !errors.Is(err, ErrEnded) {
+		_ = g.cmd.Process.Kill()
+	}
+	return err
+}
 
 func (g *Guard) order(o order) error {
 	g.sending.Lock()
@@ -166,7 +178,18 @@ func (g *Guard) order(o order) error {
 // Expired is closed when the guard has said that the deadline has passed.
 func (g *Guard) Expired() <-chan struct{} { return g.expired }
 
-// Ended is closed when the guard's process is no more.
+// HasExpired says whether Expired is closed.
+func (g *Guard) HasExpired() bool {
+	select {
+	case <-g.expired:
+		return true
+	default:
+		return false
+	}
+}
+
+// Ended is closed when the guard's process is no more; then Expired is closed
+// already, if it will be.
 func (g *Guard) Ended() <-chan struct{} { return g.ended }
 
 // Dismiss ends the guard without its undoing anything, and returns when it is no

@@ -61,6 +61,21 @@ func receive(conn *os.File, message any) error {
 	return json.Unmarshal(buffer[:n], message)
 }
 
+// receiveNow is as receive, and does not wait: ok is false where nothing is there.
+func receiveNow(fd int, message any) (ok bool, err error) {
+	buffer := make([]byte, maxMessage)
+	n, _, err := unix.Recvfrom(fd, buffer, unix.MSG_DONTWAIT)
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		return false, nil
+	case err != nil:
+		return false, err
+	case n == 0:
+		return false, io.EOF
+	}
+	return true, json.Unmarshal(buffer[:n], message)
+}
+
 // Now is the clock of deadlines. It goes on while the machine sleeps, and nobody
 // can set it.
 func Now() time.Duration {

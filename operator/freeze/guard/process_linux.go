@@ -78,17 +78,13 @@ func (g *process) watch() reason {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		awaitExit(fdAgent)
+		awaitInput(fdAgent)
 	}()
-	orders, left := make(chan order), make(chan struct{})
+	arrived := make(chan struct{})
 	go func() {
-		defer close(left)
 		for {
-			var o order
-			if err := receive(g.socket, &o); err != nil {
-				return
-			}
-			orders <- o
+			awaitInput(fdSocket)
+			arrived <- struct{}{}
 		}
 	}()
 	deadline := newAlarm()
@@ -96,31 +92,50 @@ func (g *process) watch() reason {
 		select {
 		case <-gone:
 			return agentEnded
-		case <-left:
-			return agentLeft
+		case <-arrived:
 		case <-deadline.rang:
+		}
+		// What it was told comes first: a guard that has not run for a while finds
+		// the deadline past and the order that moved it.
+		if why := g.obey(deadline); why != "" {
+			return why
+		}
+		if deadline.past() {
 			if err := send(g.socket, answer{Expired: true}); err != nil {
 				g.log.Warn("telling the agent that the lease has run out", "error", err)
 			}
 			return expired
-		case o := <-orders:
-			if o.Dismiss {
-				return dismissed
+		}
+	}
+}
+
+// obey does all that the agent has told so far, and says why it is over, if it is.
+func (g *process) obey(deadline *alarm) reason {
+	for {
+		var o order
+		ok, err := receiveNow(fdSocket, &o)
+		switch {
+		case err != nil:
+			return agentLeft
+		case !ok:
+			return ""
+		case o.Dismiss:
+			return dismissed
+		}
+		if o.Until > 0 {
+			if err := deadline.set(o.Until); err != nil {
+				g.log.Error("setting the deadline", "error", err)
 			}
-			if o.Until > 0 {
-				if err := deadline.set(o.Until); err != nil {
-					g.log.Error("setting the deadline", "error", err)
-				}
-			}
-			if o.Record != nil {
-				reply := answer{Armed: true}
-				if err := g.arm(o); err != nil {
-					reply = answer{Error: err.Error()}
-				}
-				if err := send(g.socket, reply); err != nil {
-					return agentLeft
-				}
-			}
+		}
+		if o.Record == nil {
+			continue
+		}
+		reply := answer{Armed: true}
+		if err := g.arm(o); err != nil {
+			reply = answer{Error: err.Error()}
+		}
+		if err := send(g.socket, reply); err != nil {
+			return agentLeft
 		}
 	}
 }
@@ -194,10 +209,10 @@ func (g *process) leaveWord(found int, why reason) {
 	}
 }
 
-// awaitExit returns when the process has ended whose pidfd, or the other end of
-// whose pipe, it is given.
-func awaitExit(life int) {
-	fds := []unix.PollFd{{Fd: int32(life), Events: unix.POLLIN}}
+// awaitInput returns when there is something to read, or the other end is closed;
+// a pidfd, or the end of a pipe, has that when its process has ended.
+func awaitInput(fd int) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
 		if n, err := unix.Poll(fds, -1); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
 			return
