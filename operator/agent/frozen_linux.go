@@ -96,6 +96,9 @@ func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, owner
 		if held := (*record.HeldError)(nil); errors.As(err, &held) && held.By.Session != config.Session {
 			return settings.NothingDone + held.Error(), nil
 		}
+		if bad := (*record.UnreadableError)(nil); errors.As(err, &bad) {
+			return settings.NothingDone + bad.Error(), nil
+		}
 		return "", err
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -190,11 +193,18 @@ func (f *frozen) begin(ctx context.Context) error {
 // alone fails where another session has the pod, be it another container of it:
 // an operator locks pods, but there may be two of them, or none. Of two that come
 // at once each has written its record before it looks, so that one at least gives
-// way. The error is a *record.HeldError.
+// way. The error is a *record.HeldError, or a *record.UnreadableError where such
+// a record is of the pod.
 func (f *frozen) alone() error {
 	records, err := f.state.List()
 	if err != nil {
 		f.log.Warn("records not read", "error", err)
+	}
+	unreadable, _ := record.Unreadable(err)
+	for _, bad := range unreadable {
+		if bad.PodUID == f.target.PodUID {
+			return bad
+		}
 	}
 	for _, r := range records {
 		if r.PodUID == f.target.PodUID && r.Session != f.config.Session && r.Agent.Lives() {

@@ -147,12 +147,19 @@ func beenHere(dir string) (bool, error) {
 // thawPod undoes what is recorded of a pod, whoever froze it, and thaws what is
 // frozen without a record. An empty UID is every pod of the node. It answers, as
 // the one that it says it is, what it has seen; its success proves that nothing
-// is frozen.
+// is frozen. A record that cannot be read is in the way of the proof only where it
+// is of that pod: its containers are thawed all the same, but its fence may stand.
 func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir, podUID string) (string, error) {
 	undoer := record.Undoer{Node: node, Cleanups: cleanups}
 	records, err := dir.List()
+	unreadable, err := record.Unreadable(err)
 	errs := []error{err}
-	thawed := 0
+	for _, bad := range unreadable {
+		if podUID == "" || bad.PodUID == podUID {
+			errs = append(errs, bad)
+		}
+	}
+	thawed, lives := 0, false
 	for _, r := range records {
 		if podUID != "" && r.PodUID != podUID {
 			continue
@@ -160,6 +167,7 @@ func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir,
 		if r.Agent.Lives() {
 			// It would freeze again. It is the operator's to end it; who asks by
 			// hand ends it first.
+			lives = true
 			errs = append(errs, fmt.Errorf("the agent of session %s (process %d) is there still", r.Session, r.Agent.PID))
 			continue
 		}
@@ -174,11 +182,12 @@ func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir,
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return "", err
+	more := 0
+	if !lives {
+		more, err = thawRest(ctx, node, podUID)
+		errs = append(errs, err)
 	}
-	more, err := thawRest(ctx, node, podUID)
-	if err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return "", err
 	}
 	return whoThawed(self, thawed+more, dir.Words(podUID)), nil

@@ -388,6 +388,45 @@ func TestThawWithoutRecord(t *testing.T) {
 	w.checkThawed()
 }
 
+// A record that cannot be read keeps no other pod's thaw from its proof, and not
+// even its own pod frozen.
+func TestThawBesideUnreadableRecord(t *testing.T) {
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		uid    string
+		proved bool
+	}{"another pod's": {"another", true}, "this pod's": {"", false}} {
+		t.Run(name, func(t *testing.T) {
+			w := newNodeWorld(t)
+			uid := test.uid
+			if uid == "" {
+				uid = w.pod.UID
+			}
+			bad := filepath.Join(w.state, "strange.json")
+			if err := os.WriteFile(bad, []byte(`{"format":99,"podUID":"`+uid+`"}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			freezetest.Put(filepath.Join(w.pod.Dirs[2], "cgroup.freeze"), "1")
+			w.pod.Still(w.target)
+			out, err := exec.Command(path, "thaw", "--pod="+w.pod.UID, "--state-dir="+w.state).CombinedOutput()
+			if (err == nil) != test.proved {
+				t.Errorf("%v: %s", err, out)
+			}
+			if !test.proved && !strings.Contains(string(out), bad) {
+				t.Errorf("it does not say which: %s", out)
+			}
+			w.pod.Moves(w.target)
+			// Of the whole node it proves nothing.
+			if out, err := exec.Command(path, "thaw", "--state-dir="+w.state).CombinedOutput(); err == nil {
+				t.Errorf("of the node: %s", out)
+			}
+		})
+	}
+}
+
 // A container that is started again in the place of the frozen one is frozen, and
 // cannot connect before that.
 func TestRestartedContainerIsFrozen(t *testing.T) {

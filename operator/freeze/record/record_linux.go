@@ -80,7 +80,9 @@ func (e *HeldError) Error() string {
 
 // Claim writes r, on the disk when it returns, unless there is a record by another
 // agent, of this session or with one of its containers: then the error is a
-// *HeldError. What an agent left that is no more has to be undone first.
+// *HeldError. What an agent left that is no more has to be undone first. A first
+// claim is refused with an *UnreadableError where a record that cannot be read is
+// of the same pod, or does not say: two versions must not both freeze a container.
 func (d Dir) Claim(r Record) error {
 	if err := Check(r.Session); err != nil {
 		return err
@@ -93,12 +95,23 @@ func (d Dir) Claim(r Record) error {
 		return err
 	}
 	defer unlock()
-	// What cannot be read must not keep everybody from this node.
-	others, _ := d.List()
+	others, err := d.List()
+	unreadable, err := Unreadable(err)
+	if err != nil {
+		return err
+	}
+	first := true
 	for _, other := range others {
 		mine := other.Agent == r.Agent && other.Session == r.Session
+		first = first && !mine
 		if !mine && (other.Session == r.Session || other.shares(r)) {
 			return &HeldError{By: other}
+		}
+	}
+	// What is known to be another pod's must not keep everybody from this node.
+	for _, other := range unreadable {
+		if first && (other.PodUID == "" || other.PodUID == r.PodUID || other.Session == r.Session) {
+			return other
 		}
 	}
 	r.Format = format
@@ -208,7 +221,8 @@ func (d Dir) Remove(session string) error {
 	return nil
 }
 
-// List returns all that can be read. The error names those that cannot.
+// List returns all that can be read. The error names those that cannot, to be
+// taken apart by Unreadable.
 func (d Dir) List() ([]Record, error) {
 	entries, err := os.ReadDir(string(d))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -229,7 +243,7 @@ func (d Dir) List() ([]Record, error) {
 		case err == nil:
 			records = append(records, r)
 		case !errors.Is(err, fs.ErrNotExist):
-			unreadable = append(unreadable, err)
+			unreadable = append(unreadable, d.unreadable(session, err))
 		}
 	}
 	return records, errors.Join(unreadable...)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,8 +102,55 @@ func TestUnreadable(t *testing.T) {
 	if !ok || len(unwrapped.Unwrap()) != 3 {
 		t.Errorf("List() says %v", err)
 	}
-	if err := dir.Claim(sample(t, "next", "2")); err != nil {
-		t.Errorf("the unreadable ones are in the way: %v", err)
+	if bad, rest := Unreadable(err); len(bad) != 3 || rest != nil {
+		t.Errorf("Unreadable() = %v, %v", bad, rest)
+	}
+}
+
+// Two versions do not both freeze a container, and neither is kept from a node by
+// what it cannot read of other pods.
+func TestUnreadableAndClaim(t *testing.T) {
+	for content, refused := range map[string]bool{
+		`{"format":2,"podUID":"another","frozen":"otherwise"}`: false,
+		`{"format":2,"podUID":"p","frozen":"otherwise"}`:       true,
+		`{"format":2}`:                 true,
+		`{"format":1,"podUID":"anothe`: true,
+	} {
+		t.Run(content, func(t *testing.T) {
+			dir := Dir(t.TempDir())
+			path := filepath.Join(string(dir), "strange.json")
+			put := func() {
+				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put()
+			err := dir.Claim(sample(t, "next", "2"))
+			var unreadable *UnreadableError
+			if errors.As(err, &unreadable) != refused || refused != (err != nil) {
+				t.Fatalf("Claim() = %v", err)
+			}
+			if refused && (!strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove the file")) {
+				t.Errorf("it does not say where it is and what to do: %v", err)
+			}
+			if _, err := dir.Read("next"); errors.Is(err, fs.ErrNotExist) != refused {
+				t.Errorf("Read() = %v", err)
+			}
+			// Who has the pod already is not kept from writing down what it does.
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := dir.Claim(sample(t, "next", "2")); err != nil {
+				t.Fatal(err)
+			}
+			put()
+			if err := dir.Claim(sample(t, "next", "3")); err != nil {
+				t.Errorf("Claim() again = %v", err)
+			}
+			if err := dir.Claim(sample(t, "strange", "4")); !errors.As(err, &unreadable) {
+				t.Errorf("Claim() of the same name = %v", err)
+			}
+		})
 	}
 }
 
