@@ -296,7 +296,7 @@ func (f *frozen) look(ctx context.Context) (end string) {
 	default:
 		f.pod.ended()
 	}
-	next, ok, err := f.successor(alive)
+	next, ok, err := f.successor()
 	if f.more {
 		// Another container of the pod was started again: it is to be let through.
 		f.more = false

@@ -38,9 +38,9 @@ func processes(node cgroup.Node, c cgroup.Container) ([]int, error) {
 
 // successor is the container that the kubelet has started in the target's place,
 // once it runs its own program: to freeze it earlier would wedge its runtime.
-// While the target itself is alive there is none, and whatever is new is another
-// of the pod's containers.
-func (f *frozen) successor(alive bool) (cgroup.Container, bool, error) {
+// What bears another name is another of the pod's containers, and of what has
+// none to be seen that which was there while the target itself still was.
+func (f *frozen) successor() (cgroup.Container, bool, error) {
 	containers, err := f.node.Containers(f.config.Freeze.PodUID)
 	if err != nil {
 		return cgroup.Container{}, false, err
@@ -71,14 +71,32 @@ func (f *frozen) successor(alive bool) (cgroup.Container, bool, error) {
 		if err != nil {
 			return c, false, err
 		}
-		// Of one whose name is not to be had, what the target was tells what it is.
-		if name := containerName(pids, f.config.Freeze.PodUID); alive || name != "" && name != f.config.Freeze.Container {
+		another, err := f.isAnother(containerName(pids, f.config.Freeze.PodUID))
+		if err != nil {
+			return c, false, err
+		}
+		if another {
 			f.others[c.ID], f.more = true, true
 			continue
 		}
 		return c, true, nil
 	}
 	return cgroup.Container{}, false, nil
+}
+
+// isAnother says of a new container of that name whether it is not in the
+// target's place. The target is looked at now, after the new one was found: by
+// what was seen of it before, one that was killed and started again since would
+// pass for another, and be let through the fence for good.
+func (f *frozen) isAnother(name string) (bool, error) {
+	if name != "" {
+		return name != f.config.Freeze.Container, nil
+	}
+	_, err := f.pids()
+	if errors.Is(err, cgroup.ErrGone) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // containerName is what the kubelet calls the container of these processes: it
