@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -80,7 +83,7 @@ func (f *frozen) scope() (fence.Scope, error) {
 
 // scopeOfUsers is for a node without cgroup version 2.
 func (f *frozen) scopeOfUsers() (fence.Scope, error) {
-	target, err := userOf(f.node, f.present())
+	target, err := usersOf(f.node, f.present())
 	if err != nil {
 		return fence.Scope{}, err
 	}
@@ -89,14 +92,14 @@ func (f *frozen) scopeOfUsers() (fence.Scope, error) {
 		if !other {
 			continue
 		}
-		user, err := userOf(f.node, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
+		theirs, err := usersOf(f.node, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
 		if errors.Is(err, cgroup.ErrGone) || errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return fence.Scope{}, err
 		}
-		users = append(users, user)
+		users = append(users, theirs...)
 	}
 	endpoints, err := f.pod.loopbackPorts()
 	if err != nil {
@@ -106,7 +109,8 @@ func (f *frozen) scopeOfUsers() (fence.Scope, error) {
 	for _, e := range endpoints {
 		ports = append(ports, e.Port)
 	}
-	return fence.ScopeOfUsers(target, users, ports)
+	slices.Sort(users)
+	return fence.ScopeOfUsers(target, slices.Compact(users), ports)
 }
 
 // present is the container that is held now.
@@ -125,20 +129,55 @@ func pathOf(node cgroup.Node, c cgroup.Container) (string, error) {
 	return group.Path, nil
 }
 
-func userOf(node cgroup.Node, c cgroup.Container) (uint32, error) {
+// usersOf are those whose sockets a container's processes open, or may open: what
+// a process has been it can mostly be again.
+func usersOf(node cgroup.Node, c cgroup.Container) ([]uint32, error) {
 	pids, err := processes(node, c)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	first := firstOf(pids)
-	if first == 0 {
-		return 0, cgroup.ErrGone
+	var users []uint32
+	for _, pid := range pids {
+		// Not by who owns its folder: that is root for one that may not be looked at.
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking at process %d: %w", pid, err)
+		}
+		of, err := usersIn(string(status))
+		if err != nil {
+			return nil, fmt.Errorf("looking at process %d: %w", pid, err)
+		}
+		users = append(users, of...)
 	}
-	var stat unix.Stat_t
-	if err := unix.Stat(fmt.Sprintf("/proc/%d", first), &stat); err != nil {
-		return 0, fmt.Errorf("looking at process %d: %w", first, err)
+	if len(users) == 0 {
+		return nil, cgroup.ErrGone
 	}
-	return stat.Uid, nil
+	slices.Sort(users)
+	return slices.Compact(users), nil
+}
+
+// usersIn are the real, the effective, the saved and the file system's user of
+// what the kernel says of a process.
+func usersIn(status string) ([]uint32, error) {
+	for line := range strings.Lines(status) {
+		ids, ok := strings.CutPrefix(line, "Uid:")
+		if !ok {
+			continue
+		}
+		var users []uint32
+		for _, field := range strings.Fields(ids) {
+			user, err := strconv.ParseUint(field, 10, 32)
+			if err != nil {
+				return nil, fmt.Errorf("line %q: %w", line, err)
+			}
+			users = append(users, uint32(user))
+		}
+		return users, nil
+	}
+	return nil, errors.New("it is not said whose it is")
 }
 
 // closeFence takes the fence down. It may have been taken down already.

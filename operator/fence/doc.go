@@ -21,8 +21,8 @@
 //   - Else by mark and user: everything in the namespace is refused but for sockets
 //     with the agent's Mark (see Fence.Control), what processes of the spared users
 //     send, and what comes in for the spared ports. Where the pod's only container is
-//     the target that is exact. Where other containers run as the same user it cannot
-//     be done, and ScopeOfUsers says so.
+//     the target that is exact. Where a process of another container has a user of
+//     one of the target's it cannot be done, and ScopeOfUsers says so.
 //
 // A connection of TCP is new with its first packet, known by its flags. Connections
 // that exist are not touched, and not tracked: nothing here uses conntrack. UDP has no

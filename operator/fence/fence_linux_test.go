@@ -51,7 +51,7 @@ func TestFence(t *testing.T) {
 				scope := w.scope(target, sidecar)
 				if by == "user" {
 					var err error
-					scope, err = ScopeOfUsers(targetUser, []uint32{sidecarUser}, []uint16{9090})
+					scope, err = ScopeOfUsers([]uint32{targetUser}, []uint32{sidecarUser}, []uint16{9090})
 					w.must("scope", err)
 				}
 				w.must("raising", f.Raise(scope))

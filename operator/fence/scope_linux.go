@@ -92,11 +92,13 @@ func ScopeOf(root, target string, spared ...string) (Scope, error) {
 }
 
 // ScopeOfUsers fences a pod by the users that its other containers run as, and the
-// ports that they listen on. The error is ErrIndistinct if the target runs as one
-// of them.
-func ScopeOfUsers(target uint32, others []uint32, ports []uint16) (Scope, error) {
-	if slices.Contains(others, target) {
-		return Scope{}, fmt.Errorf("%w: both run as user %d, and the node's kernel does not tell containers' sockets apart (cgroup version 1)", ErrIndistinct, target)
+// ports that they listen on. The error is ErrIndistinct if any of the target's
+// processes runs as one of them.
+func ScopeOfUsers(target, others []uint32, ports []uint16) (Scope, error) {
+	for _, user := range target {
+		if slices.Contains(others, user) {
+			return Scope{}, fmt.Errorf("%w: both run as user %d, and the node's kernel does not tell containers' sockets apart (cgroup version 1)", ErrIndistinct, user)
+		}
 	}
 	return Scope{SparedUsers: others, SparedPorts: ports}, nil
 }

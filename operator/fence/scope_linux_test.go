@@ -45,7 +45,7 @@ func TestScopeOf(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, scope, err)
 		}
 	}
-	if _, err := ScopeOfUsers(1, []uint32{2, 1}, nil); !errors.Is(err, ErrIndistinct) {
+	if _, err := ScopeOfUsers([]uint32{3, 1}, []uint32{2, 1}, nil); !errors.Is(err, ErrIndistinct) {
 		t.Errorf("the same user: %v", err)
 	}
 }

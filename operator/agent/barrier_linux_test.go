@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"understudy.dev/understudy/operator/agent/settings"
+	"understudy.dev/understudy/operator/fence"
+	"understudy.dev/understudy/operator/freeze/cgroup"
+	"understudy.dev/understudy/operator/freeze/freezetest"
+)
+
+// On a node with version 1 alone the users of all processes count, not of the
+// first alone: a master is often root, and those that connect are not.
+func TestScopeOfUsers(t *testing.T) {
+	for name, test := range map[string]struct {
+		target, sidecar []uint32
+		indistinct      bool
+	}{
+		"apart":                           {target: []uint32{12000, 12001}, sidecar: []uint32{12002, 12003}},
+		"the first are the same":          {target: []uint32{12000}, sidecar: []uint32{12000}, indistinct: true},
+		"a later one of the target's":     {target: []uint32{12000, 12001}, sidecar: []uint32{12001}, indistinct: true},
+		"a later one of the other's":      {target: []uint32{12000}, sidecar: []uint32{12002, 12000}, indistinct: true},
+		"one that is first in neither":    {target: []uint32{12000, 12001}, sidecar: []uint32{12002, 12001}, indistinct: true},
+		"the other one has many of a few": {target: []uint32{12000}, sidecar: []uint32{12002, 12003, 12002}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := freezetest.NewPod(t, 1)
+			sidecar, dirs := pod.Another()
+			inContainer(t, pod.Dirs[1], test.target)
+			inContainer(t, dirs[1], test.sidecar)
+			f := &frozen{
+				config: &settings.Config{Freeze: &settings.Freeze{PodUID: pod.UID}}, log: slog.New(slog.DiscardHandler),
+				node: cgroup.Node{Version: cgroup.V1}, target: cgroup.Container{PodUID: pod.UID, ID: pod.ID},
+				others: map[string]bool{sidecar: true, pod.ID: false},
+			}
+			f.pod = newFrozenPod(f)
+			scope, err := f.scopeOfUsers()
+			if test.indistinct {
+				if !errors.Is(err, fence.ErrIndistinct) {
+					t.Errorf("got %+v, %v", scope, err)
+				}
+				return
+			}
+			want := slices.Compact(slices.Sorted(slices.Values(test.sidecar)))
+			if err != nil || !slices.Equal(scope.SparedUsers, want) {
+				t.Errorf("spared are %v, not %v; %v", scope.SparedUsers, want, err)
+			}
+		})
+	}
+}
+
+func TestUsersIn(t *testing.T) {
+	got, err := usersIn("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n")
+	if err != nil || !slices.Equal(got, []uint32{1, 2, 3, 4}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, status := range []string{"Name:\tx\n", "Uid:\tx\n"} {
+		if got, err := usersIn(status); err == nil {
+			t.Errorf("of %q: %v", status, got)
+		}
+	}
+}
+
+// inContainer starts a process for each user in a container's cgroup.
+func inContainer(t *testing.T, dir string, users []uint32) {
+	t.Helper()
+	for _, user := range users {
+		cmd := exec.Command("cat")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { stdin.Close(); _ = cmd.Wait() })
+		procs, pid := filepath.Join(dir, "cgroup.procs"), strconv.Itoa(cmd.Process.Pid)
+		freezetest.Put(procs, pid)
+		if text, err := os.ReadFile(procs); err != nil || !slices.Contains(strings.Fields(string(text)), pid) {
+			t.Fatalf("process %s is not in %s: %v", pid, dir, err)
+		}
+	}
+}
