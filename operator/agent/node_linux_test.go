@@ -427,8 +427,9 @@ func TestThawBesideUnreadableRecord(t *testing.T) {
 	}
 }
 
-// A container that is started again in the place of the frozen one is frozen, and
-// cannot connect before that.
+// A container that is started again in the place of the frozen one is frozen. That
+// it cannot connect before that is the fence's, which is tried in operator/fence
+// (TestFence: "It is started again").
 func TestRestartedContainerIsFrozen(t *testing.T) {
 	w := newNodeWorld(t)
 	p := w.agent(nil)
