@@ -133,6 +133,8 @@ func (f *file) read(key string, member source.Member) {
 	case row == nil:
 	case row.Quiet(fmt.Sprint(value.Value)):
 		return
+	case value.Empty() && (row.Verdict == decision.Refused || row.Verdict == decision.Meaningless):
+		return
 	case row.Verdict == decision.Refused:
 		f.wrong(member.Line, row.Do, "%s is not taken: %s", key, row.Text)
 		return

@@ -357,7 +357,7 @@ feature:
     incoming: {ports: [80, 99999]}
     outgoing: {filter: {local: ["tcp:/x"], remote: [":80"]}}
 {% if true %}    dns: 3
-{% endif %}  split_queues: {}
+{% endif %}  split_queues: {a: {}}
 multi_cluster: false
 `},
 		environ: map[string]string{"MIRRORD_PROXY": "false", "UNDERSTUDY_COPY_TARGET": "maybe"},
@@ -394,6 +394,26 @@ multi_cluster: false
 	}
 	if text := err.Error(); !strings.HasPrefix(text, "15 things are wrong with what was asked for\n- MIRRORD_PROXY: ") {
 		t.Error(text)
+	}
+}
+
+// TestEmpty: a section of what is not taken, or has no meaning here, asks for
+// nothing where it is empty.
+func TestEmpty(t *testing.T) {
+	const text = `{"target": "deployment/w", "takeover": "scale-down", "internal_proxy": {}, "feature": {"db_branches": [], "split_queues": {},
+		"network": {"incoming": {"http_filter": {}}, "outgoing": {"unix_streams": []}}}}`
+	c, err := setup{files: map[string]string{".understudy/understudy.json": text}}.read(t)
+	if err != nil || len(c.Notices) > 0 {
+		t.Errorf("notices %q, %v", c.Notices, err)
+	}
+	for _, text := range []string{`{"db_branches": [{}]}`, `{"split_queues": {"a": {}}}`, `{"network": {"incoming": {"http_filter": "x"}}}`} {
+		if _, err := (setup{files: map[string]string{".understudy/understudy.json": `{"target": "deployment/w", "feature": ` + text + `}`}}).read(t); !strings.Contains(errorText(err), "is not taken") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	// Of what is taken an empty section may mean much.
+	if c, err := (setup{files: map[string]string{".understudy/understudy.json": `{"target": "deployment/w", "feature": {"copy_target": {}}}`}}).read(t); err != nil || c.Takeover != TakeoverCopy {
+		t.Errorf("an empty copy_target is %s, %v", c.Takeover, err)
 	}
 }
 

@@ -31,7 +31,7 @@ func Schema() ([]byte, error) {
 		case row.Verdict == decision.Meaningless:
 			root.add(path, schema{"description": "No meaning here: " + row.Text, "deprecated": true})
 		case row.Verdict == decision.Refused:
-			allowed := []any{nil}
+			allowed := []any{nil, []any{}, object{}}
 			for _, neutral := range row.Neutral {
 				var value any = neutral
 				if json.Unmarshal([]byte(neutral), &value) != nil {

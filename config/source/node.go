@@ -55,6 +55,17 @@ func (n *Node) String() string {
 	return n.Kind()
 }
 
+// Empty says whether it is a list or an object that holds nothing.
+func (n *Node) Empty() bool {
+	switch value := n.Value.(type) {
+	case []*Node:
+		return len(value) == 0
+	case []Member:
+		return len(value) == 0
+	}
+	return false
+}
+
 // Member finds a key of an object; nil where there is none, or no object.
 func (n *Node) Member(key string) *Node {
 	members, _ := n.Value.([]Member)
