@@ -299,9 +299,17 @@ func (d *yamlDocument) set(path []string, value any) {
 	switch {
 	case object == nil:
 	case place >= 0:
-		was, now := object.Content[place+1], yamlValue(value)
-		now.HeadComment, now.LineComment, now.FootComment = was.HeadComment, was.LineComment, was.FootComment
+		key, was, now := object.Content[place], object.Content[place+1], yamlValue(value)
 		object.Content[place+1] = now
+		if was.Kind == yaml.ScalarNode && now.Kind == yaml.ScalarNode {
+			now.HeadComment, now.LineComment, now.FootComment = was.HeadComment, was.LineComment, was.FootComment
+			return
+		}
+		// In front of the key: a comment in the line of a list, or inside what
+		// is no more, has no place of its own.
+		above := []string{key.HeadComment, key.LineComment}
+		key.LineComment = ""
+		key.HeadComment = join(append(above, yamlComments(was)...)...)
 	default:
 		object.Content = append(object.Content, yamlValue(path[len(path)-1]), yamlValue(value))
 	}
@@ -309,9 +317,35 @@ func (d *yamlDocument) set(path []string, value any) {
 
 func (d *yamlDocument) remove(path []string) {
 	object, place := d.find(path)
-	if object != nil && place >= 0 {
-		object.Content = slices.Delete(object.Content, place, place+2)
+	if object == nil || place < 0 {
+		return
 	}
+	removed := object.Content[place]
+	object.Content = slices.Delete(object.Content, place, place+2)
+	// What a blank line parts from the key is not its own.
+	above := removed.HeadComment[:max(strings.LastIndex(removed.HeadComment, "\n\n"), 0)]
+	switch {
+	case place < len(object.Content):
+		next := object.Content[place]
+		next.HeadComment = join(above, removed.FootComment, next.HeadComment)
+	case place > 0:
+		last := object.Content[place-2]
+		last.FootComment = join(last.FootComment, above, removed.FootComment)
+	}
+}
+
+// yamlComments are the comments of a value and of what is in it.
+func yamlComments(node *yaml.Node) []string {
+	found := []string{node.HeadComment, node.LineComment}
+	for _, below := range node.Content {
+		found = append(found, yamlComments(below)...)
+	}
+	return append(found, node.FootComment)
+}
+
+// join puts each comment that there is into lines of its own.
+func join(comments ...string) string {
+	return strings.Join(slices.DeleteFunc(comments, func(comment string) bool { return comment == "" }), "\n")
 }
 
 func (d *yamlDocument) empty(path []string) bool {

@@ -122,6 +122,46 @@ feature:
       - SECRET
       - TOKEN
 `, []string{"agent.ttl is gone", "pause is gone", "feature.env.exclude is a list now", "target is spelt out"}, nil},
+		"YAML, comments of what goes and changes": {"a.yaml", `# the team's file
+
+# off
+telemetry: false # really
+# mine
+target: # the one
+  # by kind
+  path:
+    deployment: a # its name
+  namespace: shop # where
+# whose
+key: k # of the session
+feature:
+  env:
+    include: A;B # both
+agent:
+  log_level: info # loud
+
+# the end
+`, `# the team's file
+
+# mine
+# the one
+# by kind
+# its name
+# where
+target:
+  path: deployment/a
+  namespace: shop
+# whose
+key: k # of the session
+feature:
+  env:
+    # both
+    include:
+      - A
+      - B
+
+# the end
+`, []string{"telemetry is gone", "feature.env.include is a list now", "agent.log_level is gone", "target is written as a path"}, nil},
 		"TOML":                   {"a.toml", "# lost\npause = true\n[agent]\nttl = 3\n", "pause = true\n", []string{"agent.ttl is gone", "comments are lost"}, []string{freezeOr}},
 		"agent.pause":            {"a.json", `{"agent": {"pause": true}, "target": "pod/x"}`, `{"target": "pod/x", "pause": true}`, []string{"agent.pause is pause now"}, []string{freezeOr}},
 		"pause stays":            {"a.json", `{"pause": true, "target": "deployment/x"}`, `{"pause": true, "target": "deployment/x"}`, nil, []string{freezeOr}},
