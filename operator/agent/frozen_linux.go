@@ -107,14 +107,17 @@ func serveFrozen(ctx context.Context, log *slog.Logger, places nodePlaces, owner
 	f.ready.Store(true)
 	why := f.keep(ctx, server, served)
 	f.ready.Store(false)
-	// The local process loses the pod before the container has it back.
 	stop()
-	select {
-	case err := <-served:
-		if err != nil {
-			log.Warn("serving ended", "error", err)
+	if why != ownerIsDone {
+		// The local process loses the pod before the container has it back. The
+		// other end is heard to hang up by way of a port-forward, late.
+		select {
+		case err := <-served:
+			if err != nil {
+				log.Warn("serving ended", "error", err)
+			}
+		case <-time.After(quit):
 		}
-	case <-time.After(quit):
 	}
 	return f.end(ctx, why)
 }
@@ -250,6 +253,9 @@ func (f *frozen) freeze(ctx context.Context, c cgroup.Container) error {
 	return nil
 }
 
+// ownerIsDone is why it ends when no local process is left that could use the pod.
+const ownerIsDone = "its owner has said that it is over"
+
 // keep holds it until there is a reason not to, and answers the reason.
 func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan error) string {
 	ticker := time.NewTicker(lookEvery)
@@ -259,7 +265,7 @@ func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan 
 		case <-ctx.Done():
 			return "it was asked to end"
 		case <-f.over:
-			return "its owner has said that it is over"
+			return ownerIsDone
 		case <-f.hold.Done():
 			return f.hold.Err().Error()
 		case err := <-served:
