@@ -48,7 +48,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		if path, ok := strings.CutPrefix(strings.Join(rest, " "), "--ask="); ok {
 			// An agent on a node is in another network namespace than its pod, and
 			// a probe may be put into either.
-			err = askProbe(path)
+			err = askSoon(path)
 		} else {
 			err = withConfigDir(command, rest, stderr, askReady)
 		}

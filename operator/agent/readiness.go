@@ -113,6 +113,27 @@ func askReady(dir string) error {
 	return askProbe(probeName(config.Port))
 }
 
+// soonFor is how long an agent on a node that is not ready yet is asked again. The
+// kubelet asks first when the container has just begun, and then a second later:
+// somebody waits for what happens in between.
+const soonFor = 500 * time.Millisecond
+
+// askSoon asks as often as it takes, for soonFor at most.
+func askSoon(name string) error {
+	enough := time.After(soonFor)
+	for {
+		err := askProbe(name)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-enough:
+			return err
+		case <-time.After(soonFor / 25):
+		}
+	}
+}
+
 func askProbe(name string) error {
 	conn, err := net.DialTimeout("unix", name, probeTimeout)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"understudy.dev/understudy/operator/agent/settings"
 )
@@ -61,7 +62,14 @@ func TestProbe(t *testing.T) {
 	if err := askProbe(name); err == nil || err.Error() != "the session is not ready" {
 		t.Errorf("got %v", err)
 	}
-	state.setReady(true)
+	if err := askSoon(name); err == nil || err.Error() != "the session is not ready" {
+		t.Errorf("asked for a while: %v", err)
+	}
+	soon := time.AfterFunc(soonFor/5, func() { state.setReady(true) })
+	defer soon.Stop()
+	if err := askSoon(name); err != nil {
+		t.Errorf("ready soon: %v", err)
+	}
 	if err := askProbe(name); err != nil {
 		t.Errorf("got %v", err)
 	}
