@@ -78,18 +78,36 @@ func addFlag(flags *pflag.FlagSet, row *decision.Row) {
 // both names or which is found. The error is Problems; the Config is there all
 // the same, as far as it could be read.
 func Load(flags *pflag.FlagSet) (*Config, error) {
-	dir, err := os.Getwd()
+	l, err := newLoading(flags)
 	if err != nil {
-		return nil, fmt.Errorf("finding the working directory: %w", err)
+		return nil, err
 	}
-	return (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).load()
+	return l.load()
 }
 
 // Read is Load and Check in one, with all that is wrong at once.
 func Read(flags *pflag.FlagSet) (*Config, error) {
-	c, err := Load(flags)
+	l, err := newLoading(flags)
+	if err != nil {
+		return nil, err
+	}
+	return l.read()
+}
+
+func newLoading(flags *pflag.FlagSet) (*loading, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("finding the working directory: %w", err)
+	}
+	return &loading{flags: flags, dir: dir, environ: os.LookupEnv}, nil
+}
+
+// read checks what was loaded, but not where a file is not known: what is
+// missing then may stand in it.
+func (l *loading) read() (*Config, error) {
+	c, err := l.load()
 	var problems Problems
-	if err != nil && !errors.As(err, &problems) {
+	if err != nil && !errors.As(err, &problems) || l.unread {
 		return c, err
 	}
 	var more Problems
@@ -109,6 +127,8 @@ type loading struct {
 	layers   map[string]layer
 	problems Problems
 	notices  []string
+	// unread: there is a file, and it cannot be read.
+	unread bool
 }
 
 // layer is where something was said; the higher wins.
@@ -210,6 +230,7 @@ func (l *loading) readFile() (string, map[string]any) {
 		path = filepath.Join(l.dir, path)
 	}
 	text, err := os.ReadFile(path)
+	l.unread = err != nil
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.problems = append(l.problems, problem("it was named by "+by, "there is no file %s", name))
@@ -242,6 +263,7 @@ func (l *loading) readText(name string, text []byte, key string) (*file, map[str
 	read := readFile(name, text, key, source.Variables{Branch: branch, Env: l.environ})
 	l.problems = append(l.problems, read.problems...)
 	l.notices = append(l.notices, read.notices...)
+	l.unread = read.unread
 	says := map[string]any{}
 	for key, value := range read.says {
 		says[key] = value

@@ -556,3 +556,22 @@ func TestBroken(t *testing.T) {
 		}
 	}
 }
+
+// TestUnread: nothing is said of what a file that cannot be read may hold.
+func TestUnread(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "broken.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"broken.json", "nonesuch.json"} {
+		flags := pflag.NewFlagSet("exec", pflag.ContinueOnError)
+		SessionFlags(flags)
+		if err := flags.Parse([]string{"-f", file}); err != nil {
+			t.Fatal(err)
+		}
+		l := &loading{flags: flags, dir: dir, environ: func(string) (string, bool) { return "", false }}
+		if c, err := l.read(); err == nil || len(c.Notices) > 0 {
+			t.Errorf("%s: %v, notices %q", file, err, c.Notices)
+		}
+	}
+}
