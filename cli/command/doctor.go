@@ -74,7 +74,7 @@ func examine(ctx context.Context, in *place) *doctor.Bundle {
 		b.Findings = append(b.Findings, doctor.Finding{Of: "cluster", State: doctor.Problem, Says: err.Error(), Do: failure.Hint(err)})
 		return b
 	}
-	b.Hidden = []string{reach.Host, strings.TrimPrefix(strings.TrimPrefix(reach.Host, "https://"), "http://")}
+	b.Hide(reach.Host)
 	ctx, cancel := patience(ctx, reach)
 	defer cancel()
 	b.Findings = append(b.Findings, doctor.Cluster(ctx, client, release(), func(err error) error { return unanswered(reach, err, "") })...)

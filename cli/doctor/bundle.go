@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -38,6 +39,21 @@ var secret = []*regexp.Regexp{
 	regexp.MustCompile(`(?s)-----BEGIN [^-]*-----.*?(-----END [^-]*-----|$)`),
 	regexp.MustCompile(`(?i)\b(password|passwd|token|secret|api[_-]?key)\s*[=:]\s*[^\s,;"']+`),
 	regexp.MustCompile(`://[^/@\s]+@`),
+	// What Go says of who was called, and who was asked for its address.
+	regexp.MustCompile(`\b(tcp|udp)[46]? (\[[0-9A-Fa-f:.%]+\]|[^\s:>]+):\d+(->(\[[^\]\s]+\]|[^\s:]+):\d+)?`),
+	regexp.MustCompile(`\blookup [^\s:]+( on (\[[^\]\s]+\]|[^\s:]+):\d+)?`),
+}
+
+// Hide has a server's URL, and its name wherever it stands alone, taken out.
+func (b *Bundle) Hide(server string) {
+	_, host, found := strings.Cut(server, "://")
+	if !found {
+		host = server
+	}
+	b.Hidden = append(b.Hidden, server, host)
+	if at, err := url.Parse("//" + host); err == nil {
+		b.Hidden = append(b.Hidden, at.Host, at.Hostname())
+	}
 }
 
 const redacted = "(redacted)"
@@ -45,7 +61,7 @@ const redacted = "(redacted)"
 func (b *Bundle) redact(text string) string {
 	for _, word := range b.Hidden {
 		if word != "" {
-			text = strings.ReplaceAll(text, word, redacted)
+			text = regexp.MustCompile("(?i)"+regexp.QuoteMeta(word)).ReplaceAllString(text, redacted)
 		}
 	}
 	for _, pattern := range secret {

@@ -25,6 +25,32 @@ func TestKubernetes(t *testing.T) {
 	}
 }
 
+// TestNoAddress: of a server that is not reached no name and no address is in
+// what is given away, and none of the name servers of who looked.
+func TestNoAddress(t *testing.T) {
+	b := Bundle{}
+	b.Hide("https://secret-api.corp.example:6443")
+	for _, said := range []string{
+		`Get "https://secret-api.corp.example:6443/version": dial tcp: lookup secret-api.corp.example on 10.255.255.53:53: no such host`,
+		`dial tcp: lookup secret-api.corp.example: i/o timeout`,
+		`dial tcp 10.255.255.53:6443: connect: connection refused`,
+		`dial tcp [fd00::53]:6443: connect: connection refused`,
+		`read tcp 10.255.255.7:40000->10.255.255.53:6443: read: connection reset by peer`,
+		`dial tcp: lookup proxy.corp.example on [fd00::53]:53: read udp 10.255.255.7:4000->[fd00::53]:53: i/o timeout`,
+		`x509: certificate is valid for a, not SECRET-API.corp.example`,
+	} {
+		got := b.redact(said)
+		for _, word := range []string{"corp.example", "CORP", "SECRET-API", "10.255.255", "fd00::53", "6443"} {
+			if strings.Contains(got, word) {
+				t.Errorf("%q is in %s", word, got)
+			}
+		}
+		if !strings.Contains(got, said[strings.LastIndex(said, ": ")+2:][:2]) {
+			t.Errorf("what happened is not in %s", got)
+		}
+	}
+}
+
 func TestSkew(t *testing.T) {
 	for _, c := range []struct {
 		operator, release string
