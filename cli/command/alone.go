@@ -42,6 +42,8 @@ func planAlone(ctx context.Context, client *session.Client, c *config.Config, t 
 
 // createAlone makes the agent with the user's own rights. Waiting is interrupted,
 // making is left when hurry is done.
+// What was asked for and not finished then is nobody's once the time for setting up
+// is over.
 func (p *performance) createAlone(ctx, hurry context.Context, spec v1alpha1.SessionSpec) error {
 	p.made.Store(true)
 	step := p.out.Step("making an agent on node " + p.plan.Node())
@@ -96,12 +98,24 @@ func (p *performance) leftAlone(err error) error {
 	if errors.As(err, &by) {
 		code = failure.CodeSignal + int(by.signal)
 	}
-	where := ""
+	within, where := fmt.Sprintf("thaws by itself, within %s at the latest", p.opts.Config.Lease), ""
+	if !p.begun() {
+		within = fmt.Sprintf("does nothing when the %s for setting up are over by a minute; begun before, it %s", p.opts.Config.SetupTimeout, within)
+	}
 	if p.session != nil {
 		where = fmt.Sprintf("; see: kubectl get pod %s -n %s", p.session.Name, p.session.Namespace)
 	}
 	return &failure.Failure{
 		What: fmt.Sprintf("left before %s was seen to be thawed", p.target), Code: code, Err: plain(err),
-		Hint: fmt.Sprintf("its agent thaws by itself, within %s at the latest%s\nwhere it does not: understudy thaw --pod %s -n %s", p.opts.Config.Lease, where, p.target.Name, p.client.Namespace),
+		Hint: fmt.Sprintf("its agent %s%s\nwhere it does not: understudy thaw --pod %s -n %s", within, where, p.target.Name, p.client.Namespace),
 	}
+}
+
+// begun says whether the agent is known to have frozen.
+func (p *performance) begun() bool {
+	if p.follow == nil {
+		return false
+	}
+	state, _ := p.follow.State()
+	return state.Is(v1alpha1.ConditionFrozen)
 }

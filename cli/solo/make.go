@@ -44,17 +44,24 @@ func (p *Plan) Make(ctx context.Context, spec v1alpha1.SessionSpec, waits func(s
 	if err != nil {
 		return nil, err
 	}
-	data, fingerprint, err := task.Secret()
-	if err != nil {
+	if _, err := task.Config(); err != nil {
 		return nil, err
 	}
+	p.setup = time.Duration(spec.SetupDeadlineSeconds) * time.Second
 	agent, err := p.makeAgent(ctx, waits)
 	if err != nil {
 		return nil, err
 	}
+	// Killed from here on, this machine leaves an agent that never starts, or starts
+	// too late and does nothing, or freezes for a lease that nobody renews.
+	task.NotAfter = nodeagent.NotAfter(agent)
+	data, fingerprint, err := task.Secret()
 	s := p.session(spec, agent, fingerprint)
 	making := context.WithoutCancel(ctx)
-	if err := p.makeSecret(making, nodeagent.SoloSecret(agent, data)); err != nil {
+	if err == nil {
+		err = p.makeSecret(making, nodeagent.SoloSecret(agent, data))
+	}
+	if err != nil {
 		// Without it the agent never starts.
 		ctx, cancel := context.WithTimeout(making, try)
 		defer cancel()
@@ -63,8 +70,9 @@ func (p *Plan) Make(ctx context.Context, spec v1alpha1.SessionSpec, waits func(s
 	return s, nil
 }
 
-// sweep takes away what agents have left here that thawed by themselves, because
-// their owners' machines were gone. What it may not, or cannot, is left to the next.
+// sweep takes away what agents have left here whose owners' machines were gone:
+// that thawed by themselves, or never began. What it may not, or cannot, is left to
+// the next.
 func (p *Plan) sweep(ctx context.Context) {
 	pods := p.client.Steady().CoreV1().Pods(p.options.Namespace)
 	found, err := pods.List(ctx, metav1.ListOptions{LabelSelector: nodeagent.SoloLabels})
@@ -72,7 +80,11 @@ func (p *Plan) sweep(ctx context.Context) {
 		return
 	}
 	for i := range found.Items {
-		if agent := &found.Items[i]; nodeagent.IsSolo(agent) && nodeagent.Over(agent) {
+		agent := &found.Items[i]
+		if !nodeagent.IsSolo(agent) || !agent.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if over, err := p.nobodys(ctx, agent); err == nil && over {
 			_ = pods.Delete(ctx, agent.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(agent.UID))})
 		}
 	}
@@ -143,7 +155,7 @@ func (p *Plan) makeAgent(ctx context.Context, waits func(string)) (*corev1.Pod, 
 		case !apierrors.IsAlreadyExists(err) && (!errors.As(err, &status) || transient(err)):
 			// The answer may have been lost: the next one tells.
 			if failed++; failed >= tries {
-				return nil, &failure.Failure{What: "making an agent on the node", Err: err, Hint: "try again; should it have been made all the same, it thaws by itself and is cleared away by the next"}
+				return nil, &failure.Failure{What: "making an agent on the node", Err: err, Hint: "try again; should it have been made all the same, it does nothing, and is cleared away by whoever comes next"}
 			}
 			if err := pause(ctx); err != nil {
 				return nil, err
@@ -161,11 +173,16 @@ func (p *Plan) makeAgent(ctx context.Context, waits func(string)) (*corev1.Pod, 
 		case there.Labels[v1alpha1.SessionUIDLabel] == string(p.uid):
 			return there, nil // the answer was lost
 		case !there.DeletionTimestamp.IsZero():
-		case !nodeagent.Over(there):
-			return nil, held(p.target, there)
 		default:
+			over, err := p.nobodys(ctx, there)
+			if err != nil {
+				return nil, err
+			}
+			if !over {
+				return nil, held(p.target, there)
+			}
 			if err := pods.Delete(ctx, there.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(there.UID))}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-				return nil, fmt.Errorf("clearing away agent %s, which has ended: %w", there.Name, err)
+				return nil, fmt.Errorf("clearing away agent %s, which has ended or never began: %w", there.Name, err)
 			}
 		}
 		waits("the agent " + there.Name + " of a session before, which is on its way out")

@@ -37,6 +37,8 @@ type Plan struct {
 	uid     types.UID
 	pod     *corev1.Pod
 	target  *target.Target
+	// setup is how long the agent is waited for.
+	setup time.Duration
 }
 
 // Check asks all that can be asked before anything is made: whether the container
@@ -98,7 +100,7 @@ func (p *Plan) suits() error {
 
 func (p *Plan) solo() nodeagent.SoloOptions {
 	return nodeagent.SoloOptions{
-		Namespace: p.options.Namespace, Session: p.uid, Owner: p.options.Owner, Image: p.options.Image, Target: p.pod,
+		Namespace: p.options.Namespace, Session: p.uid, Owner: p.options.Owner, Image: p.options.Image, Target: p.pod, Setup: p.setup,
 	}
 }
 
@@ -121,17 +123,48 @@ func (p *Plan) heldByAnother(ctx context.Context) error {
 		return nil // it has just gone
 	case err != nil:
 		return fmt.Errorf("reading who has pod %s: %w", p.pod.Name, err)
-	case nodeagent.Over(agent), !agent.DeletionTimestamp.IsZero():
-		return nil // it is cleared away, or waited for
+	case !agent.DeletionTimestamp.IsZero():
+		return nil // it is waited for
+	}
+	if over, err := p.nobodys(ctx, agent); err != nil || over {
+		return err // it is cleared away
 	}
 	return held(p.target, agent)
+}
+
+// nobodys says whether an agent has nothing frozen and never will: it has ended, or
+// its owner went before it began.
+func (p *Plan) nobodys(ctx context.Context, agent *corev1.Pod) (bool, error) {
+	if nodeagent.Over(agent) {
+		return true, nil
+	}
+	if !nodeagent.NeverRan(agent) {
+		return false, nil
+	}
+	now, err := p.now(ctx)
+	return err == nil && nodeagent.Abandoned(agent, now), err
+}
+
+// now is the API server's time, by which the ages of what it has are counted: it is
+// in its answer to a rehearsal.
+func (p *Plan) now(ctx context.Context) (time.Time, error) {
+	agent := nodeagent.Solo(p.solo())
+	agent.Name, agent.GenerateName = "", "freeze-rehearsal-"
+	made, err := p.client.Kube.CoreV1().Pods(agent.Namespace).Create(ctx, agent, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: fieldManager})
+	if err != nil {
+		return time.Time{}, refused(agent.Namespace, err)
+	}
+	return made.CreationTimestamp.Time, nil
 }
 
 // held says who has the pod.
 func held(t *target.Target, agent *corev1.Pod) error {
 	owner, at := agent.Annotations[nodeagent.OwnerAnnotation], agent.CreationTimestamp.UTC().Format(time.RFC3339)
-	return failure.New(fmt.Sprintf("talk to its owner, or wait; one that was cut off thaws by itself when its lease has run out, and any at once with:\n"+
-		"kubectl delete pod %s -n %s", agent.Name, agent.Namespace),
+	until := "one that was cut off thaws by itself when its lease has run out, and any at once with"
+	if nodeagent.NeverRan(agent) {
+		until = "its agent does not run yet, and one that does not by " + nodeagent.NotAfter(agent).UTC().Format(time.RFC3339) + " is taken away by whoever comes next; at once with"
+	}
+	return failure.New(fmt.Sprintf("talk to its owner, or wait; %s:\nkubectl delete pod %s -n %s", until, agent.Name, agent.Namespace),
 		"%s is held by %s since %s (without an operator, by pod %s in namespace %s)", t, owner, at, agent.Name, agent.Namespace)
 }
 

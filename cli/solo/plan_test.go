@@ -1,8 +1,10 @@
 package solo
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -11,6 +13,7 @@ import (
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/nodeagent"
 )
@@ -134,6 +137,51 @@ func TestOneAgentForAPod(t *testing.T) {
 	w.must(err)
 	now, _ := second.last()
 	if now.UID == agent.UID || now.Annotations[nodeagent.OwnerAnnotation] != "joan@desk" {
+		t.Errorf("the agent is %s's", now.Annotations[nodeagent.OwnerAnnotation])
+	}
+}
+
+// An agent whose owner's machine went before it began is somebody's only as long as
+// it may begin: then whoever comes next has the pod. One that runs is its owner's.
+func TestAgentThatNeverBegan(t *testing.T) {
+	w := newWorld(t, nil)
+	first, err := w.begin(Options{Owner: "ada@laptop"})
+	w.must(err)
+	agent, _ := first.last()
+	secret, err := w.admin.Kube.CoreV1().Secrets(agent.Namespace).Get(t.Context(), agent.Name, metav1.GetOptions{})
+	w.must(err)
+	var told settings.Config
+	w.must(json.Unmarshal(secret.Data[settings.ConfigFile], &told))
+	until := agent.CreationTimestamp.Add(3 * time.Minute) // two for setting up
+	if !told.Freeze.NotAfter.Equal(until) {
+		t.Errorf("it may begin until %v, and was made at %v", told.Freeze.NotAfter, agent.CreationTimestamp)
+	}
+	if _, err := w.check(Options{Owner: "joan@desk"}); !strings.Contains(failure.Hint(err), "one that does not by "+until.UTC().Format(time.RFC3339)) {
+		t.Errorf("meanwhile the second is told %v\nhint: %s", err, failure.Hint(err))
+	}
+	w.later.Store(int64(4 * time.Minute))
+	w.freezes()
+	if _, err := w.check(Options{Owner: "joan@desk"}); !strings.Contains(failure.Hint(err), "when its lease has run out") {
+		t.Errorf("of one that runs the second is told %v\nhint: %s", err, failure.Hint(err))
+	}
+	w.says(agent, corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}})
+	if _, err := w.check(Options{Owner: "joan@desk"}); err != nil {
+		t.Errorf("what never began is in the way: %v\nhint: %s", err, failure.Hint(err))
+	}
+	type begun struct {
+		session *Session
+		err     error
+	}
+	begins := make(chan begun, 1)
+	go func() {
+		s, err := w.begin(Options{Owner: "joan@desk"})
+		begins <- begun{s, err}
+	}()
+	w.until("it is taken away", func() bool { return w.frozenBy().DeletionTimestamp != nil })
+	w.lets(agent)
+	second := <-begins
+	w.must(second.err)
+	if now, _ := second.session.last(); now.UID == agent.UID || now.Annotations[nodeagent.OwnerAnnotation] != "joan@desk" {
 		t.Errorf("the agent is %s's", now.Annotations[nodeagent.OwnerAnnotation])
 	}
 }

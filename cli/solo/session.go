@@ -156,6 +156,8 @@ func (s *Session) lost(why string) {
 	state, _ := s.follow.State()
 	node, name := s.plan.Node(), s.plan.target
 	switch other, done := strings.CutPrefix(why, settings.NothingDone); {
+	case strings.HasPrefix(why, settings.TooLate):
+		s.over(failure.New("give it longer with --setup-timeout; is the node's clock right?", "the agent on node %s did not begin in time: %s", node, other))
 	case done:
 		s.over(failure.New("wait, or talk to its owner", "%s is somebody else's: %s", name, other))
 	case state.Is(v1alpha1.ConditionFrozen):

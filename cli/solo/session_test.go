@@ -100,6 +100,9 @@ func TestLost(t *testing.T) {
 		"another has the pod": {false, func(w *world) {
 			w.says(w.frozenBy(), corev1.PodSucceeded, ended(0, settings.NothingDone+"pod shop/worker-0 is held by jane (session x) since then"))
 		}, "pod/worker-0 is somebody else's: pod shop/worker-0 is held by jane", "talk to its owner"},
+		"nobody waited any more": {false, func(w *world) {
+			w.says(w.frozenBy(), corev1.PodSucceeded, ended(0, settings.TooLate+"12:00, and was started at 12:01"))
+		}, "the agent on node node-1 did not begin in time: it was to begin by 12:00, and was started at 12:01", "--setup-timeout"},
 		"its image is not got": {false, func(w *world) {
 			w.says(w.frozenBy(), corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}}})
 		}, "the agent on node node-1 does not run: container agent: ErrImagePull: no such image", "--agent-image"},

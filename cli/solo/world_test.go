@@ -1,10 +1,13 @@
 package solo
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,6 +38,9 @@ type world struct {
 	// what it was asked for; lose is those that are still to come.
 	lost int32
 	lose atomic.Int32
+	// later is by how much the server's clock is ahead where it is asked for, so
+	// that what was just made is old.
+	later atomic.Int64
 }
 
 func newWorld(t *testing.T, change func(*corev1.Namespace, *corev1.Pod, *rest.Config)) *world {
@@ -43,7 +49,7 @@ func newWorld(t *testing.T, change func(*corev1.Namespace, *corev1.Pod, *rest.Co
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-", Labels: map[string]string{}}}
 	w := &world{t: t}
 	user := rest.CopyConfig(config)
-	user.Wrap(func(next http.RoundTripper) http.RoundTripper { return loser{next, &w.lose} })
+	user.Wrap(func(next http.RoundTripper) http.RoundTripper { return loser{w.clock(next), &w.lose} })
 	w.pod = &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "worker-0", Labels: map[string]string{"app": "worker"}},
 		Spec: corev1.PodSpec{
@@ -88,6 +94,42 @@ func (l loser) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("connection reset by peer")
 	}
 	return answer, err
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+var created = regexp.MustCompile(`"creationTimestamp":"([^"]+)"`)
+
+// clock has the answers to rehearsals come from later.
+func (w *world) clock(next http.RoundTripper) http.RoundTripper {
+	return roundTrip(func(r *http.Request) (*http.Response, error) {
+		later := time.Duration(w.later.Load())
+		if later == 0 || r.Method != http.MethodPost || !r.URL.Query().Has("dryRun") {
+			return next.RoundTrip(r)
+		}
+		r = r.Clone(r.Context())
+		r.Header.Set("Accept", "application/json")
+		answer, err := next.RoundTrip(r)
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		body = created.ReplaceAllFunc(body, func(found []byte) []byte {
+			at, err := time.Parse(time.RFC3339, string(created.FindSubmatch(found)[1]))
+			if err != nil {
+				return found
+			}
+			return []byte(`"creationTimestamp":"` + at.Add(later).Format(time.RFC3339) + `"`)
+		})
+		answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		return answer, nil
+	})
 }
 
 func (w *world) must(err error) {

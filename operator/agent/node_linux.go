@@ -105,6 +105,9 @@ func enterPod(ctx context.Context, places nodePlaces) (said string, err error) {
 	if again {
 		return thawPod(ctx, "the agent, started again", cgroup.Node{}, record.Dir(places.state), config.Freeze.PodUID)
 	}
+	if said := tooLate(config.Freeze.NotAfter, time.Now()); said != "" {
+		return said, nil
+	}
 	addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), config.Port)
 	owners, err := new(net.ListenConfig).Listen(ctx, "tcp4", addr.String())
 	if err != nil {
@@ -129,6 +132,15 @@ func enterPod(ctx context.Context, places nodePlaces) (said string, err error) {
 	}
 	// The thread that calls is the one that is left, in its namespace.
 	return "", fmt.Errorf("beginning in the pod's network namespace: %w", unix.Exec("/proc/self/exe", args, os.Environ()))
+}
+
+// tooLate is what an agent says that nobody waits for any more; empty while
+// somebody does.
+func tooLate(notAfter, now time.Time) string {
+	if notAfter.IsZero() || !now.After(notAfter) {
+		return ""
+	}
+	return settings.TooLate + fmt.Sprintf("%s, and was started at %s", notAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 }
 
 // beenHere says whether an agent of this pod has run before, and leaves a mark

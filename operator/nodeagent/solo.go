@@ -3,7 +3,9 @@ package nodeagent
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,10 +27,24 @@ type SoloOptions struct {
 	Image string
 	// Target is the pod that is frozen.
 	Target *corev1.Pod
+	// Setup is how long its owner waits for it.
+	Setup time.Duration
 }
 
 // OwnerAnnotation is on an agent that its owner has made, and says who that is.
 const OwnerAnnotation = "understudy.dev/owner"
+
+// SetupAnnotation is on such an agent, and says for how many seconds from its
+// creation its owner waits for it.
+const SetupAnnotation = "understudy.dev/setup-seconds"
+
+const (
+	// defaultSetup is for an agent that says nothing of it, or nothing that counts.
+	defaultSetup = 10 * time.Minute
+	// setupSlack is for what lies between the owner's giving up and others' knowing:
+	// a request on its way, and a node's clock that is not the API server's.
+	setupSlack = time.Minute
+)
 
 // Solo is the agent of a session without an operator, of which the API server
 // lets there be one for a pod: it has the pod's name for its own. It is its own
@@ -97,6 +113,9 @@ func (o SoloOptions) alone(pod *corev1.Pod, name string) *corev1.Pod {
 	}
 	pod.Annotations["linkerd.io/inject"] = "disabled"
 	pod.Annotations[OwnerAnnotation] = o.Owner
+	if o.Setup > 0 {
+		pod.Annotations[SetupAnnotation] = strconv.Itoa(int(o.Setup / time.Second))
+	}
 	if o.Namespace == o.Target.Namespace {
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: o.Target.Name, UID: o.Target.UID}}
 	}
@@ -110,4 +129,32 @@ func Over(pod *corev1.Pod) bool {
 	}
 	_, proved, _ := Ended(pod)
 	return proved
+}
+
+// NotAfter is when nobody waits any more for an agent that Solo made, by the API
+// server's clock: it does not begin then.
+func NotAfter(pod *corev1.Pod) time.Time {
+	setup := defaultSetup
+	if seconds, err := strconv.ParseUint(pod.Annotations[SetupAnnotation], 10, 31); err == nil {
+		setup = time.Duration(seconds) * time.Second
+	}
+	return pod.CreationTimestamp.Add(setup + setupSlack)
+}
+
+// NeverRan says whether, as far as the kubelet has said, an agent's container was
+// never started.
+func NeverRan(pod *corev1.Pod) bool {
+	if pod.Status.Phase != corev1.PodPending && pod.Status.Phase != "" {
+		return false
+	}
+	status := Status(pod, AgentContainer)
+	return status == nil || status.State.Running == nil && status.State.Terminated == nil && status.RestartCount == 0 && status.LastTerminationState.Terminated == nil
+}
+
+// Abandoned says whether an agent that Solo made has nothing frozen, and will not:
+// it has not run, and it is too late for it now, by the API server's clock. To
+// delete it is safe even where the kubelet is behind with its word: an agent that
+// is asked to end thaws. One that only thaws is never too late.
+func Abandoned(pod *corev1.Pod, now time.Time) bool {
+	return IsSolo(pod) && !OnlyThaws(pod) && NeverRan(pod) && now.After(NotAfter(pod))
 }

@@ -2,6 +2,7 @@ package nodeagent
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -90,6 +91,45 @@ func TestOver(t *testing.T) {
 		"nothing is known of it here": {&corev1.Pod{}, false},
 	} {
 		if got := Over(test.pod); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// An agent is abandoned once it may not begin any more, and has not; one that only
+// thaws never is.
+func TestAbandoned(t *testing.T) {
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	o := soloForTest("agents")
+	o.Setup = 90 * time.Second
+	silent := soloForTest("agents")
+	for name, test := range map[string]struct {
+		pod    *corev1.Pod
+		phase  corev1.PodPhase
+		status *corev1.ContainerStatus
+		after  time.Duration
+		want   bool
+	}{
+		"nothing was said of it":           {Solo(o), corev1.PodPending, nil, 151 * time.Second, true},
+		"its image is not got":             {Solo(o), corev1.PodPending, &corev1.ContainerStatus{State: waiting}, time.Hour, true},
+		"its owner may wait yet":           {Solo(o), corev1.PodPending, &corev1.ContainerStatus{State: waiting}, 150 * time.Second, false},
+		"its owner's time is not known":    {Solo(silent), corev1.PodPending, nil, 10 * time.Minute, false},
+		"that, later":                      {Solo(silent), corev1.PodPending, nil, 12 * time.Minute, true},
+		"it runs":                          {Solo(o), corev1.PodRunning, &corev1.ContainerStatus{State: running}, time.Hour, false},
+		"it runs, and the phase is behind": {Solo(o), corev1.PodPending, &corev1.ContainerStatus{State: running}, time.Hour, false},
+		"it is started again":              {Solo(o), corev1.PodRunning, &corev1.ContainerStatus{State: waiting, RestartCount: 1}, time.Hour, false},
+		"it is started again, phase or no": {Solo(o), corev1.PodPending, &corev1.ContainerStatus{State: waiting, RestartCount: 1}, time.Hour, false},
+		"it only thaws":                    {SoloThaw(o), corev1.PodPending, nil, time.Hour, false},
+		"it is an operator's":              {Pod(forTest), corev1.PodPending, nil, time.Hour, false},
+	} {
+		test.pod.CreationTimestamp, test.pod.Status.Phase = metav1.NewTime(made), test.phase
+		if test.status != nil {
+			test.status.Name = AgentContainer
+			test.pod.Status.ContainerStatuses = []corev1.ContainerStatus{*test.status}
+		}
+		if got := Abandoned(test.pod, made.Add(test.after)); got != test.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

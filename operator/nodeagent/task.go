@@ -33,6 +33,8 @@ type Task struct {
 	ListenAll   bool
 	// Freezer is the hierarchy to freeze in, "v1" or "v2"; empty to choose.
 	Freezer string
+	// NotAfter is when it may not begin any more; zero for never.
+	NotAfter time.Time
 	// Attach leaves the container running.
 	Attach bool
 	// Release has the frozen container's connections cut.
@@ -54,7 +56,7 @@ func (t Task) Config() (settings.Config, error) {
 		Mounts: clone.Paths(clone.Mounts(&t.Pod.Spec, t.Container)), ShareTraffic: true,
 		Freeze: &settings.Freeze{
 			Pod: t.Pod.Namespace + "/" + t.Pod.Name, PodUID: string(t.Pod.UID), Container: t.Container, ContainerID: containerID,
-			Owner: t.Owner, Freezer: t.Freezer, Attach: t.Attach, Release: t.Release && !t.Attach,
+			Owner: t.Owner, Freezer: t.Freezer, NotAfter: t.NotAfter, Attach: t.Attach, Release: t.Release && !t.Attach,
 			Probes: probes, ProbesInPod: inPod,
 		},
 	}

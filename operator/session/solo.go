@@ -22,6 +22,11 @@ func (v *visit) solo(ctx context.Context) error {
 	switch {
 	case apierrors.IsNotFound(err), err == nil && nodeagent.Over(agent):
 		return nil
+	case err == nil && nodeagent.Abandoned(agent, v.session.CreationTimestamp.Time):
+		// Its owner went before it began. It does nothing should it be started yet:
+		// it sees that it is too late, and the node's records before that. Both times
+		// are the API server's.
+		return nil
 	case err != nil:
 		return fmt.Errorf("looking for an agent that no operator has made: %w", err)
 	}

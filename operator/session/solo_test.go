@@ -1,8 +1,10 @@
 package session
 
 import (
+	"context"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,4 +41,34 @@ func TestPodFrozenWithoutOperator(t *testing.T) {
 	f.must(f.Delete(f.ctx, f.session("bob")))
 	f.driveNode(operator, "bob", "it is gone", func() bool { return f.session("bob") == nil })
 	f.checkThawed()
+}
+
+// deserted is a namespace in which there is an agent that never began.
+type deserted struct {
+	client.Reader
+	agent *corev1.Pod
+}
+
+func (d deserted) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
+	d.agent.DeepCopyInto(object.(*corev1.Pod))
+	return nil
+}
+
+// An agent that its owner left before it began holds a pod no longer than it may
+// begin.
+func TestDesertedAgent(t *testing.T) {
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	agent := nodeagent.Solo(nodeagent.SoloOptions{
+		Namespace: "shop", Session: "1234", Owner: "ada@laptop", Setup: 2 * time.Minute,
+		Target: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "worker", UID: "5678"}},
+	})
+	agent.CreationTimestamp = metav1.NewTime(made)
+	for after, free := range map[time.Duration]bool{2 * time.Minute: false, 4 * time.Minute: true} {
+		session := &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "s", CreationTimestamp: metav1.NewTime(made.Add(after))}}
+		session.Status.Frozen = &v1alpha1.FrozenPod{UID: "5678"}
+		v := &visit{Reconciler: &Reconciler{Live: deserted{agent: agent}}, session: session}
+		if err := v.solo(t.Context()); (err == nil) != free || free != (session.Status.Frozen != nil) {
+			t.Errorf("%v after it was made a session is told %v", after, err)
+		}
+	}
 }

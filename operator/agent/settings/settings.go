@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"understudy.dev/understudy/operator/fence/probe"
 	"understudy.dev/understudy/operator/tunnel"
@@ -48,6 +49,9 @@ const (
 	// NothingDone begins the last word of an agent on a node that has found the
 	// pod in another session's hands; what follows says whose.
 	NothingDone = "nothing was done: "
+	// TooLate begins the last word of one that was started when nobody waited for
+	// it any more.
+	TooLate = NothingDone + "it was to begin by "
 	// maxFile bounds what is read of either file: a Secret's own limit.
 	maxFile = 1 << 20
 )
@@ -96,6 +100,9 @@ type Freeze struct {
 	// Attach leaves it running: nothing is frozen and nobody refused, and only the
 	// ports that the owner listens on are taken from it.
 	Attach bool `json:"attach,omitempty"`
+	// NotAfter is when nobody waits for the agent any more: it does not begin then.
+	// Zero is never.
+	NotAfter time.Time `json:"notAfter,omitzero"`
 	// Release has its connections cut once it is frozen.
 	Release bool `json:"release"`
 	// Probes are the kubelet's over the network, to be answered for it.
