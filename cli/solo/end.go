@@ -120,15 +120,24 @@ func (s *Session) delete(ctx context.Context) error {
 	return fmt.Errorf("ending the agent %s: %w", agent.Name, err)
 }
 
-// another makes an agent that only thaws, and waits for what that one has seen.
+// another makes an agent that only thaws, and waits for what that one has seen. What
+// one of another session has seen was before this one froze: it is deleted.
 func (s *Session) another(ctx context.Context, waits func(string)) (proof string, err error) {
 	wanted := nodeagent.SoloThaw(s.plan.solo())
 	pods := s.plan.client.Steady().CoreV1().Pods(wanted.Namespace)
+	remove := func(ctx context.Context, agent *corev1.Pod) error {
+		err := pods.Delete(ctx, agent.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(agent.UID))})
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			return nil
+		}
+		return err
+	}
+	var ours *corev1.Pod
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveAfter)
 		defer cancel()
 		if err == nil {
-			_ = pods.Delete(ctx, wanted.Name, metav1.DeleteOptions{}) // the next one clears it away
+			_ = remove(ctx, ours) // the next one clears it away
 		}
 	}()
 	for {
@@ -140,7 +149,15 @@ func (s *Session) another(ctx context.Context, waits func(string)) (proof string
 		switch {
 		case err != nil:
 			waiting = fmt.Sprintf("an agent that thaws, as the one before could not be asked (%v)", err)
+		case agent.Labels[v1alpha1.SessionUIDLabel] != string(s.plan.uid):
+			waiting = "the agent " + agent.Name + " of a session before to go"
+			if agent.DeletionTimestamp.IsZero() {
+				if err := remove(ctx, agent); err != nil {
+					waiting += fmt.Sprintf(" (%v)", err)
+				}
+			}
 		default:
+			ours = agent
 			if _, proved, message := nodeagent.Ended(agent); proved {
 				return message, nil
 			}

@@ -154,6 +154,34 @@ func TestThawedByAnother(t *testing.T) {
 	})
 }
 
+// What an agent of a session before has seen proves nothing of this one.
+func TestProofOfAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.made(Options{})
+	w.freezes()
+	w.wait(s, "the freeze", func(state session.State) bool { return state.Is(v1alpha1.ConditionFrozen) })
+	o := s.plan.solo()
+	o.Session = "before"
+	before, err := w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Create(t.Context(), nodeagent.SoloThaw(o), metav1.CreateOptions{})
+	w.must(err)
+	w.says(before, corev1.PodSucceeded, ended(0, "thawed long ago"))
+	w.lets(w.frozenBy())
+	w.wait(s, "its end", func(state session.State) bool { return state.Ended() != nil })
+	results := w.end(s)
+	w.until("it is taken away", func() bool {
+		there := w.agent(w.pod.Namespace, before.Name)
+		return there == nil || there.UID != before.UID || there.DeletionTimestamp != nil
+	})
+	w.until("another one is made", func() bool {
+		there := w.agent(w.pod.Namespace, before.Name)
+		return there != nil && there.UID != before.UID
+	})
+	w.says(w.agent(w.pod.Namespace, before.Name), corev1.PodSucceeded, ended(0, "thawed by an agent that only thaws"))
+	if r := <-results; r.err != nil || strings.Contains(r.state.Outcome(), "long ago") || !strings.Contains(r.state.Outcome(), "only thaws") {
+		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
+	}
+}
+
 // An agent whose container was never started has frozen nothing, and nobody is
 // asked to prove it: its image may be what is missing.
 func TestNeverRan(t *testing.T) {
