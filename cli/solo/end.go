@@ -70,7 +70,7 @@ func (s *Session) thaw(ctx context.Context, waits func(string)) (proof string, e
 		if _, proved, message := nodeagent.Ended(agent); proved {
 			return message, nil
 		}
-		if gone && neverRan(agent) {
+		if gone && s.waited() && neverRan(agent) {
 			return "its agent never ran", nil
 		}
 		if gone {
@@ -89,7 +89,8 @@ func (s *Session) thaw(ctx context.Context, waits func(string)) (proof string, e
 }
 
 // neverRan says of a pod that was deleted whether its container was never started:
-// the kubelet lets a pod go only after it has said how its containers ended.
+// the kubelet lets a pod go only after it has said how its containers ended. That
+// does not hold of one deleted by force, of which the last word may be an old one.
 func neverRan(agent *corev1.Pod) bool {
 	status := nodeagent.Status(agent, nodeagent.AgentContainer)
 	return !agent.DeletionTimestamp.IsZero() && status != nil && status.State.Waiting != nil && status.RestartCount == 0 && status.LastTerminationState.Terminated == nil

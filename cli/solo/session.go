@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
@@ -32,6 +33,8 @@ type Session struct {
 	// agent as it was seen last; gone when it is no more.
 	agent *corev1.Pod
 	gone  bool
+	// graced: a deletion of it was seen that leaves the kubelet time to end it.
+	graced bool
 	// ending: this machine ends it.
 	ending bool
 	// unpulled is since when the image is not got.
@@ -90,6 +93,9 @@ const pullFor = 20 * time.Second
 func (s *Session) see(pod *corev1.Pod, events []corev1.Event) {
 	s.mu.Lock()
 	s.agent = pod
+	if !pod.DeletionTimestamp.IsZero() && ptr.Deref(pod.DeletionGracePeriodSeconds, 0) > 0 {
+		s.graced = true
+	}
 	ending := s.ending
 	s.mu.Unlock()
 	if ending {
@@ -186,6 +192,13 @@ func (s *Session) last() (agent *corev1.Pod, gone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.agent, s.gone
+}
+
+// waited says whether the agent's deletion was one that waits for the kubelet.
+func (s *Session) waited() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.graced
 }
 
 func (s *Session) begin() {

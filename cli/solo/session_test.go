@@ -189,13 +189,34 @@ func TestNeverRan(t *testing.T) {
 	s := w.made(Options{})
 	w.says(w.frozenBy(), corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}})
 	results := w.end(s)
-	w.until("it is asked to end", func() bool { return w.frozenBy().DeletionTimestamp != nil })
+	w.until("it is asked to end, and that is seen", func() bool { return w.frozenBy().DeletionTimestamp != nil && s.waited() })
 	pod := w.frozenBy()
 	w.lets(pod)
 	if r := <-results; r.err != nil || !strings.Contains(r.state.Outcome(), "never ran") {
 		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
 	}
 	w.nothingLeft(w.pod.Namespace)
+}
+
+// Of an agent that was deleted by force the last word may be an old one: another
+// one looks.
+func TestDeletedByForce(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.made(Options{})
+	w.says(w.frozenBy(), corev1.PodPending, corev1.ContainerStatus{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}})
+	w.until("it is seen to wait", func() bool {
+		agent, _ := s.last()
+		return nodeagent.Status(agent, nodeagent.AgentContainer) != nil
+	})
+	w.lets(w.frozenBy())
+	w.wait(s, "its end", func(state session.State) bool { return state.Ended() != nil })
+	results := w.end(s)
+	name := "thaw-pod-" + string(w.pod.UID)
+	w.until("another one is made", func() bool { return w.agent(w.pod.Namespace, name) != nil })
+	w.says(w.agent(w.pod.Namespace, name), corev1.PodSucceeded, ended(0, "nothing was frozen any more"))
+	if r := <-results; r.err != nil || !strings.Contains(r.state.Outcome(), "nothing was frozen any more") {
+		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
+	}
 }
 
 // What proves that a container was never started, and what does not.
