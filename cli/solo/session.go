@@ -103,16 +103,16 @@ func (s *Session) see(pod *corev1.Pod, events []corev1.Event) {
 		return
 	}
 	status := nodeagent.Status(pod, nodeagent.AgentContainer)
-	ended, _, message := nodeagent.Ended(pod)
+	ended, proved, message := nodeagent.Ended(pod)
 	switch {
 	case ended:
-		s.lost(message)
+		s.lost(message, proved)
 	case !pod.DeletionTimestamp.IsZero():
-		s.lost("its pod was deleted")
+		s.lost("its pod was deleted", false)
 	case nodeagent.Over(pod):
-		s.lost(cmp.Or(pod.Status.Message, pod.Status.Reason, string(pod.Status.Phase)))
+		s.lost(cmp.Or(pod.Status.Message, pod.Status.Reason, string(pod.Status.Phase)), false)
 	case status != nil && status.RestartCount > 0:
-		s.lost("it was started again")
+		s.lost("it was started again", false)
 	case nodeagent.Ready(pod):
 		s.set(v1alpha1.ConditionFrozen, metav1.ConditionTrue, v1alpha1.ReasonDone, fmt.Sprintf("The kernel of node %s has confirmed that the container is frozen.", pod.Spec.NodeName))
 		s.set(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonDone, "Ready.")
@@ -156,8 +156,9 @@ func unpulled(status *corev1.ContainerStatus) bool {
 	return false
 }
 
-// lost tells that the agent has ended by itself, or by somebody else.
-func (s *Session) lost(why string) {
+// lost tells that the agent has ended by itself, or by somebody else; proved is
+// whether it saw that nothing is frozen any more. Else that is looked at by End.
+func (s *Session) lost(why string, proved bool) {
 	why = strings.TrimSuffix(strings.TrimSpace(why), ".")
 	state, _ := s.follow.State()
 	node, name := s.plan.Node(), s.plan.target
@@ -166,8 +167,10 @@ func (s *Session) lost(why string) {
 		s.over(failure.New("give it longer with --setup-timeout; is the node's clock right?", "the agent on node %s did not begin in time: %s", node, other))
 	case done:
 		s.over(failure.New("wait, or talk to its owner", "%s is somebody else's: %s", name, other))
-	case state.Is(v1alpha1.ConditionFrozen):
+	case state.Is(v1alpha1.ConditionFrozen) && proved:
 		s.over(failure.New("start again", "the agent on node %s has ended, and the container is thawed: %s", node, why))
+	case state.Is(v1alpha1.ConditionFrozen):
+		s.over(failure.New("start again", "the agent on node %s has ended; whether the container is thawed is being looked at: %s", node, why))
 	default:
 		s.over(failure.New("holding a workload at zero instead takes the operator: "+session.InstallHint,
 			"the agent on node %s did not get to container %s: %s", node, name.Container, why))
@@ -182,7 +185,7 @@ func (s *Session) away() {
 	ending := s.ending
 	s.mu.Unlock()
 	if !ending {
-		s.lost("its pod is gone")
+		s.lost("its pod is gone", false)
 	}
 	s.follow.Tell(func(state *session.State) { state.Unreachable = nil })
 }

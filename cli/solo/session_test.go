@@ -83,14 +83,14 @@ func TestLost(t *testing.T) {
 		says   string
 		hint   string
 	}{
-		"killed": {true, func(w *world) { w.says(w.frozenBy(), corev1.PodRunning, ended(137, "")) }, "the agent on node node-1 has ended, and the container is thawed: Error", "start again"},
+		"killed": {true, func(w *world) { w.says(w.frozenBy(), corev1.PodRunning, ended(137, "")) }, "the agent on node node-1 has ended; whether the container is thawed is being looked at: Error", "start again"},
 		"killed, and started anew": {true, func(w *world) {
 			w.says(w.frozenBy(), corev1.PodRunning, corev1.ContainerStatus{RestartCount: 1, State: running})
 		}, "it was started again", ""},
-		"evicted": {true, func(w *world) { w.says(w.frozenBy(), corev1.PodFailed, corev1.ContainerStatus{}) }, "the container is thawed: Failed", ""},
+		"evicted": {true, func(w *world) { w.says(w.frozenBy(), corev1.PodFailed, corev1.ContainerStatus{}) }, "whether the container is thawed is being looked at: Failed", ""},
 		"its lease has run out": {true, func(w *world) {
 			w.says(w.frozenBy(), corev1.PodSucceeded, ended(0, "thawed in 1 ms: the lease has run out."))
-		}, "thawed in 1 ms: the lease has run out", ""},
+		}, "has ended, and the container is thawed: thawed in 1 ms: the lease has run out", ""},
 		"deleted": {true, func(w *world) {
 			w.must(w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Delete(w.t.Context(), w.frozenBy().Name, metav1.DeleteOptions{}))
 		}, "its pod was deleted", ""},

@@ -30,7 +30,7 @@ var freezing = grip{
 	begun:    "Froze container %s.",
 	ready:    "The kernel of node %s has confirmed that the container is frozen.",
 	ended:    "Thawed container %s.",
-	lost:     "the agent on node %s has ended, and the container is thawed: %s",
+	lost:     "the agent on node %s has ended; whether the container is thawed is being looked at: %s",
 	over:     "The container runs on where it stood: %s.",
 }
 
@@ -45,7 +45,7 @@ var attaching = grip{
 	begun:    "Attached to container %s.",
 	ready:    "The agent on node %s is in the pod's network.",
 	ended:    "Let go of container %s.",
-	lost:     "the agent on node %s has ended, and the pod has its ports back: %s",
+	lost:     "the agent on node %s has ended; whether the pod has its ports back is being looked at: %s",
 	over:     "The pod has all of its ports again: %s.",
 }
 
