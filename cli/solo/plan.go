@@ -57,6 +57,10 @@ func Check(ctx context.Context, client *session.Client, t *target.Target, o Opti
 	if err := p.suits(); err != nil {
 		return nil, err
 	}
+	if o.Namespace == client.Namespace {
+		t.Notices = append(t.Notices, fmt.Sprintf("whoever may run commands in pods of namespace %s can get onto node %s as root through the agent while it is there, and who may read its secrets has the agent's key: "+
+			"another namespace, which is closed to them, is named with --agent-namespace", o.Namespace, p.Node()))
+	}
 	var rights, held, taken error
 	var group errgroup.Group
 	group.Go(func() error { rights = p.rights(ctx); return nil })

@@ -55,6 +55,8 @@ func TestCheck(t *testing.T) {
 			if test.says == "" {
 				if err != nil || plan.Node() != "node-1" {
 					t.Errorf("it says %v", err)
+				} else if notices := strings.Join(plan.target.Notices, "\n"); !strings.Contains(notices, "can get onto node node-1 as root") || !strings.Contains(notices, "--agent-namespace") {
+					t.Errorf("it notes %q", notices)
 				}
 			} else if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(failure.Hint(err), test.hint) {
 				t.Errorf("it says %v\nhint: %s", err, failure.Hint(err))
@@ -202,6 +204,11 @@ func TestAnotherNamespace(t *testing.T) {
 	w.says(left, corev1.PodSucceeded, ended(0, "thawed"))
 	s, err := w.begin(Options{Namespace: agents.Name})
 	w.must(err)
+	for _, notice := range s.plan.target.Notices {
+		if strings.Contains(notice, "--agent-namespace") {
+			t.Errorf("of the namespace of its own it is noted: %s", notice)
+		}
+	}
 	agent, _ := s.last()
 	if agent.Namespace != agents.Name || len(agent.OwnerReferences) > 0 {
 		t.Errorf("the agent is %+v", agent.ObjectMeta)
