@@ -133,8 +133,11 @@ func nameIn(mounts *bufio.Scanner, podUID string) string {
 	return ""
 }
 
-// endSignals are those by which a container is asked to end.
-var endSignals = []unix.Signal{unix.SIGTERM, unix.SIGKILL, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP}
+// endSignals are those by which a container is asked to end. SIGHUP asks to read a
+// configuration again, and SIGINT comes from a terminal: to end the session for
+// these would have the pod read again though nobody wants its end. SIGKILL is seen
+// to wait in version 1 of the freezer only.
+var endSignals = []unix.Signal{unix.SIGTERM, unix.SIGKILL, unix.SIGQUIT}
 
 // toldToEnd is the signal that waits for the container's first process, by which
 // the kubelet ends it; empty for none. What is frozen cannot take it, and its

@@ -129,6 +129,46 @@ func TestPendingSignals(t *testing.T) {
 	}
 }
 
+// What is sent to have a configuration read again, or from a terminal, asks nobody
+// to end: it waits with the process until that is thawed.
+func TestEndSignals(t *testing.T) {
+	for signal, want := range map[syscall.Signal]string{
+		syscall.SIGTERM: "SIGTERM", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "", syscall.SIGINT: "", syscall.SIGUSR1: "",
+	} {
+		t.Run(signal.String(), func(t *testing.T) {
+			script := exec.Command("/bin/sh", "-c", `trap : HUP INT TERM QUIT USR1; echo; while :; do sleep 0.01; done`)
+			script.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			out, err := script.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := script.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_ = script.Process.Kill()
+				_ = script.Wait()
+			})
+			if _, err := out.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			pid := script.Process.Pid
+			for _, send := range []syscall.Signal{syscall.SIGSTOP, signal} {
+				if err := script.Process.Signal(send); err != nil {
+					t.Fatal(err)
+				}
+			}
+			freezetest.Until(t, "the signal waits", func() bool {
+				pending, err := pendingSignals("/proc/" + strconv.Itoa(pid) + "/status")
+				return err == nil && pending&(1<<(signal-1)) != 0
+			})
+			if got := toldToEnd([]int{pid}); got != want {
+				t.Errorf("toldToEnd() = %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // A process that is asked to end while it is frozen is found out, and let go: its
 // pod ends as it would have, not by force at the end of its grace period.
 func TestToldToEnd(t *testing.T) {
