@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	core "k8s.io/api/core/v1"
@@ -34,25 +32,6 @@ func (p Process) Stop() error {
 		return fmt.Errorf("stopping process %d: %w", p.PID, err)
 	}
 	return nil
-}
-
-// Awaits says whether a signal waits for the process, which is stopped; or it has
-// ended.
-func (p Process) Awaits(signal syscall.Signal) bool {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
-	if err != nil {
-		return true
-	}
-	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(line, ":")
-		if key != "SigPnd" && key != "ShdPnd" {
-			continue
-		}
-		if bits, err := strconv.ParseUint(strings.TrimSpace(value), 16, 64); err == nil && bits&(1<<(signal-1)) != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // AgentOf reads what the node remembers of a session whose agent runs in a pod.
