@@ -164,9 +164,15 @@ const busy = 10 * time.Second
 func (s *scene) breaks(b breakage, slack time.Duration) (came broken) {
 	s.Helper()
 	pod := s.startPods("probed", workload.Options{Probes: []string{"http"}, Grace: 10}, "http")[0]
-	run := s.pause("pod/http", []string{"--lease", (thawLease + slack).String()}, "sh", "-c", "echo it runs; sleep 1000")
+	run := s.pause("pod/http", []string{"--lease", (thawLease + slack).String()}, "sh", "-c", "echo it runs; exec sleep 1000")
 	session := s.ready(run, "it runs")
 	pod.isFrozen("when the session is ready")
+	s.must(soon(s.within(patience), func() error {
+		if len(run.Of("sleep")) == 0 {
+			return errors.New("what the command ends with has not begun")
+		}
+		return nil
+	}))
 	proof := s.proof()
 	began := time.Now()
 	b.do(pod, run, session)
