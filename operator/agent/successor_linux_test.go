@@ -153,13 +153,20 @@ func TestEndSignals(t *testing.T) {
 				t.Fatal(err)
 			}
 			pid := script.Process.Pid
-			for _, send := range []syscall.Signal{syscall.SIGSTOP, signal} {
-				if err := script.Process.Signal(send); err != nil {
-					t.Fatal(err)
-				}
+			path := "/proc/" + strconv.Itoa(pid) + "/status"
+			if err := script.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			// Of two that are pending the smaller number comes first.
+			freezetest.Until(t, "it is stopped", func() bool {
+				status, err := os.ReadFile(path)
+				return err == nil && strings.Contains(string(status), "State:\tT")
+			})
+			if err := script.Process.Signal(signal); err != nil {
+				t.Fatal(err)
 			}
 			freezetest.Until(t, "the signal waits", func() bool {
-				pending, err := pendingSignals("/proc/" + strconv.Itoa(pid) + "/status")
+				pending, err := pendingSignals(path)
 				return err == nil && pending&(1<<(signal-1)) != 0
 			})
 			if got := toldToEnd([]int{pid}); got != want {
