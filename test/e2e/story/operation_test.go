@@ -134,8 +134,8 @@ func TestResourceDefinitionDeleted(t *testing.T) {
 	s := newScene(t)
 	s.start("worker", workload.Options{Replicas: 2})
 	before := s.remember("worker", 2)
-	run := s.takeOver("deployment/worker", nil, "sleep", "1000")
-	s.ready(run, "connected to")
+	run := s.takeOver("deployment/worker", nil, "sh", "-c", "echo it runs; exec sleep 1000")
+	s.ready(run, "it runs")
 
 	definitions := theCluster.Dynamic.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
 	t.Cleanup(s.install)
