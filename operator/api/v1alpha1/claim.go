@@ -1,13 +1,8 @@
 package v1alpha1
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -49,34 +44,19 @@ func NewClaim(workload, session types.UID, name, owner string, replicas int32, n
 // String is the annotation's value: the claim with its digest.
 func (c Claim) String() string {
 	c.Digest = c.digest()
-	return c.json()
-}
-
-func (c Claim) json() string {
-	b, err := json.Marshal(c)
-	if err != nil {
-		// Strings and numbers alone: there is no value that cannot be written.
-		panic(err)
-	}
-	return string(b)
+	return writeMemory(c)
 }
 
 func (c Claim) digest() string {
 	c.Digest = ""
-	sum := sha256.Sum256([]byte(c.json()))
-	return hex.EncodeToString(sum[:])
+	return digestMemory(c)
 }
 
 // ParseClaim reads an annotation's value. Every error wraps ErrClaimUnreadable.
 func ParseClaim(value string) (Claim, error) {
-	dec := json.NewDecoder(bytes.NewReader([]byte(value)))
-	dec.DisallowUnknownFields()
 	var c Claim
-	if err := dec.Decode(&c); err != nil {
-		return Claim{}, fmt.Errorf("%w: %w", ErrClaimUnreadable, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Claim{}, fmt.Errorf("%w: something follows the JSON object", ErrClaimUnreadable)
+	if err := readMemory(value, &c, ErrClaimUnreadable); err != nil {
+		return Claim{}, err
 	}
 	switch {
 	case c.Digest != c.digest():

@@ -1,14 +1,9 @@
 package v1alpha1
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -64,34 +59,19 @@ func (p Pause) Key() string { return PausePrefix + string(p.Session) }
 // String is the annotation's value: the pause with its digest.
 func (p Pause) String() string {
 	p.Digest = p.digest()
-	return p.json()
-}
-
-func (p Pause) json() string {
-	b, err := json.Marshal(p)
-	if err != nil {
-		// Strings alone: there is no value that cannot be written.
-		panic(err)
-	}
-	return string(b)
+	return writeMemory(p)
 }
 
 func (p Pause) digest() string {
 	p.Digest = ""
-	sum := sha256.Sum256([]byte(p.json()))
-	return hex.EncodeToString(sum[:])
+	return digestMemory(p)
 }
 
 // ParsePause reads an annotation's value. Every error wraps ErrPauseUnreadable.
 func ParsePause(value string) (Pause, error) {
-	dec := json.NewDecoder(bytes.NewReader([]byte(value)))
-	dec.DisallowUnknownFields()
 	var p Pause
-	if err := dec.Decode(&p); err != nil {
-		return Pause{}, fmt.Errorf("%w: %w", ErrPauseUnreadable, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Pause{}, fmt.Errorf("%w: something follows the JSON object", ErrPauseUnreadable)
+	if err := readMemory(value, &p, ErrPauseUnreadable); err != nil {
+		return Pause{}, err
 	}
 	switch {
 	case p.Digest != p.digest():
