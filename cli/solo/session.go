@@ -210,5 +210,12 @@ func (s *Session) begin() {
 	s.ending = true
 }
 
-// Run follows the agent until it is gone or ctx is done.
-func (s *Session) Run(ctx context.Context) { s.watch(ctx) }
+// Run follows the agent until it is gone or ctx is done, and the frozen pod as long.
+func (s *Session) Run(ctx context.Context) {
+	target, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { s.watchTarget(target) })
+	s.watch(ctx)
+	stop()
+	beside.Wait()
+}

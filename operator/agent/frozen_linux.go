@@ -48,6 +48,8 @@ type frozen struct {
 	looked int
 	// more says that there is another since the fence was raised.
 	more bool
+	// leaving is a container that was told to end, and runs until it has.
+	leaving *leaving
 	// ready is true while the kernel has confirmed.
 	ready atomic.Bool
 	// over is told when the owner has said that it is.
@@ -289,9 +291,8 @@ func (f *frozen) look(ctx context.Context) (end string) {
 	alive := err == nil
 	switch f.looked++; {
 	case alive:
-		// One that runs takes its signals itself.
-		if signal := toldToEnd(pids); signal != "" && !f.attaches() {
-			return "the container was sent " + signal
+		if why := f.heed(ctx, pids); why != "" {
+			return why
 		}
 		if f.looked%othersEvery != 0 {
 			return ""
@@ -325,6 +326,7 @@ func (f *frozen) look(ctx context.Context) (end string) {
 	f.mu.Lock()
 	f.target = next
 	f.mu.Unlock()
+	f.leaving = nil
 	return ""
 }
 

@@ -88,6 +88,12 @@ func (p *process) awaitReady() {
 	})
 }
 
+// isReady asks the agent.
+func (p *process) isReady() bool {
+	_, ok := p.ready()
+	return ok
+}
+
 func (p *process) awaitExit() error {
 	p.t.Helper()
 	select {

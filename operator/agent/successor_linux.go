@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"understudy.dev/understudy/operator/freeze/cgroup"
 )
 
@@ -128,32 +126,6 @@ func nameIn(mounts *bufio.Scanner, podUID string) string {
 			if name, _, ok := strings.Cut(rest, "/"); ok && name != "" {
 				return name
 			}
-		}
-	}
-	return ""
-}
-
-// endSignals are those by which a container is asked to end. SIGHUP asks to read a
-// configuration again, and SIGINT comes from a terminal: to end the session for
-// these would have the pod read again though nobody wants its end. SIGKILL is seen
-// to wait in version 1 of the freezer only.
-var endSignals = []unix.Signal{unix.SIGTERM, unix.SIGKILL, unix.SIGQUIT}
-
-// toldToEnd is the signal that waits for the container's first process, by which
-// the kubelet ends it; empty for none. What is frozen cannot take it, and its
-// pod would end by force at the end of its grace period only.
-func toldToEnd(pids []int) string {
-	first := firstOf(pids)
-	if first == 0 {
-		return ""
-	}
-	pending, err := pendingSignals(fmt.Sprintf("/proc/%d/status", first))
-	if err != nil {
-		return ""
-	}
-	for _, signal := range endSignals {
-		if pending&(1<<(signal-1)) != 0 {
-			return unix.SignalName(signal)
 		}
 	}
 	return ""

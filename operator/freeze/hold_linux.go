@@ -320,6 +320,38 @@ func (h *Hold) tell(ctx context.Context, frozen []record.Frozen) error {
 	return err
 }
 
+// LetEnd thaws one container that is held, so that it can take a signal to end,
+// and does not freeze it again; all else is held as before, the fence and the lease
+// among it. Its connections are ended first: what it had open it would read on. On
+// an error it is frozen as it was, or as it will be when the hold has ended. A
+// container that is gone, or not held, is no error. Freeze takes it back.
+func (h *Hold) LetEnd(ctx context.Context, c cgroup.Container) error {
+	h.doing.Lock()
+	defer h.doing.Unlock()
+	if err := h.Err(); err != nil {
+		return err
+	}
+	group := h.groups[c]
+	if group == nil {
+		return nil
+	}
+	if _, err := connection.Destroy(group.PIDs, connection.Either); err != nil && !errors.Is(err, cgroup.ErrGone) {
+		return fmt.Errorf("ending the connections of %v: %w", c, err)
+	}
+	// Its watcher has no part in it from here on: see freezeAgain.
+	delete(h.groups, c)
+	if err := group.Thaw(ctx); err != nil {
+		h.groups[c] = group
+		return errors.Join(err, group.Freeze(context.WithoutCancel(ctx)))
+	}
+	return h.tell(ctx, h.without(c))
+}
+
+// without is what is recorded but for one container. Called with doing held.
+func (h *Hold) without(c cgroup.Container) []record.Frozen {
+	return slices.DeleteFunc(slices.Clone(h.record.Frozen), func(frozen record.Frozen) bool { return frozen.Container == c })
+}
+
 // ReleaseConnections ends the established TCP connections of what is frozen, so
 // that whoever is at the other end, a broker, sees a reset at once. It returns how
 // many. Where some could not be ended the others are.

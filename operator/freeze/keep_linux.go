@@ -21,7 +21,7 @@ func (h *Hold) keepFrozen(c cgroup.Container, group *cgroup.Group) {
 			err = h.freezeAgain(ctx, c, group)
 		}
 		switch {
-		case ctx.Err() != nil || h.Err() != nil:
+		case ctx.Err() != nil || h.Err() != nil || errors.Is(err, errLet):
 			return
 		case errors.Is(err, cgroup.ErrGone):
 			h.forget(ctx, c)
@@ -32,6 +32,9 @@ func (h *Hold) keepFrozen(c cgroup.Container, group *cgroup.Group) {
 		}
 	}
 }
+
+// errLet: the hold itself has thawed the container, by LetEnd.
+var errLet = errors.New("the container is let end")
 
 // freezeAgain undoes another's thaw, but not the guard's at the lease's end.
 func (h *Hold) freezeAgain(ctx context.Context, c cgroup.Container, group *cgroup.Group) error {
@@ -44,6 +47,9 @@ func (h *Hold) freezeAgain(ctx context.Context, c cgroup.Container, group *cgrou
 	defer h.doing.Unlock()
 	if err := h.Err(); err != nil {
 		return err
+	}
+	if h.groups[c] != group {
+		return errLet
 	}
 	if h.guard.HasExpired() {
 		return h.expire()
@@ -64,13 +70,7 @@ func (h *Hold) forget(ctx context.Context, c cgroup.Container) {
 		return
 	}
 	delete(h.groups, c)
-	var rest = h.record.Frozen[:0:0]
-	for _, frozen := range h.record.Frozen {
-		if frozen.Container != c {
-			rest = append(rest, frozen)
-		}
-	}
-	if err := h.tell(ctx, rest); err != nil && ctx.Err() == nil {
+	if err := h.tell(ctx, h.without(c)); err != nil && ctx.Err() == nil {
 		h.o.Notice(Notice{Kind: NoticeTrouble, Container: c, Error: err})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/clone"
@@ -57,7 +58,8 @@ func (t Task) Config() (settings.Config, error) {
 		Freeze: &settings.Freeze{
 			Pod: t.Pod.Namespace + "/" + t.Pod.Name, PodUID: string(t.Pod.UID), Container: t.Container, ContainerID: containerID,
 			Owner: t.Owner, Freezer: t.Freezer, NotAfter: t.NotAfter, Attach: t.Attach, Release: t.Release && !t.Attach,
-			Probes: probes, ProbesInPod: inPod,
+			GraceSeconds: int(ptr.Deref(t.Pod.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds)),
+			Probes:       probes, ProbesInPod: inPod,
 		},
 	}
 	if err := config.Validate(); err != nil {

@@ -59,7 +59,8 @@ func TestTask(t *testing.T) {
 	}
 	want := &settings.Freeze{
 		Pod: "shop/worker-0", PodUID: "u", Container: "worker", ContainerID: "0123", Owner: "ada@laptop", Release: true,
-		Probes: []probe.Probe{{Kind: probe.TCP, Port: 8080}}, ProbesInPod: true,
+		GraceSeconds: 30,
+		Probes:       []probe.Probe{{Kind: probe.TCP, Port: 8080}}, ProbesInPod: true,
 	}
 	if diff := cmp.Diff(want, told.Freeze); diff != "" || told.LeaseSeconds != 60 {
 		t.Errorf("lease %d; what is frozen (-want +got):\n%s", told.LeaseSeconds, diff)

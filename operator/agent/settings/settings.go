@@ -103,6 +103,8 @@ type Freeze struct {
 	// NotAfter is when nobody waits for the agent any more: it does not begin then.
 	// Zero is never.
 	NotAfter time.Time `json:"notAfter,omitzero"`
+	// GraceSeconds is how long the pod gives a container that is told to end.
+	GraceSeconds int `json:"graceSeconds,omitempty"`
 	// Release has its connections cut once it is frozen.
 	Release bool `json:"release"`
 	// Probes are the kubelet's over the network, to be answered for it.

@@ -2,6 +2,7 @@ package story
 
 import (
 	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestPauseRabbitMQKilled(t *testing.T) {
 	run, _ := h.freeze()
 	h.all(run, held)
 
-	again := h.pod.killed()
+	again := h.pod.killed(syscall.SIGKILL)
 	_, err := h.dealer.Publish(s.within(patience), more)
 	s.must(err)
 	h.all(run, held+more)

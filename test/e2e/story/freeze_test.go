@@ -2,6 +2,7 @@ package story
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -47,7 +48,7 @@ func TestPause(t *testing.T) {
 
 	// Its container is killed: another is started in its place, behind the fence,
 	// and is frozen before it could read. It has connected by now if it ever will.
-	again := pod.killed()
+	again := pod.killed(syscall.SIGKILL)
 	restarted := s.publish(m, messages)
 	if got := restarted.By("cluster") - start.By("cluster"); got != 0 {
 		t.Errorf("delivered to the pod, whose container was started again: %d", got)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,8 +16,9 @@ import (
 
 // On a node with both of the kernel's hierarchies an administrator has said which
 // one freezes. In either not a message reaches the frozen pod, by the broker's own
-// counters, and it goes on afterwards. No other story may run meanwhile: the node
-// is everybody's.
+// counters, also when its container is told to end, as the kubelet tells one that it
+// restarts, or killed; and it goes on afterwards. No other story may run meanwhile:
+// the node is everybody's.
 func TestPauseFreezers(t *testing.T) {
 	if !theCluster.Own {
 		t.Skip("SKIPPED: the cluster's kernel is not this machine's, and cannot be asked from here")
@@ -38,6 +40,15 @@ func TestPauseFreezers(t *testing.T) {
 			during := s.publish(m, messages)
 			if remote, local := during.By("cluster")-start.By("cluster"), during.By("local")-start.By("local"); remote != 0 || local != messages {
 				t.Errorf("delivered to the frozen pod: %d; to the local process: %d of %d", remote, local, messages)
+			}
+
+			for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+				pod = pod.killed(signal)
+				before := during
+				during = s.publish(m, messages)
+				if remote, local := during.By("cluster")-start.By("cluster"), during.By("local")-before.By("local"); remote != 0 || local != messages {
+					t.Errorf("after %v, delivered to the pod, whose container was started again: %d; to the local process: %d of %d", signal, remote, local, messages)
+				}
 			}
 
 			began := time.Now()

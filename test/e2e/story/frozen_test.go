@@ -82,12 +82,13 @@ func (p *frozenPod) isFrozen(when string) {
 	}
 }
 
-// killed kills the frozen container's processes, waits until the kubelet has
-// started another in its place and that is frozen too, and remembers the pod anew.
-func (p *frozenPod) killed() *frozenPod {
+// killed sends the frozen container's processes a signal that ends them, waits until
+// the kubelet has started another in its place and that is frozen too, and remembers
+// the pod anew.
+func (p *frozenPod) killed(signal syscall.Signal) *frozenPod {
 	p.Helper()
 	was := p.before.Status.ContainerStatuses[0].RestartCount
-	p.must(p.container.Kill(syscall.SIGKILL))
+	p.must(p.container.Kill(signal))
 	p.must(cluster.Until(p.within(patience), func(context.Context) error {
 		if now := p.now(); now.Status.ContainerStatuses[0].RestartCount == was || !isReady(now) {
 			return errors.New("the container was not started again")
