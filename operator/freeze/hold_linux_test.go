@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "guard" {
 		os.Exit(guard.Main(leaveTrace))
 	}
-	freezetest.Main(m, map[string]freezetest.Role{"agent": agent})
+	freezetest.Main(m, map[string]freezetest.Role{"agent": agent, "consumer": consumer})
 }
 
 // leaveTrace is a clean-up that says that it was called, and with what.
