@@ -2,7 +2,7 @@
 # line: what is behind them is a Go program or a script in the folder it concerns.
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross images install demo shell test lint generate verify test-unit test-controllers test-cluster e2e thaw-matrix broker-table bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
+.PHONY: help build cross images install demo shell test lint generate verify test-unit test-controllers test-cluster e2e e2e-controllers thaw-matrix broker-table bench bench-scale chaos cluster-up cluster-down cluster-load cluster-status
 
 # CLUSTER=current makes every target use the current kubeconfig context instead
 # of the cluster that cluster-up makes.
@@ -41,6 +41,11 @@ shell: build ## A shell for trying things: understudy and kubectl on its PATH, a
 e2e: export KEEP_ENDED ?= 10s
 e2e: install ## The stories of test/e2e on the cluster; RUN=pattern for some of them, PROBED=5m for a long session of frozen, probed pods.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go test -count=1 -timeout 30m -parallel 4 $(if $(RUN),-v -run '$(RUN)') ./...
+
+e2e-controllers: export KEEP_ENDED ?= 10s
+e2e-controllers: export CONTROLLERS = keda rollouts-controller
+e2e-controllers: install ## The stories of workloads that the real KEDA and Argo Rollouts run, RUN=pattern for some; builds both, which takes some minutes once.
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/run go test -count=1 -timeout 30m -v -run '$(or $(RUN),TestKEDA|TestRollouts)' ./story
 
 thaw-matrix: install ## Break frozen sessions in every way, RUNS=20 times at random, and write what was seen into docs/thaw.md.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) THAW_RUNS=$(or $(RUNS),20) THAW_TABLE=$(CURDIR)/docs/thaw.md test/e2e/run go test -count=1 -timeout 60m -v -run 'TestThawMatrix' ./story

@@ -51,6 +51,13 @@ type Options struct {
 	Lax bool
 	// Probes that the pods of "probed" have, a pod each: http, tcp, grpc.
 	Probes []string
+	// Referred has a Rollout take a Deployment's place ("rollout").
+	Referred bool
+	// Scaled are the deployments that KEDA scales by the queue's length ("scaled"),
+	// and Namespace is where the queue is. With Jobs it makes jobs, too.
+	Scaled    []string
+	Jobs      bool
+	Namespace string
 	// Image instead of the tests' own.
 	Image string
 	// Data of the config map that "dealer" has and "holder" gets.
@@ -58,7 +65,8 @@ type Options struct {
 }
 
 // Apply applies one of the manifests ("broker", "worker", "stateful", "lone",
-// "planted", "probed", "web", "traffic", "rabbitmq", "redis", "dealer", "holder")
+// "planted", "probed", "web", "traffic", "rabbitmq", "redis", "dealer", "holder",
+// "scaled", "rollout")
 // as the team.
 func Apply(ctx context.Context, c *cluster.Cluster, namespace, name string, o Options) error {
 	manifest, err := Manifest(name, o)
