@@ -35,6 +35,7 @@ type pause struct {
 	privilegedReady, privilegedStopped, write sample
 
 	running, confirmed, thawed, cleared sample
+	steps                               steps
 }
 
 // freezing measures a pod's way into the freezer and out of it.
@@ -47,7 +48,7 @@ func (b *bench) freezing(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("freezing: %w", err)
 	}
-	p := &pause{}
+	p := &pause{steps: steps{}}
 	for i := range freezes {
 		b.say("freezing and thawing, %d of %d", i+1, freezes)
 		if err := b.freezeOnce(ctx, pod, p); err != nil {
@@ -60,6 +61,8 @@ func (b *bench) freezing(ctx context.Context) error {
 		row{"local process ends to thawed", "delete that privileged pod until it stopped", p.thawed, p.privilegedStopped, milliseconds, nil},
 		row{"local process ends to no rule left", "delete that privileged pod until it stopped", p.cleared, p.privilegedStopped, milliseconds, nil},
 	)
+	b.notes = append(b.notes, fmt.Sprintf("exec --pause, counted from the command (floor: Ready %s):%s local process %s.", seconds.of(p.privilegedReady.median()),
+		p.steps.of(understudy.ConditionRecorded, understudy.ConditionClaimed, understudy.ConditionFrozen, understudy.ConditionReady), seconds.of(p.running.median())))
 	return nil
 }
 
@@ -155,12 +158,19 @@ func privilegedPod(image, nodeName string) *core.Pod {
 
 // pauseOnce freezes the pod by a session, and ends it.
 func (b *bench) pauseOnce(ctx context.Context, container *node.Container, p *pause) error {
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	reached, err := b.followSteps(following)
+	if err != nil {
+		return err
+	}
 	s, err := b.exec(ctx, "pod/"+frozenPod, "--pause")
 	if err != nil {
 		return err
 	}
 	defer s.run.Kill()
 	p.running.times(s.player.Started.Sub(s.asked))
+	p.steps.add(reached, s.asked)
 	if !container.Frozen() {
 		return errors.New("the local process runs, and the kernel does not say that the container is frozen")
 	}

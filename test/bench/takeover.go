@@ -6,7 +6,6 @@ import (
 	"time"
 
 	core "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -24,13 +23,12 @@ type handover struct {
 	running                          sample
 	standInStopped, patched          sample
 	patchedAfterStop, availableAfter sample
-	// steps is when each condition became True, counted from the command.
-	steps map[string]*sample
+	steps                            steps
 }
 
 // takeOver measures the way there and back.
 func (b *bench) takeOver(ctx context.Context) error {
-	h := &handover{steps: map[string]*sample{}}
+	h := &handover{steps: steps{}}
 	for i := range changes {
 		b.say("changing over and back, %d of %d", i+1, changes)
 		if err := b.handOver(ctx, h); err != nil {
@@ -48,11 +46,7 @@ func (b *bench) takeOver(ctx context.Context) error {
 		row{"agent stopped to pods available", "scale by the API and wait until available", h.availableAfter, h.toThree, seconds, above(0.2)},
 	)
 	note := fmt.Sprintf("exec, counted from the command (floor: Ready %s, then over %s):", seconds.of(h.bareReady.median()), seconds.of(h.toZero.median()))
-	for _, c := range []string{understudy.ConditionRecorded, understudy.ConditionClaimed, understudy.ConditionStandInReady, understudy.ConditionHeld, understudy.ConditionReady} {
-		if s := h.steps[c]; s != nil {
-			note += fmt.Sprintf(" %s %s,", c, seconds.of(s.median()))
-		}
-	}
+	note += h.steps.of(understudy.ConditionRecorded, understudy.ConditionClaimed, understudy.ConditionStandInReady, understudy.ConditionHeld, understudy.ConditionReady)
 	note += fmt.Sprintf(" local process %s. End: replicas patched %s after the local process ended.", seconds.of(h.running.median()), seconds.of(h.patched.median()))
 	b.notes = append(b.notes, note)
 	return nil
@@ -156,39 +150,17 @@ func (b *bench) scale(ctx context.Context, replicas int) error {
 func (b *bench) bySession(ctx context.Context, h *handover) error {
 	following, stop := context.WithCancel(ctx)
 	defer stop()
-	states, err := b.cluster.FollowSessions(following, b.namespace)
+	reached, err := b.followSteps(following)
 	if err != nil {
 		return err
 	}
-	type moment struct {
-		condition string
-		at        time.Time
-	}
-	reached := make(chan moment, 16)
-	go func() {
-		seen := map[string]bool{}
-		for s := range states {
-			for _, c := range s.Status.Conditions {
-				if !seen[c.Type] && meta.IsStatusConditionTrue(s.Status.Conditions, c.Type) {
-					seen[c.Type] = true
-					reached <- moment{c.Type, time.Now()}
-				}
-			}
-		}
-	}()
 	s, err := b.exec(ctx, "deployment/"+target, "--copy-target", "--scale-down")
 	if err != nil {
 		return err
 	}
 	defer s.run.Kill()
 	h.running.times(s.player.Started.Sub(s.asked))
-	for len(reached) > 0 {
-		m := <-reached
-		if h.steps[m.condition] == nil {
-			h.steps[m.condition] = &sample{}
-		}
-		h.steps[m.condition].times(m.at.Sub(s.asked))
-	}
+	h.steps.add(reached, s.asked)
 
 	standIn, err := b.followPods(ctx, understudy.SessionLabel)
 	if err != nil {
