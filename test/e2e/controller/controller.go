@@ -45,7 +45,7 @@ var (
 // Missing says why a controller cannot be run here; empty when it can.
 func (c Controller) Missing() string {
 	if os.Getenv(c.variable) == "" {
-		return fmt.Sprintf("%s is empty: `make e2e-controllers` builds %s and sets it", c.variable, c.Name)
+		return fmt.Sprintf("SKIPPED: %s is empty: `make e2e-controllers` builds %s and sets it", c.variable, c.Name)
 	}
 	return ""
 }

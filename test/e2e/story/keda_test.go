@@ -65,6 +65,26 @@ func (s *scene) told(resource schema.GroupVersionResource, name string) map[stri
 	return object.Object
 }
 
+// paused is what KEDA itself says of an object.
+func (s *scene) paused(resource schema.GroupVersionResource, name string) bool {
+	s.Helper()
+	object, err := theCluster.Dynamic.Resource(resource).Namespace(s.namespace).Get(s.ctx, name, metav1.GetOptions{})
+	s.must(err)
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(c any) bool {
+		condition, ok := c.(map[string]any)
+		return ok && condition["type"] == "Paused" && condition["status"] == "True"
+	})
+}
+
+// generation of a deployment, which every change of its spec raises.
+func (s *scene) generation(name string) int64 {
+	s.Helper()
+	d, err := theCluster.Client.AppsV1().Deployments(s.namespace).Get(s.ctx, name, metav1.GetOptions{})
+	s.must(err)
+	return d.Generation
+}
+
 // wished waits until KEDA has a deployment at that number.
 func (s *scene) wished(name string, replicas int32) {
 	s.Helper()
@@ -115,13 +135,20 @@ func TestKEDA(t *testing.T) {
 
 			run := s.takeOver("deployment/worker", nil, "sh", "-c", "echo up; sleep 1000")
 			s.remembers(s.ready(run, "up"), c.replicas)
-			made := s.podsMade("worker")
+			made, generation := s.podsMade("worker"), s.generation("worker")
 
 			// Messages wait, KEDA sees them, and the worker is left alone.
 			const messages = 50
 			s.must(workload.Publish(s.within(patience), theCluster, s.namespace, messages, 0))
 			s.wished("witness", 1)
 			s.remembers(s.ready(run, "up"), c.replicas)
+			if !s.paused(scaledObjects, "worker") {
+				t.Error("KEDA does not say that it is paused")
+			}
+			// A number of KEDA's that was brought back to zero would be seen by this.
+			if now := s.generation("worker"); now != generation {
+				t.Errorf("somebody has written the worker's spec: generation %d, not %d", now, generation)
+			}
 			if wished, _ := s.replicas("worker"); wished != 0 {
 				t.Errorf("the worker wishes %d", wished)
 			}
@@ -192,6 +219,9 @@ func TestKEDAJobs(t *testing.T) {
 	s.must(workload.Publish(s.within(patience), theCluster, s.namespace, messages, 0))
 	s.wished("witness", 1)
 	s.ready(run, "up")
+	if !s.paused(scaledJobs, "orders") {
+		t.Error("KEDA does not say that it is paused")
+	}
 	if diff := cmp.Diff(made, s.jobs()); diff != "" {
 		t.Errorf("jobs were made (-before +after):\n%s", diff)
 	}
