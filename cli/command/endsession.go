@@ -46,7 +46,7 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return endSession(cmd.Context(), f.Progress(config.ProgressAuto, false), &in.Config, args[0], force)
+			return endSession(cmd.Context(), f.show(config.ProgressAuto, false), &in.Config, args[0], force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "end it though it is somebody else's")

@@ -175,7 +175,7 @@ func perform(ctx context.Context, f *Factory, opts *ExecOptions) error {
 	}
 	p := &performance{
 		opts: opts, front: front, environ: f.Environ,
-		out: f.Progress(opts.Config.Progress, opts.Config.Verbose), restarts: make(chan tunnel.Welcome, 1),
+		out: f.show(opts.Config.Progress, opts.Config.Verbose), restarts: make(chan tunnel.Welcome, 1),
 	}
 	if opts.Config.File != "" {
 		p.out.Notice("configuration: %s", opts.Config.File)

@@ -42,7 +42,7 @@ it would end, and does nothing, beside an operator too.`,
 			if err != nil {
 				return err
 			}
-			out := f.Progress(config.ProgressAuto, false)
+			out := f.show(config.ProgressAuto, false)
 			options := restore.Options{Namespace: client.Namespace, Force: force, DryRun: dryRun, Say: out.Notice}
 			if all {
 				options.Namespace = ""

@@ -30,8 +30,10 @@ type Factory struct {
 	Environ []string
 	// Progress makes the printer of one run.
 	Progress func(form config.Progress, verbose bool) *progress.Printer
-	// form is how the command that runs was asked to show its progress.
-	form config.Progress
+	// form is how the command that runs was asked to show its progress, printer what
+	// it shows it with; the error that ends it goes there too, in the same time.
+	form    config.Progress
+	printer *progress.Printer
 	// Split begins the processes of a stage: see stage.Split.
 	Split func(stage.SplitOptions) (*stage.Front, error)
 }
@@ -43,6 +45,14 @@ func NewFactory() *Factory {
 		Progress: onStderr,
 		Split:    stage.Split,
 	}
+}
+
+// show is the printer of this run, of which there is one.
+func (f *Factory) show(form config.Progress, verbose bool) *progress.Printer {
+	if f.printer == nil {
+		f.printer = f.Progress(form, verbose)
+	}
+	return f.printer
 }
 
 // onStderr makes a printer for this process's stderr, as its terminal is.
@@ -86,7 +96,7 @@ func run(f *Factory, args []string) int {
 	cmd, err := root.ExecuteContextC(context.Background())
 	var said quiet
 	if err != nil && !errors.As(err, &said) {
-		f.Progress(formOf(f, cmd), false).Error(err)
+		f.show(formOf(f, cmd), false).Error(err)
 	}
 	return exitCode(err)
 }

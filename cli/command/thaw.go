@@ -32,7 +32,7 @@ namespace of Understudy's agents.`,
 			if err != nil {
 				return err
 			}
-			out := f.Progress(config.ProgressAuto, false)
+			out := f.show(config.ProgressAuto, false)
 			o.Namespace, o.Say = client.Namespace, out.Notice
 			said, err := thaw.Run(cmd.Context(), client.Kube, o)
 			if err != nil {
