@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"understudy.dev/understudy/cli/doctor"
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/progress"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
@@ -20,7 +20,8 @@ import (
 // NewCmdDoctor looks at what a session needs.
 func NewCmdDoctor(f *Factory) *cobra.Command {
 	var in place
-	var bundle, form string
+	var bundle string
+	var form output.Document
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at what a session needs, here and in the cluster, and say what to do",
@@ -39,11 +40,8 @@ are taken out of all text. Names of users, machines and workloads stay.`,
   understudy doctor -n shop --bundle report.tar.gz`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if form != "table" && form != "json" {
-				return failure.New("there are table and json", "there is no form %q", form)
-			}
 			b := examine(cmd.Context(), &in)
-			if err := showFindings(f.Out, b.Findings, form); err != nil {
+			if err := showFindings(f.Out, b.Findings, &form); err != nil {
 				return err
 			}
 			if bundle != "" {
@@ -61,8 +59,7 @@ are taken out of all text. Names of users, machines and workloads stay.`,
 	}
 	in.flags(cmd, "sessions")
 	cmd.Flags().StringVar(&bundle, "bundle", "", "write an archive for a bug report to this file")
-	cmd.Flags().StringVarP(&form, "output", "o", "table", "table|json")
-	completeWords(cmd, "output", "table", "json")
+	documentFlag(cmd, &form)
 	return cmd
 }
 
@@ -82,16 +79,11 @@ func examine(ctx context.Context, in *place) *doctor.Bundle {
 	return b
 }
 
-func showFindings(out io.Writer, findings []doctor.Finding, form string) error {
-	if form == "json" {
-		text, err := json.MarshalIndent(map[string]any{
+func showFindings(out io.Writer, findings []doctor.Finding, form *output.Document) error {
+	if !form.People() {
+		return form.Print(out, map[string]any{
 			"apiVersion": "cli." + v1alpha1.GroupVersion.Group + "/v1", "kind": "Findings", "findings": findings,
-		}, "", "  ")
-		if err != nil {
-			return fmt.Errorf("encoding what was found: %w", err)
-		}
-		_, err = fmt.Fprintln(out, string(text))
-		return err
+		})
 	}
 	for _, finding := range findings {
 		if _, err := fmt.Fprintf(out, "%-9s%-17s%s\n", finding.State, finding.Of, progress.Harmless(finding.Says)); err != nil {

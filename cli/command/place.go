@@ -67,12 +67,13 @@ func patience(ctx context.Context, reach *rest.Config) (context.Context, context
 // outputFlag adds -o.
 func outputFlag(cmd *cobra.Command, format *output.Format) {
 	cmd.Flags().VarP(format, "output", "o", output.Forms)
-	err := cmd.RegisterFlagCompletionFunc("output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return output.Names, cobra.ShellCompDirectiveNoFileComp
-	})
-	if err != nil {
-		panic(err) // a flag of another name: a mistake in this function
-	}
+	completeWords(cmd, "output", output.Names...)
+}
+
+// documentFlag adds -o where one thing is found.
+func documentFlag(cmd *cobra.Command, form *output.Document) {
+	cmd.Flags().VarP(form, "output", "o", output.Documents)
+	completeWords(cmd, "output", output.DocumentNames...)
 }
 
 // ago is a time as people read it, "5m"; empty for none.

@@ -67,12 +67,7 @@ With -o json or yaml it is for programs: docs/plan.md has the fields and codes.`
 	// What comes after the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	completeExec(cmd)
-	err := cmd.RegisterFlagCompletionFunc("output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return []string{"text", "json", "yaml", "jsonpath="}, cobra.ShellCompDirectiveNoFileComp
-	})
-	if err != nil {
-		panic(err) // a flag of another name: a mistake in this function
-	}
+	completeWords(cmd, "output", "text", "json", "yaml", "jsonpath=")
 	return cmd
 }
 

@@ -19,8 +19,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	if words := cmd.Flags().Args(); !cmd.HasParent() && len(words) > 0 {
 		return unknownCommand(cmd, words[0])
 	}
-	if failure.Hint(err) != "" {
-		return err
+	// A value's own complaint says which it is; the library's words are left out.
+	if known := (*failure.Failure)(nil); errors.As(err, &known) {
+		return known
 	}
 	hint := "see: " + cmd.CommandPath() + " --help"
 	var unknown *pflag.NotExistError

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -40,7 +39,7 @@ func versionLine() string {
 // askOperatorFor is how long a cluster has to say which operator it runs.
 const askOperatorFor = 3 * time.Second
 
-// versions are what version finds out. As JSON it is for programs.
+// versions are what version finds out. As JSON or YAML it is for programs.
 type versions struct {
 	APIVersion string        `json:"apiVersion"`
 	Kind       string        `json:"kind"`
@@ -68,7 +67,7 @@ type installed struct {
 func NewCmdVersion(f *Factory) *cobra.Command {
 	var c config.Config
 	var clientOnly bool
-	var form string
+	var form output.Document
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of this program, and of operator and agent in the cluster",
@@ -85,14 +84,11 @@ does not answer in 3 seconds, is a remark on stderr and no failure.`,
   understudy version -o json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if form != "table" && form != "json" {
-				return failure.New("there are table and json", "there is no form %q", form)
-			}
 			v := versions{
 				APIVersion: "cli." + v1alpha1.GroupVersion.Group + "/v1", Kind: "Versions",
 				Client: clientVersion{release(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH},
 			}
-			if form == "table" { // it is there at once, whatever the cluster does
+			if form.People() { // it is there at once, whatever the cluster does
 				if _, err := fmt.Fprintln(f.Out, versionLine()); err != nil {
 					return err
 				}
@@ -100,15 +96,14 @@ does not answer in 3 seconds, is a remark on stderr and no failure.`,
 			if !clientOnly {
 				v.askCluster(cmd.Context(), f.Err, &c)
 			}
-			return v.print(f.Out, form)
+			return v.print(f.Out, &form)
 		},
 	}
 	cmd.Flags().BoolVar(&clientOnly, "client", false, "print this program's version only, and ask no cluster")
-	cmd.Flags().StringVarP(&form, "output", "o", "table", "table|json")
+	documentFlag(cmd, &form)
 	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
 	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
 	completeFlag(cmd, "context", contexts)
-	completeWords(cmd, "output", "table", "json")
 	return cmd
 }
 
@@ -137,7 +132,7 @@ func (v *versions) askCluster(ctx context.Context, remarks io.Writer, c *config.
 	}
 	v.Operator = &installed{Version: got.operator.Version, Image: got.operator.Image}
 	if image := got.operator.AgentImage; image != "" {
-		v.Agent = &installed{Image: image}
+		v.Agent = &installed{Version: got.operator.AgentVersion(), Image: image}
 	}
 	if v.Skew = got.operator.Skew(release()); v.Skew != "" {
 		_, _ = fmt.Fprintf(remarks, "warning: %s\nhint:    %s\n", v.Skew, session.SkewHint)
@@ -145,14 +140,9 @@ func (v *versions) askCluster(ctx context.Context, remarks io.Writer, c *config.
 }
 
 // print writes what is installed, or all of it.
-func (v *versions) print(out io.Writer, form string) error {
-	if form == "json" {
-		text, err := json.MarshalIndent(v, "", "  ")
-		if err != nil {
-			return fmt.Errorf("encoding the versions: %w", err)
-		}
-		_, err = fmt.Fprintln(out, string(text))
-		return err
+func (v *versions) print(out io.Writer, form *output.Document) error {
+	if !form.People() {
+		return form.Print(out, v)
 	}
 	if v.Operator != nil {
 		operator := session.Operator{Version: v.Operator.Version, Image: v.Operator.Image}

@@ -26,6 +26,14 @@ func (o Operator) Skew(release string) string {
 	return fmt.Sprintf("%s, and this understudy of %s", strings.Join(others, ", "), ours)
 }
 
+// AgentVersion is the agent's, where its image's tag is one.
+func (o Operator) AgentVersion() string {
+	if tag := tagOf(o.AgentImage); minorOf(tag) != "" {
+		return tag
+	}
+	return ""
+}
+
 // minorOf is "1.2" of "v1.2.3-4-gabc"; empty for what is no version.
 func minorOf(text string) string {
 	parts := strings.SplitN(strings.TrimPrefix(text, "v"), ".", 3)
