@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
@@ -23,23 +25,14 @@ const completeFor = 2 * time.Second
 // completeExec lets a shell complete targets, namespaces and contexts. What
 // cannot be had in time, or may not be listed, is not completed.
 func completeExec(cmd *cobra.Command) {
-	loaded := func(list lister) lister {
-		return func(ctx context.Context, _ *config.Config) ([]string, error) {
-			c, err := config.Load(cmd.Flags())
-			if err != nil {
-				return nil, err
-			}
-			return list(ctx, c)
-		}
-	}
 	completeFlagBy(cmd, "target", func(typed string) lister {
 		if strings.Count(typed, "/") < 2 {
-			return loaded(targets)
+			return targets
 		}
-		return loaded(func(ctx context.Context, c *config.Config) ([]string, error) { return containers(ctx, c, typed) })
+		return func(ctx context.Context, c *config.Config) ([]string, error) { return containers(ctx, c, typed) }
 	})
-	completeFlag(cmd, "target-namespace", loaded(namespaces))
-	completeFlag(cmd, "context", loaded(contexts))
+	completeFlag(cmd, "target-namespace", namespaces)
+	completeFlag(cmd, "context", contexts)
 	completeWords(cmd, "progress", config.Progress("").Values()...)
 	completeWords(cmd, "fs-mode", config.FileMode("").Values()...)
 }
@@ -64,13 +57,8 @@ func completeFlagBy(cmd *cobra.Command, flag string, by func(typed string) liste
 	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
 		defer cancel()
-		c := &config.Config{}
-		for flag, to := range map[string]*string{"kubeconfig": &c.Kubeconfig, "context": &c.Context, "target-namespace": &c.Namespace} {
-			if said := cmd.Flags().Lookup(flag); said != nil {
-				*to = said.Value.String()
-			}
-		}
-		names, _ := by(typed)(ctx, c) // nobody could be told
+		c, _, _ := config.Place(cmd.Flags()) // as far as it is known
+		names, _ := by(typed)(ctx, c)        // nobody could be told
 		slices.Sort(names)
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
@@ -130,19 +118,42 @@ func containers(ctx context.Context, c *config.Config, typed string) ([]string, 
 }
 
 func namespaces(ctx context.Context, c *config.Config) ([]string, error) {
+	return names(c, func(client *session.Client) (runtime.Object, error) {
+		return client.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	})
+}
+
+func pods(ctx context.Context, c *config.Config) ([]string, error) {
+	return names(c, func(client *session.Client) (runtime.Object, error) {
+		return client.Kube.CoreV1().Pods(client.Namespace).List(ctx, metav1.ListOptions{})
+	})
+}
+
+func nodes(ctx context.Context, c *config.Config) ([]string, error) {
+	return names(c, func(client *session.Client) (runtime.Object, error) {
+		return client.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	})
+}
+
+// names are those of what is listed.
+func names(c *config.Config, list func(*session.Client) (runtime.Object, error)) ([]string, error) {
 	client, _, err := connect(c)
 	if err != nil {
 		return nil, err
 	}
-	list, err := client.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	found, err := list(client)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for i := range list.Items {
-		names = append(names, list.Items[i].Name)
-	}
-	return names, nil
+	err = meta.EachListItem(found, func(item runtime.Object) error {
+		object, err := meta.Accessor(item)
+		if err == nil {
+			names = append(names, object.GetName())
+		}
+		return err
+	})
+	return names, err
 }
 
 func contexts(_ context.Context, c *config.Config) ([]string, error) {
@@ -155,11 +166,12 @@ func contexts(_ context.Context, c *config.Config) ([]string, error) {
 
 // completeSession completes the name of a session, and with targets those that
 // have one, each with what it stands for.
-func completeSession(cmd *cobra.Command, in *place, withTargets bool) {
-	cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func completeSession(cmd *cobra.Command, withTargets bool) {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
 		defer cancel()
-		client, _, err := connect(&in.Config)
+		c, _, _ := config.Place(cmd.Flags()) // as far as it is known
+		client, _, err := connect(c)
 		if err != nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -175,36 +187,4 @@ func completeSession(cmd *cobra.Command, in *place, withTargets bool) {
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
-}
-
-func pods(ctx context.Context, c *config.Config) ([]string, error) {
-	client, _, err := connect(c)
-	if err != nil {
-		return nil, err
-	}
-	list, err := client.Kube.CoreV1().Pods(client.Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for i := range list.Items {
-		names = append(names, list.Items[i].Name)
-	}
-	return names, nil
-}
-
-func nodes(ctx context.Context, c *config.Config) ([]string, error) {
-	client, _, err := connect(c)
-	if err != nil {
-		return nil, err
-	}
-	list, err := client.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for i := range list.Items {
-		names = append(names, list.Items[i].Name)
-	}
-	return names, nil
 }

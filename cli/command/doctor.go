@@ -1,7 +1,7 @@
 package command
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +14,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/progress"
+	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
@@ -40,7 +41,7 @@ are taken out of all text. Names of users, machines and workloads stay.`,
   understudy doctor -n shop --bundle report.tar.gz`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b := examine(cmd.Context(), &in)
+			b := examine(cmd, &in)
 			if err := showFindings(f.Out, b.Findings, &form); err != nil {
 				return err
 			}
@@ -64,19 +65,49 @@ are taken out of all text. Names of users, machines and workloads stay.`,
 }
 
 // examine looks at everything.
-func examine(ctx context.Context, in *place) *doctor.Bundle {
+func examine(cmd *cobra.Command, in *place) *doctor.Bundle {
 	b := &doctor.Bundle{Version: versionLine(), Findings: doctor.Machine()}
-	client, reach, err := in.client()
+	c, err := config.Load(cmd.Flags())
+	if c != nil { // as far as it could be read
+		in.Config = *c
+	}
+	b.Findings = append(b.Findings, configuration(c, err)...)
+	client, reach, err := in.reached()
 	if err != nil {
 		b.Findings = append(b.Findings, doctor.Finding{Of: "cluster", State: doctor.Problem, Says: err.Error(), Do: failure.Hint(err)})
 		return b
 	}
 	b.Hide(reach.Host)
-	ctx, cancel := patience(ctx, reach)
+	ctx, cancel := patience(cmd.Context(), reach)
 	defer cancel()
 	b.Findings = append(b.Findings, doctor.Cluster(ctx, client, release(), func(err error) error { return unanswered(reach, err, "") })...)
 	b.Sessions, _, _ = client.List(ctx) // that they may not be read is found already
 	return b
+}
+
+// configuration is what there is to say of the file and the variables, where there
+// is something.
+func configuration(c *config.Config, err error) []doctor.Finding {
+	f := doctor.Finding{Of: "configuration", State: doctor.OK}
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		var says []string
+		for _, problem := range problems {
+			says = append(says, problem.Error())
+		}
+		f.State, f.Says, f.Do = doctor.Problem, strings.Join(says, "; "), "all of it, with what to do, is said by: understudy config verify"
+		if advice := failure.Hint(err); advice != "" {
+			f.Do = advice
+		}
+	case err != nil:
+		f.State, f.Says = doctor.Problem, err.Error()
+	case c.File == "":
+		return nil
+	default:
+		f.Says = c.File
+	}
+	return []doctor.Finding{f}
 }
 
 func showFindings(out io.Writer, findings []doctor.Finding, form *output.Document) error {

@@ -46,12 +46,12 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return endSession(cmd.Context(), f.show(config.ProgressAuto, false), &in.Config, args[0], force)
+			return endSession(cmd, f.show(config.ProgressAuto, false), &in, args[0], force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "end it though it is somebody else's")
 	in.flags(cmd, "session")
-	completeSession(cmd, &in, true)
+	completeSession(cmd, true)
 	return cmd
 }
 
@@ -68,8 +68,9 @@ func named(ctx context.Context, client *session.Client, name string) (*v1alpha1.
 	return client.FindFor(ctx, ref)
 }
 
-func endSession(ctx context.Context, out *progress.Printer, c *config.Config, name string, force bool) error {
-	client, reach, err := connect(c)
+func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name string, force bool) error {
+	ctx := cmd.Context()
+	client, reach, err := in.client(cmd)
 	if err != nil {
 		return err
 	}

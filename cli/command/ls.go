@@ -48,7 +48,7 @@ printed, as exec -t takes them.`,
   understudy ls -A -o jsonpath='{.items[?(@.heldBy)].target}'`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, reach, err := in.client()
+			client, reach, err := in.client(cmd)
 			if err != nil {
 				return err
 			}

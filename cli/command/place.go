@@ -2,6 +2,8 @@ package command
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,7 +15,7 @@ import (
 	"understudy.dev/understudy/config"
 )
 
-// place is where a command looks, as its flags say.
+// place is where a command looks, as flags, variables and the file say.
 type place struct {
 	config.Config
 	// all namespaces are meant.
@@ -23,11 +25,29 @@ type place struct {
 // flags adds those that say which cluster is meant, and which namespace; of is
 // what is looked for there.
 func (p *place) flags(cmd *cobra.Command, of string) {
-	cmd.Flags().StringVarP(&p.Namespace, "target-namespace", "n", "", "namespace of the "+of+" (default: the kubeconfig's)")
-	cmd.Flags().StringVar(&p.Context, "context", "", "context of the kubeconfig (default: the current one)")
-	cmd.Flags().StringVar(&p.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
+	config.ClusterFlags(cmd.Flags())
+	config.FileFlags(cmd.Flags())
+	cmd.Flags().Lookup("target-namespace").Usage = "namespace of the " + of + " (default: the kubeconfig's)"
+	groupFlags(cmd)
 	completeFlag(cmd, "context", contexts)
 	completeFlag(cmd, "target-namespace", namespaces)
+}
+
+// read finds out which place is meant. What else is wrong with the file keeps
+// nobody from looking, and is a remark.
+func (p *place) read(cmd *cobra.Command) error {
+	c, aside, err := config.Place(cmd.Flags())
+	p.Config = *c
+	if err != nil {
+		return &failure.Failure{Err: err, Hint: strings.TrimPrefix(failure.Hint(err)+"; without a file: -f none", "; ")}
+	}
+	if p.all && cmd.Flags().Changed("target-namespace") {
+		return failure.New("leave out one of both", "-A means all namespaces, and -n %s one", p.Namespace)
+	}
+	if len(aside) > 0 {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "notice: exec would not take this configuration; what is wrong with it is said by: understudy config verify\n")
+	}
+	return nil
 }
 
 // allFlag lets all namespaces be meant.
@@ -35,11 +55,16 @@ func (p *place) allFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVarP(&p.all, "all-namespaces", "A", false, "look in all namespaces that you may read")
 }
 
-// client reaches the place.
-func (p *place) client() (*session.Client, *rest.Config, error) {
-	if p.all && p.Namespace != "" {
-		return nil, nil, failure.New("leave out one of both", "-A means all namespaces, and -n %s one", p.Namespace)
+// client reads which place is meant, and reaches it.
+func (p *place) client(cmd *cobra.Command) (*session.Client, *rest.Config, error) {
+	if err := p.read(cmd); err != nil {
+		return nil, nil, err
 	}
+	return p.reached()
+}
+
+// reached reaches a place that was read.
+func (p *place) reached() (*session.Client, *rest.Config, error) {
 	client, reach, err := connect(&p.Config)
 	if err == nil && p.all {
 		client, err = session.NewClient(reach, "")

@@ -11,7 +11,7 @@ import (
 
 // NewCmdRestore puts workloads back without an operator.
 func NewCmdRestore(f *Factory) *cobra.Command {
-	var c config.Config
+	var in place
 	var all, force, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "restore",
@@ -35,10 +35,10 @@ it would end, and does nothing, beside an operator too.`,
   understudy restore --all`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if all && c.Namespace != "" {
+			if all && cmd.Flags().Changed("target-namespace") {
 				return fmt.Errorf("--all is every namespace: leave -n out")
 			}
-			client, reach, err := connect(&c)
+			client, reach, err := in.client(cmd)
 			if err != nil {
 				return err
 			}
@@ -61,10 +61,6 @@ it would end, and does nothing, beside an operator too.`,
 	cmd.Flags().BoolVar(&all, "all", false, "in every namespace")
 	cmd.Flags().BoolVar(&force, "force", false, "though an operator runs")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and do nothing")
-	cmd.Flags().StringVarP(&c.Namespace, "target-namespace", "n", "", "namespace to look in (default: the kubeconfig's)")
-	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
-	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
-	completeFlag(cmd, "context", contexts)
-	completeFlag(cmd, "target-namespace", namespaces)
+	in.flags(cmd, "workloads")
 	return cmd
 }

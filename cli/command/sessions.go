@@ -61,7 +61,7 @@ you may not read leases.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, reach, err := in.client()
+			client, reach, err := in.client(cmd)
 			if err != nil {
 				return err
 			}
@@ -84,7 +84,7 @@ you may not read leases.`,
 	in.allFlag(cmd)
 	outputFlag(cmd, &format)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, with a line for every change")
-	completeSession(cmd, &in, false)
+	completeSession(cmd, false)
 	return cmd
 }
 

@@ -9,7 +9,7 @@ import (
 
 // NewCmdThaw thaws by hand.
 func NewCmdThaw(f *Factory) *cobra.Command {
-	var c config.Config
+	var in place
 	var o thaw.Options
 	cmd := &cobra.Command{
 		Use:   "thaw (--pod NAME | --node NAME)",
@@ -28,7 +28,7 @@ namespace of Understudy's agents.`,
   understudy thaw --node node-1`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, reach, err := connect(&c)
+			client, reach, err := in.client(cmd)
 			if err != nil {
 				return err
 			}
@@ -46,11 +46,7 @@ namespace of Understudy's agents.`,
 	cmd.Flags().StringVar(&o.Node, "node", "", "node whose pods are all to be thawed; their sessions end")
 	cmd.Flags().StringVar(&o.Agents, "agents-namespace", "", "namespace of the agents (default: what the operator's deployment says)")
 	cmd.Flags().StringVar(&o.Image, "agent-image", "", "image of the agent (default: what the operator's deployment says)")
-	cmd.Flags().StringVarP(&c.Namespace, "target-namespace", "n", "", "namespace of the pod (default: the kubeconfig's)")
-	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
-	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
-	completeFlag(cmd, "context", contexts)
-	completeFlag(cmd, "target-namespace", namespaces)
+	in.flags(cmd, "pod")
 	completeFlag(cmd, "pod", pods)
 	completeFlag(cmd, "node", nodes)
 	return cmd

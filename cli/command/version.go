@@ -13,7 +13,6 @@ import (
 
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/session"
-	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
@@ -65,7 +64,7 @@ type installed struct {
 // NewCmdVersion prints what this program is, and what is installed in the
 // cluster.
 func NewCmdVersion(f *Factory) *cobra.Command {
-	var c config.Config
+	var in place
 	var clientOnly bool
 	var form output.Document
 	cmd := &cobra.Command{
@@ -94,31 +93,30 @@ does not answer in 3 seconds, is a remark on stderr and no failure.`,
 				}
 			}
 			if !clientOnly {
-				v.askCluster(cmd.Context(), f.Err, &c)
+				v.askCluster(cmd, f.Err, &in)
 			}
 			return v.print(f.Out, &form)
 		},
 	}
 	cmd.Flags().BoolVar(&clientOnly, "client", false, "print this program's version only, and ask no cluster")
 	documentFlag(cmd, &form)
-	cmd.Flags().StringVar(&c.Context, "context", "", "context of the kubeconfig (default: the current one)")
-	cmd.Flags().StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
-	completeFlag(cmd, "context", contexts)
+	in.flags(cmd, "operator")
+	cmd.Flags().Lookup("target-namespace").Hidden = true // the operator is the cluster's
 	return cmd
 }
 
 // askCluster adds what is installed there. Why that is not known, and that it
 // is of another version, are remarks.
-func (v *versions) askCluster(ctx context.Context, remarks io.Writer, c *config.Config) {
+func (v *versions) askCluster(cmd *cobra.Command, remarks io.Writer, in *place) {
 	type answer struct {
 		operator session.Operator
 		err      error
 	}
 	answers := make(chan answer, 1)
-	ctx, cancel := context.WithTimeout(ctx, askOperatorFor)
+	ctx, cancel := context.WithTimeout(cmd.Context(), askOperatorFor)
 	defer cancel()
 	go func() { // a credential plugin does not heed ctx
-		operator, err := operatorOf(ctx, c)
+		operator, err := operatorOf(ctx, cmd, in)
 		answers <- answer{operator, err}
 	}()
 	got := answer{err: errors.New("no answer")}
@@ -158,8 +156,8 @@ func (v *versions) print(out io.Writer, form *output.Document) error {
 	return nil
 }
 
-func operatorOf(ctx context.Context, c *config.Config) (session.Operator, error) {
-	client, reach, err := connect(c)
+func operatorOf(ctx context.Context, cmd *cobra.Command, in *place) (session.Operator, error) {
+	client, reach, err := in.client(cmd)
 	if err != nil {
 		return session.Operator{}, err
 	}
