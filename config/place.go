@@ -24,7 +24,7 @@ func (l *loading) place() (c *Config, aside Problems, err error) {
 	l.layers = map[string]layer{}
 	said := l.readEnvironment()
 	name, read := l.readFile()
-	var keys []string
+	keys := []string{"agent.namespace"} // agents of one's own are made there
 	for i := range decision.Flags {
 		if row := &decision.Flags[i]; slices.Contains(clusterFlags, row.Name) {
 			keys = append(keys, row.To...)

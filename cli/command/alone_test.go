@@ -11,12 +11,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/apitest"
+	"understudy.dev/understudy/operator/nodeagent"
 )
 
 // TestScriptAlone: the command line against a real API server in whose cluster
@@ -37,6 +39,11 @@ func TestScriptAlone(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"apply": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(apply(t.Context(), config, ts.ReadFile(args[0])))
+			},
+			"make-agent": func(ts *testscript.TestScript, _ bool, args []string) {
+				name, err := makeAgent(t.Context(), client, args[1], args[2], args[3], args[4])
+				ts.Check(err)
+				ts.Setenv(args[0], name)
 			},
 			"agents-left": func(ts *testscript.TestScript, _ bool, args []string) {
 				pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
@@ -65,6 +72,28 @@ func TestScriptAlone(t *testing.T) {
 	})
 }
 
+// makeAgent makes the agent that somebody's machine would make for a pod, and plays
+// that it has frozen it.
+func makeAgent(ctx context.Context, client kubernetes.Interface, namespace, name, agents, owner string) (string, error) {
+	pod, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	agent, err := client.CoreV1().Pods(agents).Create(ctx, nodeagent.Solo(nodeagent.SoloOptions{
+		Namespace: agents, Session: types.UID("of-" + name), Owner: owner, Image: "x", Target: pod, Container: "app",
+	}), metav1.CreateOptions{})
+	if err != nil {
+		return "", err
+	}
+	agent.Status.Phase = corev1.PodRunning
+	agent.Status.ContainerStatuses = []corev1.ContainerStatus{{
+		Name: nodeagent.AgentContainer, Image: "x", ImageID: "x", Ready: true, ContainerID: "containerd://" + name,
+		State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+	}}
+	_, err = client.CoreV1().Pods(agents).UpdateStatus(ctx, agent, metav1.UpdateOptions{})
+	return agent.Name, err
+}
+
 // playNode is the kubelet of a node that gets no image whose name says so.
 func playNode(ctx context.Context, client kubernetes.Interface) {
 	for {
@@ -80,6 +109,11 @@ func playNode(ctx context.Context, client kubernetes.Interface) {
 		for i := range pods.Items {
 			pod := &pods.Items[i]
 			switch {
+			case pod.DeletionTimestamp != nil && len(pod.Status.ContainerStatuses) > 0 && pod.Status.ContainerStatuses[0].State.Running != nil:
+				// An agent that is asked to end thaws, and says so.
+				pod.Status.ContainerStatuses[0].Ready = false
+				pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ContainerID: pod.Status.ContainerStatuses[0].ContainerID, Message: "thawed"}}
+				_, _ = client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{}) // it is tried again
 			case pod.DeletionTimestamp != nil:
 				_ = client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, *metav1.NewDeleteOptions(0))
 			case len(pod.Status.ContainerStatuses) == 0 && strings.Contains(pod.Spec.Containers[0].Image, "missing"):

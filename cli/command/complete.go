@@ -175,7 +175,7 @@ func completeSession(cmd *cobra.Command, withTargets bool) {
 		if err != nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		sessions, _, _ := client.List(ctx) // nobody could be told
+		sessions, _ := (&place{Config: *c}).everyone(client).list(ctx, func(string, ...any) {}) // nobody could be told
 		var names []string
 		for i := range sessions {
 			s := &sessions[i]

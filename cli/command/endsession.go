@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/progress"
 	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/solo"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -56,16 +58,38 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 }
 
 // named is the session of that name, or of that target.
-func named(ctx context.Context, client *session.Client, name string) (*v1alpha1.Session, error) {
+func named(ctx context.Context, client *session.Client, all everyone, name string) (*v1alpha1.Session, error) {
 	name = bareName(name)
 	if !strings.Contains(name, "/") {
-		return client.Find(ctx, name)
+		return find(ctx, client, all, name)
 	}
 	ref, err := target.Parse(name)
 	if err != nil {
 		return nil, err
 	}
-	return client.FindFor(ctx, ref)
+	alone, _ := all.without(ctx) // what is not known is not found
+	for i := range alone {
+		if of := alone[i].Spec.Target; of.Group == ref.Group && of.Resource == ref.Resource && of.Name == ref.Name {
+			return &alone[i], nil
+		}
+	}
+	found, err := client.FindFor(ctx, ref)
+	if errors.Is(err, session.ErrNotInstalled) {
+		ref.Container = ""
+		return nil, failure.New("which there are is shown by: understudy sessions", "there is no session for %s in namespace %s", ref, client.Namespace)
+	}
+	return found, err
+}
+
+// find is the session of that name, whoever keeps it.
+func find(ctx context.Context, client *session.Client, all everyone, name string) (*v1alpha1.Session, error) {
+	alone, _ := all.without(ctx) // what is not known is not found
+	for i := range alone {
+		if alone[i].Name == name {
+			return &alone[i], nil
+		}
+	}
+	return client.Find(ctx, name)
 }
 
 func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name string, force bool) error {
@@ -74,7 +98,7 @@ func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name strin
 	if err != nil {
 		return err
 	}
-	found, err := named(ctx, client, name)
+	found, err := named(ctx, client, in.everyone(client), name)
 	if err != nil {
 		return unanswered(reach, err, "; nothing was changed")
 	}
@@ -84,13 +108,20 @@ func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name strin
 		return err
 	}
 	if owner := found.Spec.Owner.Username; owner != me {
-		if err := client.MayEnd(ctx, found); err != nil {
+		mayEnd := client.MayEnd
+		if solo.Is(found) {
+			mayEnd = func(ctx context.Context, s *v1alpha1.Session) error { return solo.MayStop(ctx, client, s) }
+		}
+		if err := mayEnd(ctx, found); err != nil {
 			return err
 		}
 		if !force {
 			return failure.New("who ends it all the same takes what they are in the middle of from them: --force",
 				"session %s belongs to %s%s", name, owner, at(found.Spec.Owner.Hostname))
 		}
+	}
+	if solo.Is(found) {
+		return endAlone(ctx, out, client, found)
 	}
 	if found.Spec.Owner.Username == me {
 		host, _ := os.Hostname() // for the run that is ended to say; it may be missing
@@ -114,6 +145,23 @@ func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name strin
 	}
 	of := found.Spec.Target
 	step.Done(finale(state, target.Ref{Group: of.Group, Resource: of.Resource, Name: of.Name}.String()))
+	return nil
+}
+
+// endAlone ends a freeze that no operator keeps.
+func endAlone(ctx context.Context, out *progress.Printer, client *session.Client, found *v1alpha1.Session) error {
+	pod := "pod/" + found.Spec.Target.Name
+	step := out.Step("ending session " + found.Name)
+	defer step.Done("")
+	proof, err := solo.Stop(ctx, client, found, step.Wait)
+	if known := (*failure.Failure)(nil); errors.As(err, &known) {
+		return err
+	}
+	if err != nil {
+		return &failure.Failure{What: fmt.Sprintf("session %s was not seen to end", found.Name), Err: err,
+			Hint: fmt.Sprintf("its agent thaws by itself when it is told to end, and when its lease has run out; see: kubectl get pod %s -n %s", found.Name, found.Namespace)}
+	}
+	step.Done(fmt.Sprintf("%s: the container runs on where it stood: %s", pod, proof))
 	return nil
 }
 

@@ -92,7 +92,7 @@ func listTargets(ctx context.Context, client *session.Client, in *place, format 
 			return nil
 		}
 	}
-	sessions, _, err := client.List(ctx)
+	sessions, err := in.everyone(client).list(ctx, func(string, ...any) {})
 	if err != nil {
 		remark("who holds what is known only in part: %v", err)
 	}

@@ -2,12 +2,15 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +20,7 @@ import (
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/progress"
 	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/solo"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
@@ -65,7 +69,7 @@ you may not read leases.`,
 			if err != nil {
 				return err
 			}
-			look := looking{client: client, reach: reach, in: &in, format: &format, out: f.Out, remarks: f.Err}
+			look := looking{client: client, everyone: in.everyone(client), reach: reach, in: &in, format: &format, out: f.Out, remarks: f.Err}
 			switch {
 			case len(args) == 1:
 				err = look.one(cmd.Context(), bareName(args[0]))
@@ -90,12 +94,16 @@ you may not read leases.`,
 
 // bareName is a session's name without what -o name prints before it.
 func bareName(name string) string {
-	return strings.TrimPrefix(name, "session."+v1alpha1.GroupVersion.Group+"/")
+	for _, kind := range []string{"session." + v1alpha1.GroupVersion.Group, "session.cli." + v1alpha1.GroupVersion.Group} {
+		name = strings.TrimPrefix(name, kind+"/")
+	}
+	return name
 }
 
 // looking is one run of sessions.
 type looking struct {
 	client       *session.Client
+	everyone     everyone
 	reach        *rest.Config
 	in           *place
 	format       *output.Format
@@ -105,7 +113,7 @@ type looking struct {
 func (l *looking) all(ctx context.Context) error {
 	ctx, cancel := patience(ctx, l.reach)
 	defer cancel()
-	sessions, _, err := l.client.List(ctx)
+	sessions, err := l.everyone.list(ctx, l.remark)
 	if err != nil {
 		return err
 	}
@@ -125,6 +133,13 @@ func (l *looking) all(ctx context.Context) error {
 		return err
 	}
 	return l.format.Printer(l.out).Print(table, list)
+}
+
+// remark says something beside to a person.
+func (l *looking) remark(text string, args ...any) {
+	if l.format.People() {
+		_, _ = fmt.Fprintf(l.remarks, text+"\n", args...)
+	}
 }
 
 // heard asks for Leases; what cannot be had is not shown.
@@ -169,67 +184,119 @@ const retryWatch = 2 * time.Second
 
 // watch prints what there is and then what changes, until ctx is done.
 func (l *looking) watch(ctx context.Context) error {
-	printer := l.format.Printer(l.out)
-	seen := map[types.UID]string{}
-	told := false
-	tell := func(s *v1alpha1.Session, gone bool) error {
-		if !gone && seen[s.UID] == s.ResourceVersion {
-			return nil
-		}
-		seen[s.UID] = s.ResourceVersion
-		state := ""
-		var heard time.Time
-		if gone {
-			delete(seen, s.UID)
-			state = "ended"
-		} else if l.format.People() {
-			heard = l.heard(ctx, []v1alpha1.Session{*s})[s.UID]
-		}
-		object, err := output.Object(s)
-		if err != nil {
-			return err
-		}
-		table := l.table()
-		table.Rows = []metav1.TableRow{l.row(s, heard, state)}
-		return printer.Print(table, object)
+	t := teller{looking: l, printer: l.format.Printer(l.out), seen: map[types.UID]string{}}
+	sources := append([]source{l.everyone.operators}, l.everyone.alone...)
+	versions := make([]string, len(sources))
+	fails := make([]error, len(sources))
+	for i, from := range sources {
+		versions[i], fails[i] = t.list(ctx, from)
 	}
-	for first := true; ; first = false {
-		sessions, version, err := l.client.List(ctx)
-		for i := 0; i < len(sessions) && err == nil; i++ {
-			err = tell(&sessions[i], false)
+	// What cannot be had at first is not waited for, as long as something can.
+	missing := errors.Join(fails[1:]...)
+	switch err := fails[0]; {
+	case err != nil && (!errors.Is(err, session.ErrNotInstalled) || missing != nil):
+		return err
+	case missing != nil:
+		l.remark("freezes without an operator are not shown: %v", missing)
+	}
+	if len(t.seen) == 0 {
+		l.remark("there are no sessions %s yet", l.in.where(l.client))
+	}
+	var group errgroup.Group
+	for i, from := range sources {
+		if fails[i] == nil {
+			group.Go(func() error { return t.follow(ctx, from, versions[i]) })
 		}
+	}
+	return group.Wait()
+}
+
+// teller prints what several sources tell, each session once for a version of it.
+type teller struct {
+	*looking
+	mu      sync.Mutex
+	printer *output.Printer
+	seen    map[types.UID]string
+	told    bool // that the cluster does not answer
+}
+
+// list tells of all that a source has.
+func (t *teller) list(ctx context.Context, from source) (version string, err error) {
+	sessions, version, err := from.list(ctx)
+	for i := 0; i < len(sessions) && err == nil; i++ {
+		err = t.tell(ctx, &sessions[i], false)
+	}
+	return version, err
+}
+
+func (t *teller) tell(ctx context.Context, s *v1alpha1.Session, gone bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last, known := t.seen[s.UID]; !gone && last == s.ResourceVersion || gone && !known {
+		return nil
+	}
+	t.seen[s.UID] = s.ResourceVersion
+	state := ""
+	var heard time.Time
+	if gone {
+		delete(t.seen, s.UID)
+		state = "ended"
+	} else if t.format.People() {
+		heard = t.heard(ctx, []v1alpha1.Session{*s})[s.UID]
+	}
+	object, err := output.Object(s)
+	if err != nil {
+		return err
+	}
+	table := t.table()
+	table.Rows = []metav1.TableRow{t.row(s, heard, state)}
+	return t.printer.Print(table, object)
+}
+
+// follow tells what changes in a source, until ctx is done.
+func (t *teller) follow(ctx context.Context, from source, version string) error {
+	for {
+		err := from.watch(ctx, version, func(s *v1alpha1.Session, gone bool) error { return t.tell(ctx, s, gone) })
 		if err == nil {
-			if first && len(sessions) == 0 && l.format.People() {
-				_, _ = fmt.Fprintf(l.remarks, "there are no sessions %s yet\n", l.in.where(l.client))
-			}
-			if told {
-				_, _ = fmt.Fprintln(l.remarks, "the cluster answers again")
-			}
-			told = false
-			err = l.client.Watch(ctx, version, tell)
+			version, err = t.list(ctx, from)
 		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
+			t.answers(nil)
 			continue
-		case first:
-			return err
-		case !told:
-			_, _ = fmt.Fprintf(l.remarks, "the cluster does not answer (%v); trying again\n", unanswered(l.reach, err, ""))
-			told = true
 		}
+		t.answers(err)
 		select {
 		case <-time.After(retryWatch):
 		case <-ctx.Done():
+			return nil
+		}
+		if fresh, err := t.list(ctx, from); err == nil {
+			version = fresh
+			t.answers(nil)
 		}
 	}
+}
+
+// answers says when the cluster begins and ends to be away.
+func (t *teller) answers(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case err != nil && !t.told:
+		_, _ = fmt.Fprintf(t.remarks, "the cluster does not answer (%v); trying again\n", unanswered(t.reach, err, ""))
+	case err == nil && t.told:
+		_, _ = fmt.Fprintln(t.remarks, "the cluster answers again")
+	}
+	t.told = err != nil
 }
 
 func (l *looking) one(ctx context.Context, name string) error {
 	ctx, cancel := patience(ctx, l.reach)
 	defer cancel()
-	s, err := l.client.Find(ctx, name)
+	s, err := find(ctx, l.client, l.everyone, name)
 	if err != nil {
 		return err
 	}
@@ -252,6 +319,9 @@ func atLength(s *v1alpha1.Session, heard time.Time) string {
 	a := session.Tell(s)
 	lease := age(time.Duration(s.Spec.LeaseDurationSeconds) * time.Second)
 	last := "not known; the lease is " + lease
+	if solo.Is(s) {
+		last = "by its agent alone, which thaws when that is longer ago than the lease"
+	}
 	if !heard.IsZero() {
 		last = fmt.Sprintf("%s ago; the lease is %s", ago(heard), lease)
 	}
@@ -267,10 +337,13 @@ func atLength(s *v1alpha1.Session, heard time.Time) string {
 	if a.Target == "" {
 		line("Target", "none: the namespace itself")
 	} else {
-		line("Target", "%s, container %s", a.Target, s.Spec.Target.Container)
+		line("Target", "%s%s", a.Target, ofContainer(s))
 	}
 	line("Mode", "%s", a.Mode)
 	line("Owner", "%s%s", s.Spec.Owner.Username, at(s.Spec.Owner.Hostname))
+	if solo.Is(s) {
+		line("Agent", "made without an operator, on node %s", s.Status.Agent.NodeName)
+	}
 	line("Since", "%s (%s ago)", s.CreationTimestamp.UTC().Format(time.RFC3339), ago(s.CreationTimestamp.Time))
 	line("Heard", "%s", last)
 	if limit := s.Spec.MaxDurationSeconds; limit > 0 {
@@ -292,6 +365,13 @@ func atLength(s *v1alpha1.Session, heard time.Time) string {
 		fmt.Fprintf(&out, "  %-14s %-8s %-20s %s\n", c.Type, c.Status, c.Reason, progress.Harmless(c.Message))
 	}
 	return out.String()
+}
+
+func ofContainer(s *v1alpha1.Session) string {
+	if s.Spec.Target.Container == "" {
+		return ""
+	}
+	return ", container " + s.Spec.Target.Container
 }
 
 // age is a time span as kubectl shows one.

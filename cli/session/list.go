@@ -103,14 +103,14 @@ func ownedBy(object metav1.Object, uid types.UID) bool {
 	return slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return o.UID == uid })
 }
 
-// lookFor is how long one watch lasts for a person who looks on.
-const lookFor = 5 * time.Minute
+// LookFor is how long one watch lasts for a person who looks on.
+const LookFor = 5 * time.Minute
 
 // Watch tells of every change of the sessions from a version on, which List
 // gave, until ctx is done. A session that is gone is told with gone. The error
 // is nil when the API server ends the watch: then List begins anew.
 func (c *Client) Watch(ctx context.Context, version string, tell func(s *v1alpha1.Session, gone bool) error) error {
-	seconds := int64(lookFor / time.Second)
+	seconds := int64(LookFor / time.Second)
 	watching, err := c.sessions.Watch(ctx, metav1.ListOptions{ResourceVersion: version, TimeoutSeconds: &seconds})
 	if err != nil {
 		return fmt.Errorf("watching sessions: %w", err)

@@ -104,7 +104,7 @@ func (p *Plan) suits() error {
 
 func (p *Plan) solo() nodeagent.SoloOptions {
 	return nodeagent.SoloOptions{
-		Namespace: p.options.Namespace, Session: p.uid, Owner: p.options.Owner, Image: p.options.Image, Target: p.pod, Setup: p.setup,
+		Namespace: p.options.Namespace, Session: p.uid, Owner: p.options.Owner, Image: p.options.Image, Target: p.pod, Container: p.target.Container, Setup: p.setup,
 	}
 }
 

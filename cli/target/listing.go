@@ -116,8 +116,12 @@ func all(ctx context.Context, reader Reader, k kind, namespace string) ([]unstru
 	}
 }
 
-// listing is what is told of an object; false for one that has ended.
+// listing is what is told of an object; false for one that has ended, or is a
+// session's own.
 func listing(k kind, object *unstructured.Unstructured) (Listed, bool) {
+	if object.GetLabels()[v1alpha1.SessionUIDLabel] != "" {
+		return Listed{}, false
+	}
 	phase, _, _ := unstructured.NestedString(object.Object, "status", "phase")
 	if phase == string(corev1.PodSucceeded) || phase == string(corev1.PodFailed) {
 		return Listed{}, false

@@ -25,14 +25,23 @@ type SoloOptions struct {
 	Owner string
 	// Image of the agent.
 	Image string
-	// Target is the pod that is frozen.
-	Target *corev1.Pod
+	// Target is the pod that is frozen, Container the one of its containers.
+	Target    *corev1.Pod
+	Container string
 	// Setup is how long its owner waits for it.
 	Setup time.Duration
 }
 
 // OwnerAnnotation is on an agent that its owner has made, and says who that is.
 const OwnerAnnotation = "understudy.dev/owner"
+
+// TargetAnnotation is on such an agent, and ContainerAnnotation: which pod it
+// freezes, "namespace/name", and which container. Where it has not the pod's
+// namespace nothing else on it tells.
+const (
+	TargetAnnotation    = "understudy.dev/target"
+	ContainerAnnotation = "understudy.dev/container"
+)
 
 // SetupAnnotation is on such an agent, and says for how many seconds from its
 // creation its owner waits for it.
@@ -86,6 +95,19 @@ const (
 // operator.
 func SoloName(target types.UID) string { return soloPrefix + string(target) }
 
+// SoloTarget is the pod that an agent freezes which somebody has made without an
+// operator. Its namespace and name are empty where an older one does not say.
+func SoloTarget(agent *corev1.Pod) (namespace, name string, uid types.UID) {
+	uid = types.UID(strings.TrimPrefix(strings.TrimPrefix(agent.Name, soloPrefix), soloThawPrefix))
+	namespace, name, _ = strings.Cut(agent.Annotations[TargetAnnotation], "/")
+	for _, owner := range agent.OwnerReferences {
+		if owner.UID == uid { // one namespace has both
+			namespace, name = agent.Namespace, owner.Name
+		}
+	}
+	return namespace, name, uid
+}
+
 // IsSolo says whether a pod is an agent of a session without an operator, or one
 // that thaws for it.
 func IsSolo(pod *corev1.Pod) bool {
@@ -113,6 +135,10 @@ func (o SoloOptions) alone(pod *corev1.Pod, name string) *corev1.Pod {
 	}
 	pod.Annotations["linkerd.io/inject"] = "disabled"
 	pod.Annotations[OwnerAnnotation] = o.Owner
+	pod.Annotations[TargetAnnotation] = o.Target.Namespace + "/" + o.Target.Name
+	if o.Container != "" {
+		pod.Annotations[ContainerAnnotation] = o.Container
+	}
 	if o.Setup > 0 {
 		pod.Annotations[SetupAnnotation] = strconv.Itoa(int(o.Setup / time.Second))
 	}

@@ -13,7 +13,7 @@ import (
 
 func soloForTest(namespace string) SoloOptions {
 	return SoloOptions{
-		Namespace: namespace, Session: "00000000-0000-0000-0000-00000000000a", Owner: "ada@laptop", Image: "registry.example/agent:1",
+		Namespace: namespace, Session: "00000000-0000-0000-0000-00000000000a", Owner: "ada@laptop", Image: "registry.example/agent:1", Container: "app",
 		Target: &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "worker-0", UID: "00000000-0000-0000-0000-00000000000b"},
 			Spec:       corev1.PodSpec{NodeName: "node-1"},
@@ -39,6 +39,9 @@ func TestSolo(t *testing.T) {
 				if owner.UID != "00000000-0000-0000-0000-00000000000b" || owner.Controller != nil || owner.BlockOwnerDeletion != nil {
 					t.Errorf("%s belongs to %+v", name, owner)
 				}
+			}
+			if namespace, name, uid := SoloTarget(pod); namespace != "shop" || name != "worker-0" || uid != "00000000-0000-0000-0000-00000000000b" || pod.Annotations[ContainerAnnotation] != "app" {
+				t.Errorf("%s freezes %s/%s (%s), container %q", pod.Name, namespace, name, uid, pod.Annotations[ContainerAnnotation])
 			}
 			if pod.Annotations[OwnerAnnotation] != "ada@laptop" || pod.Spec.NodeName != "node-1" {
 				t.Errorf("%s is of %q on %q", name, pod.Annotations[OwnerAnnotation], pod.Spec.NodeName)
