@@ -58,6 +58,7 @@ func Stop(ctx context.Context, client *session.Client, s *v1alpha1.Session, wait
 		_, changed := follow.follow.State()
 		agent, gone := follow.last()
 		if _, proved, message := nodeagent.Ended(agent); proved {
+			follow.clear(ctx)
 			return message, nil
 		}
 		if gone && follow.waited() && neverRan(agent) {
