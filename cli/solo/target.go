@@ -63,7 +63,7 @@ func (s *Session) followTarget(ctx context.Context, pod *corev1.Pod) error {
 // targetEnds tells that the session is over, if the frozen pod is.
 func (s *Session) targetEnds(pod *corev1.Pod, gone bool) bool {
 	name := s.plan.pod.Name
-	why := ""
+	var why string
 	switch {
 	case gone, pod.UID != s.plan.pod.UID:
 		why = "pod " + name + " is gone"
