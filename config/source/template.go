@@ -49,6 +49,9 @@ func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") && !strings.Contains(source, "{#") {
 		return &Rendered{Text: text}, nil
 	}
+	if err := unclosed(file, source); err != nil {
+		return nil, err
+	}
 	values := map[string]any{"get_env": getEnv(variables.Env)}
 	if variables.Key != "" {
 		values["key"] = variables.Key
@@ -177,16 +180,20 @@ func getEnv(lookup func(string) (string, bool)) func(*exec.Evaluator, *exec.VarA
 }
 
 var (
+	// The library quotes what it cannot read, the mark of a line with it.
+	quotedMarker = regexp.MustCompile(`\\x01\d*(\\x02)?`)
 	templateLine = regexp.MustCompile(`(?i)line[ :=]+(\d+)`)
 	templateName = regexp.MustCompile(`Unable to evaluate name "([^"]+)"`)
 	templateTag  = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}`)
 )
 
+const templateAdvice = "a configuration file is a template before anything else: see docs/configuration.md"
+
 // templateError says in a person's words where a template is wrong. The
 // library's line is that of the marked text, which has the same lines.
 func templateError(file, source string, err error) error {
-	said := marker.ReplaceAllString(err.Error(), "")
-	e := &Error{File: file, What: "the template cannot be filled in", Advice: "a configuration file is a template before anything else: see docs/configuration.md"}
+	said := quotedMarker.ReplaceAllString(marker.ReplaceAllString(err.Error(), ""), "")
+	e := &Error{File: file, What: "the template cannot be filled in", Advice: templateAdvice}
 	unparsed := strings.HasPrefix(said, "failed to parse template")
 	if unparsed {
 		// It repeats the whole template.
@@ -208,6 +215,15 @@ func templateError(file, source string, err error) error {
 			said = said[strings.LastIndex(said, ": ")+1:]
 		}
 		said = strings.TrimSpace(strings.ReplaceAll(said, "'", `"`))
+	}
+	if e.Line == 0 {
+		// As when a file of JSON escapes them, which its template comes before.
+		for _, at := range templateTag.FindAllStringIndex(source, -1) {
+			if strings.Contains(source[at[0]:at[1]], `\"`) {
+				e.Line, said = 1+strings.Count(source[:at[0]], "\n"), `quotes are not escaped in a template: write "..." or '...', without a backslash`
+				break
+			}
+		}
 	}
 	e.What = said
 	if expression := expressionAt(source, e.Line, said); expression != "" {

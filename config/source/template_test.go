@@ -24,10 +24,12 @@ func TestRender(t *testing.T) {
 		`{{ nothing | default(value="d") }}`:                            `d`,
 		`{{ nothing | default('d') }}`:                                  `d`,
 		`{% if get_env(name="USER") == "ada" %}a{% else %}b{% endif %}`: `a`,
-		`{# gone #}a`: `a`,
-		`{{ git_branch | split(pat="/") | first }}`:    `fix`,
-		`{{ key | trim_start_matches(pat="k-") }}`:     `1`,
-		`{% set n = "x" %}{{ n ~ key | json_encode }}`: `x"k-1"`,
+		`{# gone #}a`:                  `a`,
+		`{% raw %}{{ {% {% endraw %}a`: `{{ {% a`,
+		`{% if key %}{% if nothing is defined %}b{% endif %}a{% endif %}`: `a`,
+		`{{ git_branch | split(pat="/") | first }}`:                       `fix`,
+		`{{ key | trim_start_matches(pat="k-") }}`:                        `1`,
+		`{% set n = "x" %}{{ n ~ key | json_encode }}`:                    `x"k-1"`,
 	} {
 		got, err := Render("f", []byte(in), variables())
 		if err != nil || string(got.Text) != want {
@@ -54,13 +56,17 @@ func TestRenderKeepsLines(t *testing.T) {
 
 func TestRenderErrors(t *testing.T) {
 	for in, want := range map[string]string{
-		"a\n\"{{ nope }}\"":              `f:2: in {{ nope }}: there is no variable "nope"`,
-		"a\n{{ key }} {{ nope.x }}":      `f:2: in {{ nope.x }}: there is no variable "nope"`,
-		"\n\n{{ get_env(name='NOPE') }}": `f:3: in {{ get_env(name='NOPE') }}: the environment variable NOPE is not set, and get_env was given no default`,
-		"{{ get_env() }}":                `f:1: in {{ get_env() }}: get_env needs a name, as in get_env(name="USER", default="nobody")`,
-		"x\n{{ key | nope }}":            `f:2: in {{ key | nope }}: filter "nope" not found`,
-		"x\n{% if key":                   `f:2: Expected end of block "%}"`,
-		"x\n{% if nope %}1{% endif %}":   `f:2: in {% if nope %}: there is no variable "nope"`,
+		"a\n\"{{ nope }}\"":                             `f:2: in {{ nope }}: there is no variable "nope"`,
+		"a\n{{ key }} {{ nope.x }}":                     `f:2: in {{ nope.x }}: there is no variable "nope"`,
+		"\n\n{{ get_env(name='NOPE') }}":                `f:3: in {{ get_env(name='NOPE') }}: the environment variable NOPE is not set, and get_env was given no default`,
+		"{{ get_env() }}":                               `f:1: in {{ get_env() }}: get_env needs a name, as in get_env(name="USER", default="nobody")`,
+		"x\n{{ key | nope }}":                           `f:2: in {{ key | nope }}: filter "nope" not found`,
+		"x\n{% if key":                                  `f:2: in {% if key: there is no %} that ends it`,
+		"x\n\"{{ key | \"\ny":                           `f:2: in {{ key | ": there is no }} that ends it`,
+		"x\n{% if key %}\n1\n":                          `f:2: in {% if key %}: there is no {% endif %} that ends it`,
+		"{% if key %}{% for a in key %}1\n{% endfor %}": `f:1: in {% if key %}: there is no {% endif %} that ends it`,
+		"\n\"{{ get_env(name=\\\"A\\\") }}\"":           `f:2: in {{ get_env(name=\"A\") }}: quotes are not escaped in a template: write "..." or '...', without a backslash`,
+		"x\n{% if nope %}1{% endif %}":                  `f:2: in {% if nope %}: there is no variable "nope"`,
 	} {
 		_, err := Render("f", []byte(in), variables())
 		var placed *Error
