@@ -48,7 +48,7 @@ func (c *Config) checkTakeover() (found []*Problem) {
 			add(problem("name the workload, as in --target deployment/NAME", "there is nothing to pause without a target"))
 		}
 		if c.Incoming.Mode != IncomingSteal {
-			c.notice("the target is frozen and its traffic is not taken: requests to it go unanswered, and its network probes fail")
+			c.notice("the target is frozen and its traffic is not taken: requests to it go unanswered, but for the kubelet's network probes, which its agent answers; take the traffic with --steal")
 		}
 	case TakeoverNone:
 		if !c.Targetless() {

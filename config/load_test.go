@@ -473,7 +473,7 @@ func TestRules(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"{pause: true, target: deployment/w, feature: {network: {incoming: off}}}":        "its network probes fail",
+		"{pause: true, target: deployment/w, feature: {network: {incoming: off}}}":        "requests to it go unanswered, but for the kubelet's network probes",
 		"{pause: true, target: deployment/w}":                                             "pause is deprecated",
 		"{takeover: freeze, target: pod/w, release_connections: false}":                   "the frozen container's connections stay open",
 		copies + "feature: {network: {dns: {enabled: false, filter: {local: a}}}}":        "has no effect",

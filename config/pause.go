@@ -46,17 +46,3 @@ func Freeze(pods Pods) error {
 	return problem("hold all of them with --copy-target --scale-down (takeover: scale-down), or name one pod that is alone",
 		"%s has %d pods, and a freeze holds one: the others would go on reading from the queue", pods.Target, pods.Running)
 }
-
-// PauseWarning is what somebody should know who freezes a target and does not
-// take its incoming traffic; empty where nothing has to be said.
-func PauseWarning(steal, probes, services bool) string {
-	switch {
-	case steal || !probes && !services:
-		return ""
-	case probes && services:
-		return "the target is frozen and its traffic is not taken: requests to its Services go unanswered, and its network probes fail unless the agent answers them; take the traffic with --steal"
-	case probes:
-		return "the target is frozen and its traffic is not taken: its network probes fail unless the agent answers them; take the traffic with --steal"
-	}
-	return "the target is frozen and its traffic is not taken: requests to its Services go unanswered; take the traffic with --steal"
-}

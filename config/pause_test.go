@@ -43,21 +43,3 @@ func errorText(err error) string {
 	}
 	return err.Error()
 }
-
-func TestPauseWarning(t *testing.T) {
-	for _, tc := range []struct {
-		steal, probes, services bool
-		want                    string
-	}{
-		{true, true, true, ""},
-		{false, false, false, ""},
-		{false, true, false, "its network probes fail"},
-		{false, false, true, "requests to its Services go unanswered"},
-		{false, true, true, "requests to its Services go unanswered, and its network probes fail"},
-	} {
-		got := PauseWarning(tc.steal, tc.probes, tc.services)
-		if !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
-			t.Errorf("%+v: %q", tc, got)
-		}
-	}
-}
