@@ -16,6 +16,8 @@ import (
 type said struct {
 	node  *source.Node
 	place string
+	// at is the place of another line of the same file; nil for none.
+	at func(line int) string
 	// by is the key as it was written, where a file says it; empty where it
 	// follows from another.
 	by string
@@ -102,7 +104,7 @@ func (f *file) wrong(line int, advice, what string, args ...any) {
 }
 
 func (f *file) set(key string, value any, line int) {
-	f.says[key] = said{node: &source.Node{Value: value, Line: line}, place: f.place(line)}
+	f.says[key] = said{node: &source.Node{Value: value, Line: line}, place: f.place(line), at: f.place}
 }
 
 // say is what a key that is written as by says, which another place may have
@@ -112,7 +114,7 @@ func (f *file) say(key, by string, member source.Member) {
 		f.wrong(member.Line, "say it once: "+key, "%s is %s, and %s says with %s that it is %s", by, member.Value, other.place, other.by, other.node)
 		return
 	}
-	f.says[key] = said{node: member.Value, place: f.place(member.Line), by: by}
+	f.says[key] = said{node: member.Value, place: f.place(member.Line), at: f.place, by: by}
 }
 
 // read sorts one key of the file. What is null was not said.

@@ -195,9 +195,7 @@ func (l *loading) take(s setting, field reflect.Value) {
 		return
 	}
 	if expected := decode(value, field); expected != "" {
-		l.problems = append(l.problems, &Problem{
-			Place: value.place, What: fmt.Sprintf("%s is %s, where %s is expected", s.key, value.node, expected),
-		})
+		l.problems = append(l.problems, mistyped(s.key, value, s.kind, expected))
 	}
 }
 

@@ -381,7 +381,7 @@ multi_cluster: false
 		`--listen: listen is "http", where ports from 1 to 65535, or all is expected | `,
 		f + `4: lease is "soon", where a time, as in 60s or 5m, or a number of seconds is expected | `,
 		f + `9: feature.fs.mode is "reed", where one of read, write, local, localwithoverrides is expected | `,
-		f + "12: feature.network.incoming.ports is a list, where a list of ports from 1 to 65535 is expected | ",
+		f + "12: feature.network.incoming.ports[1] is 99999, where a port from 1 to 65535 is expected | ",
 		f + `10: feature.hostname is "true", where true or false is expected | `,
 		`UNDERSTUDY_COPY_TARGET: feature.copy_target.enabled is "maybe", where true or false is expected | `,
 		"feature.env.include and feature.env.exclude exclude each other | name what is taken, or what is left out",
