@@ -12,9 +12,9 @@ func TestMistyped(t *testing.T) {
 		"feature:\n  env:\n    include:\n      - A_*\n      - 3\n":                       `f.yaml:5: feature.env.include[1] is 3, where a string is expected`,
 		"feature:\n  network:\n    incoming:\n      ports:\n        - 80\n        - x\n": `f.yaml:6: feature.network.incoming.ports[1] is "x", where a port from 1 to 65535 is expected`,
 		"feature: {network: {incoming: {port_mapping: [[80, 8080],\n [90]]}}}":           `f.yaml:2: feature.network.incoming.port_mapping[1] is a list, where a pair of ports, as in [8080, 80], is expected`,
-		"listen:\n - all\n - {}\n":                                                       `f.yaml:3: listen[1] is an object, where a port from 1 to 65535, or all, is expected`,
-		"feature: {env: {override: [a]}}":                                                `f.yaml:1: feature.env.override is a list, where an object of strings is expected`,
-		"feature: {env: {include: {a: b}}}":                                              `f.yaml:1: feature.env.include is an object, where a string or a list of strings is expected`,
+		"listen:\n - all\n - {}\n":          `f.yaml:3: listen[1] is an object, where a port from 1 to 65535, or all, is expected`,
+		"feature: {env: {override: [a]}}":   `f.yaml:1: feature.env.override is a list, where an object of strings is expected`,
+		"feature: {env: {include: {a: b}}}": `f.yaml:1: feature.env.include is an object, where a string or a list of strings is expected`,
 	} {
 		_, err := setup{files: map[string]string{"f.yaml": text}, args: []string{"-f", "f.yaml"}}.read(t)
 		if err == nil || !strings.Contains(err.Error(), want) {

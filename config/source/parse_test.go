@@ -115,6 +115,10 @@ func TestParseErrors(t *testing.T) {
 		{YAML, "a: 1\na: 2", `f:2: the key "a" is there twice, first in line 1`},
 		{YAML, "a: 1\n---\nb: 1", "f:2: a file holds one document, and here begins another"},
 		{YAML, "a: &x [*x]", "f:1: this is nested too deep"},
+		{YAML, "a:\n\t- b\n", "f:2: this is no YAML: a tab stands where only spaces may indent"},
+		{TOML, "a = 1\n[b]\na = 1\n\na = 2", `f:5: the key "a" is there twice, first in line 3`},
+		{TOML, "[[b]]\na = 1\n[[b]]\na = 2\n[c]\n[c]", `f:6: the key "c" is there twice, first in line 5`},
+		{TOML, "a = 1\nb = nope", "f:2: this is no TOML: a text has to stand in quotes"},
 		{TOML, "a = 1\nb = ", "f:2: this is no TOML: expected value, not eof"},
 	} {
 		_, err := Parse("f", tc.format, []byte(tc.text))

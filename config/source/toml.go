@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -20,11 +21,53 @@ func parseTOML(text []byte) (*Node, error) {
 		var placed *toml.DecodeError
 		if errors.As(err, &placed) {
 			line, _ := placed.Position()
-			return nil, &Error{Line: line, What: "this is no TOML: " + strings.TrimPrefix(placed.Error(), "toml: ")}
+			said := strings.TrimPrefix(placed.Error(), "toml: ")
+			if tomlWord.MatchString(said) {
+				said = "a text has to stand in quotes"
+			}
+			return nil, &Error{Line: line, What: "this is no TOML: " + said}
 		}
-		return nil, fmt.Errorf("this is no TOML: %w", err)
+		if twice := tomlTwice(text); twice != nil {
+			return nil, twice
+		}
+		return nil, &Error{What: "this is no TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
 	}
 	return tomlNode(decoded, "", 1, tomlPlaces(text)), nil
+}
+
+// tomlWord is what the library says of a text without quotes: it takes the first
+// letter for that of the only word that begins with it.
+var tomlWord = regexp.MustCompile(`^expected '(nan|inf|true|false)'$`)
+
+// tomlTwice finds a key that has a value twice, of which the library says no line.
+func tomlTwice(text []byte) *Error {
+	var parser unstable.Parser
+	parser.Reset(text)
+	table, first := "", map[string]int{}
+	for parser.NextExpression() {
+		expression := parser.Expression()
+		path, name, line := "", "", 0
+		for keys := expression.Key(); keys.Next(); {
+			key := keys.Node()
+			path, name, line = below(path, string(key.Data)), string(key.Data), 1+bytes.Count(text[:key.Raw.Offset], []byte("\n"))
+		}
+		switch expression.Kind {
+		case unstable.Table:
+			table = path
+		case unstable.ArrayTable: // each has its own keys
+			table = fmt.Sprint(path, line)
+			continue
+		case unstable.KeyValue:
+			path = table + path
+		default:
+			continue
+		}
+		if before, known := first[path]; known {
+			return &Error{Line: line, What: fmt.Sprintf("the key %q is there twice, first in line %d", name, before)}
+		}
+		first[path] = line
+	}
+	return nil
 }
 
 // path of a key below another; no key holds this character.

@@ -24,6 +24,9 @@ func parseYAML(text []byte) (*Node, error) {
 		said := strings.TrimPrefix(err.Error(), "yaml: ")
 		if place := yamlPlace.FindStringSubmatch(said); place != nil {
 			line, _ := strconv.Atoi(place[1])
+			if at := indentedByTab(text, line); at > 0 {
+				return nil, &Error{Line: at, What: "this is no YAML: a tab stands where only spaces may indent"}
+			}
 			return nil, &Error{Line: line, What: "this is no YAML: " + strings.Replace(said, place[0], "", 1)}
 		}
 		return nil, &Error{What: "this is no YAML: " + said}
@@ -33,6 +36,17 @@ func parseYAML(text []byte) (*Node, error) {
 		return nil, &Error{Line: max(second.Line, 1), What: "a file holds one document, and here begins another"}
 	}
 	return yamlNode(&document, 0)
+}
+
+// indentedByTab is the first line, up to one in which an error was seen, that has a tab
+// before its first character; 0 for none.
+func indentedByTab(text []byte, until int) int {
+	for i, line := range strings.Split(string(text), "\n") {
+		if i < until && strings.Contains(line[:len(line)-len(strings.TrimLeft(line, " \t"))], "\t") {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // deepest nesting that is followed: an alias may contain itself.
