@@ -107,11 +107,18 @@ func Near(key string) string {
 	section, name := split(key)
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
 	best, least := "", 3*(1+max(1, len(name)/3))
+	var candidates, sections []string
 	for _, row := range Keys {
 		if row.Verdict == Refused || row.Verdict == Meaningless {
 			continue
 		}
-		above, last := split(row.Name)
+		candidates = append(candidates, row.Name)
+		for above := parent(row.Name); above != "" && !slices.Contains(sections, above); above = parent(above) {
+			sections = append(sections, above)
+		}
+	}
+	for _, candidate := range append(candidates, sections...) {
+		above, last := split(candidate)
 		d := 3 * Distance(name, last)
 		switch {
 		case above == section:
@@ -121,7 +128,7 @@ func Near(key string) string {
 			d += 2
 		}
 		if d < least {
-			best, least = row.Name, d
+			best, least = candidate, d
 		}
 	}
 	return best

@@ -128,7 +128,7 @@ func (m *migration) walk(section string, node *source.Node) {
 			}
 			m.left("there is no key %s%s", key, near)
 		case row != nil && row.Verdict == decision.Refused:
-			if member.Value.Value != nil && !row.Quiet(fmt.Sprint(member.Value.Value)) {
+			if member.Value.Value != nil && !member.Value.Empty() && !row.Quiet(fmt.Sprint(member.Value.Value)) {
 				m.left("%s is not taken: %s; %s", key, row.Text, row.Do)
 			}
 		case row != nil && row.Verdict == decision.Meaningless:

@@ -24,6 +24,9 @@ func TestFile(t *testing.T) {
 		changes       []string
 		left          []string
 	}{
+		"what asks for nothing is not spoken of": {"a.json", `{"target": "deployment/w", "feature": {"db_branches": []}}
+`, `{"target": "deployment/w", "feature": {"db_branches": []}}
+`, nil, nil},
 		"JSON keeps comments, order and templates": {"a.json", `{
   // who
   "target": {
