@@ -112,7 +112,7 @@ func (f *frozenWorld) checkTold(s *v1alpha1.Session) {
 	if print != s.Status.Agent.CertificateFingerprint {
 		f.t.Errorf("the key's fingerprint is %s, and the status says %s", print, s.Status.Agent.CertificateFingerprint)
 	}
-	want := &settings.Freeze{Pod: f.namespace + "/worker", PodUID: string(f.target().UID), Container: "worker", ContainerID: "0123456789abcdef", Owner: s.Spec.Owner.Username, Release: true}
+	want := &settings.Freeze{Pod: f.namespace + "/worker", PodUID: string(f.target().UID), Container: "worker", ContainerID: "0123456789abcdef", Owner: s.Spec.Owner.Username, GraceSeconds: 30, Release: true}
 	if diff := cmp.Diff(want, config.Freeze); diff != "" || config.Session != string(s.UID) || config.LeaseSeconds != 60 {
 		f.t.Errorf("the agent is told %+v; to freeze (-want +got):\n%s", config, diff)
 	}
