@@ -94,7 +94,17 @@ func TestLost(t *testing.T) {
 		"deleted": {true, func(w *world) {
 			w.must(w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Delete(w.t.Context(), w.frozenBy().Name, metav1.DeleteOptions{}))
 		}, "its pod was deleted", ""},
-		"gone by force":       {true, func(w *world) { w.lets(w.frozenBy()) }, "its pod", ""},
+		"gone by force": {true, func(w *world) { w.lets(w.frozenBy()) }, "its pod", ""},
+		"the frozen pod is deleted": {true, func(w *world) {
+			w.must(w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Delete(w.t.Context(), w.pod.Name, metav1.DeleteOptions{}))
+		}, "pod worker-0 is being deleted", "a pod that runs"},
+		"the frozen pod is gone by force": {true, func(w *world) { w.lets(w.pod) }, "pod worker-0 is", "a pod that runs"},
+		"the frozen pod is evicted": {true, func(w *world) {
+			evicted := w.pod.DeepCopy()
+			evicted.Status.Phase, evicted.Status.Reason = corev1.PodFailed, "Evicted"
+			_, err := w.admin.Kube.CoreV1().Pods(evicted.Namespace).UpdateStatus(w.t.Context(), evicted, metav1.UpdateOptions{})
+			w.must(err)
+		}, "pod worker-0 has ended: Evicted", "a pod that runs"},
 		"it cannot":           {false, func(w *world) { w.says(w.frozenBy(), corev1.PodRunning, ended(1, "there is no freezer")) }, "the agent on node node-1 did not get to container app: there is no freezer", "takes the operator"},
 		"no room on the node": {false, func(w *world) { w.says(w.frozenBy(), corev1.PodFailed, corev1.ContainerStatus{}) }, "did not get to container app: Failed", ""},
 		"another has the pod": {false, func(w *world) {

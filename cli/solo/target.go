@@ -14,6 +14,10 @@ import (
 	"understudy.dev/understudy/cli/failure"
 )
 
+// watchAgain is the pause between one watch of the frozen pod and the next: a way to
+// the API server that ends each at once is not asked all the time.
+const watchAgain = 100 * time.Millisecond
+
 // watchTarget ends the session when the frozen pod is to end: the agent takes a
 // signal to end for a container's alone, in whose place the kubelet starts another.
 // Where it may not be watched it is read again and again.
@@ -31,11 +35,13 @@ func (s *Session) watchTarget(ctx context.Context) {
 		if err == nil {
 			err = s.followTarget(ctx, pod)
 		}
+		wait := watchAgain
 		if err != nil {
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryMost):
-			}
+			wait = retryMost
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
 		}
 	}
 }
