@@ -25,6 +25,9 @@ const (
 	// retryFirst and retryMost are the pauses after reads that failed.
 	retryFirst = 100 * time.Millisecond
 	retryMost  = 2 * time.Second
+	// shortMost is how many watches in a row may be shorter than retryMost without a
+	// pause.
+	shortMost = 3
 )
 
 // State is what is known of a Session.
@@ -129,16 +132,23 @@ func (f *Follower) see(session *v1alpha1.Session) {
 
 // Run follows until the Session is gone or ctx is done.
 func (f *Follower) Run(ctx context.Context) {
-	pause := retryFirst
+	pause, short := retryFirst, 0
 	for ctx.Err() == nil {
+		began := time.Now()
 		gone, err := f.look(ctx)
 		switch {
 		case gone:
 			f.set(func(s *State) { s.Gone, s.Unreachable = true, nil })
 			return
 		case err == nil:
-			pause = retryFirst
-			continue
+			// A server that has forgotten the version ends each watch at once.
+			if short++; time.Since(began) > retryMost {
+				short = 0
+			}
+			if pause = retryFirst; short < shortMost {
+				continue
+			}
+			pause = retryMost
 		case ctx.Err() != nil:
 			return
 		}

@@ -10,13 +10,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"understudy.dev/understudy/cli/failure"
 )
-
-// watchAgain is the pause between one watch of the frozen pod and the next: a way to
-// the API server that ends each at once is not asked all the time.
-const watchAgain = 100 * time.Millisecond
 
 // watchTarget ends the session when the frozen pod is to end: the agent takes a
 // signal to end for a container's alone, in whose place the kubelet starts another.
@@ -24,6 +21,7 @@ const watchAgain = 100 * time.Millisecond
 func (s *Session) watchTarget(ctx context.Context) {
 	pods := s.plan.client.Steady().CoreV1().Pods(s.plan.pod.Namespace)
 	for ctx.Err() == nil {
+		began := time.Now()
 		reading, cancel := context.WithTimeout(ctx, readFor)
 		pod, err := pods.Get(reading, s.plan.pod.Name, metav1.GetOptions{})
 		cancel()
@@ -35,14 +33,7 @@ func (s *Session) watchTarget(ctx context.Context) {
 		if err == nil {
 			err = s.followTarget(ctx, pod)
 		}
-		wait := watchAgain
-		if err != nil {
-			wait = retryMost
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		breathe(ctx, began)
 	}
 }
 
@@ -59,7 +50,7 @@ func (s *Session) followTarget(ctx context.Context, pod *corev1.Pod) error {
 	}
 	defer watcher.Stop()
 	for event := range watcher.ResultChan() {
-		if seen, ok := event.Object.(*corev1.Pod); ok && s.targetEnds(seen, false) {
+		if seen, ok := event.Object.(*corev1.Pod); ok && s.targetEnds(seen, event.Type == watch.Deleted) {
 			return nil // the next read says so again
 		}
 	}
@@ -82,4 +73,17 @@ func (s *Session) targetEnds(pod *corev1.Pod, gone bool) bool {
 	}
 	s.over(failure.New("start again with a pod that runs", "%s", why))
 	return true
+}
+
+// breathe waits after a round of reading and watching that was short. A watch goes on
+// from the version of one object, and a server that has forgotten that, as it may of
+// one that has not changed for long, ends each at once, without an error.
+func breathe(ctx context.Context, began time.Time) {
+	if time.Since(began) > retryMost {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(retryMost):
+	}
 }

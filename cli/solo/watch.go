@@ -28,27 +28,36 @@ const (
 	askEvery = time.Second
 	// retryMost is the longest pause after reads that failed.
 	retryMost = 2 * time.Second
+	// shortMost is how many watches in a row may be shorter than that without a pause.
+	shortMost = 3
 )
 
 var errGone = errors.New("the agent's pod is gone")
 
 // watch follows the agent's pod.
 func (s *Session) watch(ctx context.Context) {
-	wait := 100 * time.Millisecond
+	wait, short := 100*time.Millisecond, 0
 	for ctx.Err() == nil {
+		began := time.Now()
 		err := s.look(ctx)
 		switch {
 		case errors.Is(err, errGone):
 			s.away()
 			return
 		case err == nil:
-			wait = 100 * time.Millisecond
-			continue
+			// A server that has forgotten the version ends each watch at once.
+			if short++; time.Since(began) > retryMost {
+				short = 0
+			}
+			if wait = 100 * time.Millisecond; short < shortMost {
+				continue
+			}
+			wait = retryMost
 		case ctx.Err() != nil:
 			return
 		}
 		s.follow.Tell(func(state *session.State) { state.Unreachable = err })
-		if state, _ := s.follow.State(); !state.Is(v1alpha1.ConditionFrozen) && time.Now().After(s.deadline) {
+		if state, _ := s.follow.State(); err != nil && !state.Is(v1alpha1.ConditionFrozen) && time.Now().After(s.deadline) {
 			s.over(failure.New("the agent thaws by itself when its lease has run out", "it was not heard in time whether the container is frozen: %v", err))
 		}
 		select {

@@ -79,7 +79,7 @@ func (f *frozen) heed(ctx context.Context, pids []int) (end string) {
 				return fmt.Sprintf("the container was sent %s, has not ended, and cannot be frozen again: %v", l.signal, err)
 			}
 			f.log.Warn("frozen again: the container was told to end and has not", "container", target.ID, "signal", l.signal)
-			l.stayed, l.ignored = true, signals
+			l.stayed, l.ignored = true, signals&^(1<<(unix.SIGKILL-1)) // which nobody blocks
 			return ""
 		}
 		signals &^= l.ignored

@@ -335,8 +335,11 @@ func (h *Hold) LetEnd(ctx context.Context, c cgroup.Container) error {
 	if group == nil {
 		return nil
 	}
-	if _, err := connection.Destroy(group.PIDs, connection.Either); err != nil && !errors.Is(err, cgroup.ErrGone) {
-		return fmt.Errorf("ending the connections of %v: %w", c, err)
+	// By descriptor first: that empties what has arrived and was not read, too.
+	for _, way := range []connection.Way{connection.ByDescriptor, connection.Either} {
+		if _, err := connection.Destroy(group.PIDs, way); err != nil && way == connection.Either && !errors.Is(err, cgroup.ErrGone) {
+			return fmt.Errorf("ending the connections of %v: %w", c, err)
+		}
 	}
 	// Its watcher has no part in it from here on: see freezeAgain.
 	delete(h.groups, c)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,20 +18,23 @@ import (
 	"understudy.dev/understudy/operator/freeze/record"
 )
 
-// brokerVariable is the address that a consumer connects to.
-const brokerVariable = "FREEZE_TEST_BROKER"
+// What a consumer is told.
+const (
+	brokerVariable = "FREEZE_TEST_BROKER" // the address that it connects to
+	readVariable   = "FREEZE_TEST_READ"   // the file in which it says how many bytes it has read
+)
 
-// consumer counts what it reads of its one connection, and after that its life.
+// consumer reads its one connection, says how much once that is at its end, and
+// counts its life.
 func consumer(count func()) error {
 	conn, err := net.Dial("tcp", os.Getenv(brokerVariable))
 	if err != nil {
 		return err
 	}
 	count()
-	for message := make([]byte, 1); ; count() {
-		if _, err := conn.Read(message); err != nil {
-			break
-		}
+	read, _ := io.Copy(io.Discard, conn)
+	if err := os.WriteFile(os.Getenv(readVariable), strconv.AppendInt(nil, read, 10), 0o600); err != nil {
+		return err
 	}
 	for ; ; count() {
 		time.Sleep(time.Millisecond)
@@ -47,7 +51,8 @@ func TestLetEnd(t *testing.T) {
 	}
 	defer listener.Close()
 	pod := freezetest.NewPod(t, 2)
-	app := pod.Start("consumer", pod.Dirs, brokerVariable+"="+listener.Addr().String())
+	read := filepath.Join(t.TempDir(), "read")
+	app := pod.Start("consumer", pod.Dirs, brokerVariable+"="+listener.Addr().String(), readVariable+"="+read)
 	broker, err := listener.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +77,6 @@ func TestLetEnd(t *testing.T) {
 	if err := hold.LetEnd(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	// A reset loses what was not read: the consumer does not see the messages.
 	if err := broker.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +84,9 @@ func TestLetEnd(t *testing.T) {
 		t.Errorf("the broker reads %v, not a reset", err)
 	}
 	pod.Moves(app)
+	if said, err := os.ReadFile(read); err != nil || string(said) != "0" {
+		t.Errorf("of the messages that came while it was frozen the consumer has read %s, %v", said, err)
+	}
 	if records, err := dir.List(); err != nil || len(records) != 1 || len(records[0].Frozen) != 0 {
 		t.Errorf("recorded is %+v, %v", records, err)
 	}

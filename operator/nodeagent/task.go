@@ -58,7 +58,7 @@ func (t Task) Config() (settings.Config, error) {
 		Freeze: &settings.Freeze{
 			Pod: t.Pod.Namespace + "/" + t.Pod.Name, PodUID: string(t.Pod.UID), Container: t.Container, ContainerID: containerID,
 			Owner: t.Owner, Freezer: t.Freezer, NotAfter: t.NotAfter, Attach: t.Attach, Release: t.Release && !t.Attach,
-			GraceSeconds: int(ptr.Deref(t.Pod.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds)),
+			GraceSeconds: t.grace(),
 			Probes:       probes, ProbesInPod: inPod,
 		},
 	}
@@ -66,6 +66,20 @@ func (t Task) Config() (settings.Config, error) {
 		return config, fmt.Errorf("the agent would not take its configuration: %w", err)
 	}
 	return config, nil
+}
+
+// grace is the longest time that the kubelet gives the container to end, in seconds:
+// the pod's, or that of a probe for which it restarts one.
+func (t Task) grace() int {
+	grace := ptr.Deref(t.Pod.Spec.TerminationGracePeriodSeconds, corev1.DefaultTerminationGracePeriodSeconds)
+	if c := Container(&t.Pod.Spec, t.Container); c != nil {
+		for _, probe := range []*corev1.Probe{c.LivenessProbe, c.StartupProbe} {
+			if probe != nil {
+				grace = max(grace, ptr.Deref(probe.TerminationGracePeriodSeconds, 0))
+			}
+		}
+	}
+	return int(grace)
 }
 
 // Secret is the data of an agent's Secret, and the fingerprint of the key in it.

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/fence/probe"
@@ -40,6 +41,24 @@ func taskForTest(t *testing.T) Task {
 			{Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "other"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(1)}}}},
 		},
 		ListenPorts: []int32{5005}, Release: true,
+	}
+}
+
+// A container is given the longest time of those that the kubelet may give it.
+func TestGrace(t *testing.T) {
+	task := taskForTest(t)
+	if got := task.grace(); got != 30 {
+		t.Errorf("by default %d s", got)
+	}
+	task.Pod.Spec.TerminationGracePeriodSeconds = ptr.To(int64(5))
+	if got := task.grace(); got != 5 {
+		t.Errorf("of the pod %d s", got)
+	}
+	container := Container(&task.Pod.Spec, "worker")
+	container.LivenessProbe = &corev1.Probe{TerminationGracePeriodSeconds: ptr.To(int64(70))}
+	container.StartupProbe = &corev1.Probe{}
+	if got := task.grace(); got != 70 {
+		t.Errorf("of the liveness probe %d s", got)
 	}
 }
 
