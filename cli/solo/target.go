@@ -31,14 +31,14 @@ func (s *Session) watchTarget(ctx context.Context) {
 			}
 		}
 		if err == nil {
-			err = s.followTarget(ctx, pod)
+			s.followTarget(ctx, pod)
 		}
 		breathe(ctx, began)
 	}
 }
 
-// followTarget watches until the watch ends, which is no error, or the pod does.
-func (s *Session) followTarget(ctx context.Context, pod *corev1.Pod) error {
+// followTarget watches until the watch ends, as where it may not be had, or the pod does.
+func (s *Session) followTarget(ctx context.Context, pod *corev1.Pod) {
 	ctx, cancel := context.WithTimeout(ctx, watchFor+readFor)
 	defer cancel()
 	seconds := int64(watchFor / time.Second)
@@ -46,15 +46,14 @@ func (s *Session) followTarget(ctx context.Context, pod *corev1.Pod) error {
 		FieldSelector: fields.OneTermEqualSelector("metadata.name", pod.Name).String(), ResourceVersion: pod.ResourceVersion, TimeoutSeconds: &seconds,
 	})
 	if err != nil {
-		return fmt.Errorf("watching pod %s: %w", pod.Name, err)
+		return
 	}
 	defer watcher.Stop()
 	for event := range watcher.ResultChan() {
 		if seen, ok := event.Object.(*corev1.Pod); ok && s.targetEnds(seen, event.Type == watch.Deleted) {
-			return nil // the next read says so again
+			return // the next read says so again
 		}
 	}
-	return nil
 }
 
 // targetEnds tells that the session is over, if the frozen pod is.
