@@ -16,7 +16,7 @@ const goesOn = "the target goes on running beside the local process, and goes on
 const steals = "new connections to the ports that the local process listens on come to it, and not to the running target: feature.network.incoming: off leaves them to the target"
 
 // Check says what does not go together in a Config, or cannot be served yet,
-// all at once. Remarks on what goes together and may surprise are added to
+// all at once, and of which keys. Remarks on what goes together and may surprise are added to
 // Notices. The error is Problems.
 func (c *Config) Check() error {
 	var problems Problems
@@ -45,7 +45,7 @@ func (c *Config) checkTakeover() (found []*Problem) {
 			c.notice(`pause is deprecated: say "takeover": "freeze" where the target has one pod, or "takeover": "scale-down", which holds any number of pods`)
 		}
 		if c.Target == "" || c.Target == NoTarget {
-			add(problem("name the workload, as in --target deployment/NAME", "there is nothing to pause without a target"))
+			add(problem("name the workload, as in --target deployment/NAME", "there is nothing to pause without a target").about("takeover", "target.path"))
 		}
 		if c.Incoming.Mode != IncomingSteal {
 			c.notice("the target is frozen and its traffic is not taken: requests to it go unanswered, but for the kubelet's network probes, which its agent answers; take the traffic with --steal")
@@ -58,10 +58,10 @@ func (c *Config) checkTakeover() (found []*Problem) {
 			c.notice("operator: false has no effect: only a pod can be frozen without understudy's own operator, and every other session is made by it")
 		}
 	default:
-		add(problem("choose one of "+list(Takeover("").Values()), "there is no takeover %q", c.Takeover))
+		add(problem("choose one of "+list(Takeover("").Values()), "there is no takeover %q", c.Takeover).about("takeover"))
 	}
 	if copies && c.Alone() {
-		add(problem("leave operator out, or say true", "a stand-in is made by the operator, and operator: false forbids it"))
+		add(problem("leave operator out, or say true", "a stand-in is made by the operator, and operator: false forbids it").about("operator", "takeover"))
 	}
 	for _, of := range []struct{ key, value string }{{"agent.namespace", c.AgentNamespace}, {"agent_image", c.AgentImage}} {
 		if of.value != "" && c.Takeover != TakeoverFreeze {
@@ -69,16 +69,16 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		}
 	}
 	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
-		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target"))
+		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target").about("share_traffic", "takeover"))
 	}
 	switch freezes := c.Takeover == TakeoverFreeze; {
 	case !c.ReleaseConnections && !freezes:
-		add(problem("freeze the target (--pause, or takeover: freeze), or leave release_connections and --keep-connections out", "connections are kept open only where something is frozen"))
+		add(problem("freeze the target (--pause, or takeover: freeze), or leave release_connections and --keep-connections out", "connections are kept open only where something is frozen").about("release_connections", "takeover"))
 	case !c.ReleaseConnections:
 		c.notice("the frozen container's connections stay open: a broker keeps what it had delivered there, and may go on delivering to it, until it misses its heartbeats")
 	}
 	if c.Wait && (c.Takeover == TakeoverCopy || c.Takeover == TakeoverNone) {
-		add(problem("leave --wait out, or hold the target with --scale-down", "what leaves the target as it is waits for nobody"))
+		add(problem("leave --wait out, or hold the target with --scale-down", "what leaves the target as it is waits for nobody").about("wait", "takeover"))
 	}
 	if !copies && len(c.ExcludeContainers)+len(c.ExcludeInitContainers) > 0 {
 		c.notice("containers are excluded from a stand-in, and none is asked for: that has no effect")
@@ -95,24 +95,24 @@ func (c *Config) checkTarget() (found []*Problem) {
 	case c.Targetless() && c.Target == "":
 		c.notice("no target is named: the process is in the network of the namespace, and in the place of nothing (-t names a workload; -t targetless says that this is meant)")
 	case name == NoTarget && copies:
-		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none"))
+		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none").about("target.path", "takeover"))
 	case kind == "service" || kind == "services" || kind == "svc":
-		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied, held or attached to"))
+		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied, held or attached to").about("target.path"))
 	}
 	return found
 }
 
 func (c *Config) checkTimes() []*Problem {
-	return append(within("lease", c.Lease, MinLease, MaxLease), within("setup timeout", c.SetupTimeout, MinSetupTimeout, MaxSetupTimeout)...)
+	return append(within("lease", "lease", c.Lease, MinLease, MaxLease), within("setup_timeout", "setup timeout", c.SetupTimeout, MinSetupTimeout, MaxSetupTimeout)...)
 }
 
 // within checks a duration that the cluster counts in whole seconds.
-func within(what string, d, least, most time.Duration) []*Problem {
+func within(key, what string, d, least, most time.Duration) []*Problem {
 	switch {
 	case d < least || d > most:
-		return []*Problem{problem(fmt.Sprintf("choose between %s and %s", least, most), "a %s of %s is not possible", what, d)}
+		return []*Problem{problem(fmt.Sprintf("choose between %s and %s", least, most), "a %s of %s is not possible", what, d).about(key)}
 	case d%time.Second != 0:
-		return []*Problem{problem("choose whole seconds", "a %s of %s is not possible", what, d)}
+		return []*Problem{problem("choose whole seconds", "a %s of %s is not possible", what, d).about(key)}
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func within(what string, d, least, most time.Duration) []*Problem {
 func (c *Config) checkEnv() (found []*Problem) {
 	e := c.Env
 	if len(e.Include) > 0 && len(e.Exclude) > 0 {
-		found = append(found, problem("name what is taken, or what is left out", "feature.env.include and feature.env.exclude exclude each other"))
+		found = append(found, problem("name what is taken, or what is left out", "feature.env.include and feature.env.exclude exclude each other").about("feature.env.include", "feature.env.exclude"))
 	}
 	for _, pattern := range sorted(e.Mapping) {
 		if _, err := regexp.Compile(pattern); err != nil {
@@ -129,7 +129,7 @@ func (c *Config) checkEnv() (found []*Problem) {
 	}
 	for _, name := range sorted(e.Override) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			found = append(found, problem("", "feature.env.override: %q is no name of a variable", name))
+			found = append(found, problem("", "feature.env.override: %q is no name of a variable", name).about("feature.env.override"))
 		}
 	}
 	return found
@@ -141,7 +141,7 @@ func notRegular(key, pattern string, err error) *Problem {
 	if strings.Contains(said, "(?") {
 		advice = "looking ahead and behind is not possible in these expressions"
 	}
-	return problem(advice, "%s: %q is no regular expression: %s", key, pattern, said)
+	return problem(advice, "%s: %q is no regular expression: %s", key, pattern, said).about(key)
 }
 
 func (c *Config) checkFiles() (found []*Problem) {
@@ -160,7 +160,7 @@ func (c *Config) checkFiles() (found []*Problem) {
 	}
 	for _, from := range sorted(c.Files.Mapping) {
 		if !strings.HasPrefix(c.Files.Mapping[from], "/") {
-			found = append(found, problem("write an absolute path", "feature.fs.mapping leads %q to %q, which is no path", from, c.Files.Mapping[from]))
+			found = append(found, problem("write an absolute path", "feature.fs.mapping leads %q to %q, which is no path", from, c.Files.Mapping[from]).about("feature.fs.mapping"))
 		}
 	}
 	slices.SortFunc(found, func(a, b *Problem) int { return strings.Compare(a.What, b.What) })
@@ -171,16 +171,16 @@ func (c *Config) checkIncoming() (found []*Problem) {
 	add := func(p *Problem) { found = append(found, p) }
 	in := c.Incoming
 	if in.Mode == IncomingMirror {
-		add(problem("say steal, so that the connections come to the local process, or off", "feature.network.incoming.mode mirror does not work yet"))
+		add(problem("say steal, so that the connections come to the local process, or off", "feature.network.incoming.mode mirror does not work yet").about("feature.network.incoming.mode"))
 	}
 	if len(in.Ports) > 0 && len(in.IgnorePorts) > 0 {
-		add(problem("name the ports that are opened, or those that are not", "feature.network.incoming.ports and ignore_ports exclude each other"))
+		add(problem("name the ports that are opened, or those that are not", "feature.network.incoming.ports and ignore_ports exclude each other").about("feature.network.incoming.ports", "feature.network.incoming.ignore_ports"))
 	}
 	for key, pairs := range map[string][]PortPair{"port_mapping": in.PortMapping, "listen_ports": in.ListenPorts} {
 		for i, pair := range pairs {
 			for side, name := range []string{"first", "second"} {
 				if slices.ContainsFunc(pairs[:i], func(p PortPair) bool { return p[side] == pair[side] }) {
-					add(problem("each port is in one pair only", "feature.network.incoming.%s has %d twice in the %s place", key, pair[side], name))
+					add(problem("each port is in one pair only", "feature.network.incoming.%s has %d twice in the %s place", key, pair[side], name).about("feature.network.incoming." + key))
 				}
 			}
 		}
@@ -188,9 +188,9 @@ func (c *Config) checkIncoming() (found []*Problem) {
 	for _, pair := range in.PortMapping {
 		switch {
 		case slices.Contains(in.IgnorePorts, pair[1]):
-			add(problem("take it out of one of both", "feature.network.incoming: port %d is in port_mapping and in ignore_ports", pair[1]))
+			add(problem("take it out of one of both", "feature.network.incoming: port %d is in port_mapping and in ignore_ports", pair[1]).about("feature.network.incoming.port_mapping", "feature.network.incoming.ignore_ports"))
 		case len(in.Ports) > 0 && !slices.Contains(in.Ports, pair[1]):
-			add(problem("add it to ports", "feature.network.incoming: port %d is in port_mapping and not in ports", pair[1]))
+			add(problem("add it to ports", "feature.network.incoming: port %d is in port_mapping and not in ports", pair[1]).about("feature.network.incoming.port_mapping", "feature.network.incoming.ports"))
 		}
 	}
 	if in.Mode == IncomingOff && len(in.Ports)+len(in.PortMapping) > 0 {
@@ -204,12 +204,12 @@ func (c *Config) checkOutgoing() (found []*Problem) {
 	filter := c.Outgoing.Filter
 	const key = "feature.network.outgoing.filter"
 	if len(filter.Local) > 0 && len(filter.Remote) > 0 {
-		found = append(found, problem("name what is reached from this machine, or what from the pod", "%s.local and remote exclude each other", key))
+		found = append(found, problem("name what is reached from this machine, or what from the pod", "%s.local and remote exclude each other", key).about(key+".local", key+".remote"))
 	}
-	for _, entry := range slices.Concat(filter.Local, filter.Remote) {
+	for i, entry := range slices.Concat(filter.Local, filter.Remote) {
 		d, ok := ParseDestination(entry)
 		if !ok {
-			found = append(found, problem("write [tcp://|udp://]host, address or CIDR[:port], or :port", "%s: %q is no destination", key, entry))
+			found = append(found, problem("write [tcp://|udp://]host, address or CIDR[:port], or :port", "%s: %q is no destination", key, entry).about(filter.of(key, i)))
 			continue
 		}
 		if d.Name != "" && !c.Names.Enabled && len(filter.Remote) > 0 {
@@ -219,15 +219,24 @@ func (c *Config) checkOutgoing() (found []*Problem) {
 	return found
 }
 
+// of is the key below a filter's own that an entry is of, local ones counted
+// before remote ones.
+func (f *Filter) of(key string, entry int) string {
+	if entry < len(f.Local) {
+		return key + ".local"
+	}
+	return key + ".remote"
+}
+
 func (c *Config) checkNames() (found []*Problem) {
 	filter := c.Names.Filter
 	const key = "feature.network.dns.filter"
 	if len(filter.Local) > 0 && len(filter.Remote) > 0 {
-		found = append(found, problem("name what is looked up on this machine, or what in the pod", "%s.local and remote exclude each other", key))
+		found = append(found, problem("name what is looked up on this machine, or what in the pod", "%s.local and remote exclude each other", key).about(key+".local", key+".remote"))
 	}
-	for _, entry := range slices.Concat(filter.Local, filter.Remote) {
+	for i, entry := range slices.Concat(filter.Local, filter.Remote) {
 		if _, ok := ParseName(entry); !ok {
-			found = append(found, problem("write a name, or *.name", "%s: %q is no name", key, entry))
+			found = append(found, problem("write a name, or *.name", "%s: %q is no name", key, entry).about(filter.of(key, i)))
 		}
 	}
 	if !c.Names.Enabled && len(filter.Local)+len(filter.Remote) > 0 {

@@ -47,10 +47,7 @@ func readAlone(t *testing.T, file string, environ map[string]string) (*Config, e
 	if err != nil {
 		problems = err.(Problems) //nolint:errorlint // it returns nothing else
 	}
-	if err := c.Check(); err != nil {
-		problems = append(problems, err.(Problems)...) //nolint:errorlint // it returns nothing else
-	}
-	return c, problems.orNil()
+	return c, append(problems, l.check(c)...).orNil()
 }
 
 // TestLegacy: what each of the files comes to.

@@ -110,11 +110,7 @@ func (l *loading) read() (*Config, error) {
 	if err != nil && !errors.As(err, &problems) || l.unread {
 		return c, err
 	}
-	var more Problems
-	if errors.As(c.Check(), &more) {
-		problems = append(problems, more...)
-	}
-	return c, problems.orNil()
+	return c, append(problems, l.check(c)...).orNil()
 }
 
 // loading is one reading of all sources.
@@ -129,6 +125,8 @@ type loading struct {
 	notices  []string
 	// unread: there is a file, and it cannot be read.
 	unread bool
+	// takenBy is the key that the takeover was said with.
+	takenBy string
 }
 
 // layer is where something was said; the higher wins.
@@ -323,19 +321,19 @@ func (l *loading) takeover(f *form) {
 	if len(chosen) == 0 {
 		f.Takeover = TakeoverNone
 		if f.ScaleDown {
-			l.problems = append(l.problems, problem("add "+l.spell("feature.copy_target.enabled", "feature.copy_target.scale_down"),
-				"%s needs a stand-in that runs instead of the target", l.spell("feature.copy_target.scale_down", "")))
+			l.problems = append(l.problems, l.locate(problem("add "+l.spell("feature.copy_target.enabled", "feature.copy_target.scale_down"),
+				"%s needs a stand-in that runs instead of the target", l.spell("feature.copy_target.scale_down", "")).about("feature.copy_target.scale_down")))
 		}
 		return
 	}
 	first := chosen[0]
-	f.Takeover, f.Paused = first.takeover, first.key == "pause"
+	f.Takeover, f.Paused, l.takenBy = first.takeover, first.key == "pause", first.key
 	for _, other := range chosen[1:] {
 		withCopy := first.takeover == TakeoverCopy || first.takeover == TakeoverScaleDown
 		if first.key == "takeover" && (other.key == "pause" && first.takeover == TakeoverFreeze || other.key != "pause" && withCopy) {
 			continue // the same, said twice
 		}
-		l.problems = append(l.problems, problem("choose one of both", "%s and %s exclude each other", l.spell(other.key, ""), l.spell(first.key, "")))
+		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(other.key, ""), l.spell(first.key, "")).about(other.key, first.key)))
 	}
 }
 

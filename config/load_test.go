@@ -41,14 +41,11 @@ func (s setup) read(t *testing.T) (*Config, error) {
 	}
 	l := &loading{flags: flags, dir: dir, environ: func(name string) (string, bool) { v, ok := s.environ[name]; return v, ok }}
 	c, err := l.load()
-	var problems, more Problems
+	var problems Problems
 	if err != nil && !errors.As(err, &problems) {
 		t.Fatal(err)
 	}
-	if err := c.Check(); err != nil && !errors.As(err, &more) {
-		t.Fatal(err)
-	}
-	return c, append(problems, more...).orNil()
+	return c, append(problems, l.check(c)...).orNil()
 }
 
 func usual() *Config {
@@ -384,10 +381,10 @@ multi_cluster: false
 		f + "12: feature.network.incoming.ports[1] is 99999, where a port from 1 to 65535 is expected | ",
 		f + `10: feature.hostname is "true", where true or false is expected | `,
 		`UNDERSTUDY_COPY_TARGET: feature.copy_target.enabled is "maybe", where true or false is expected | `,
-		"feature.env.include and feature.env.exclude exclude each other | name what is taken, or what is left out",
-		`feature.env.mapping: "(" is no regular expression: missing closing ): ` + "`(` | ",
-		"feature.network.outgoing.filter.local and remote exclude each other | name what is reached from this machine, or what from the pod",
-		`feature.network.outgoing.filter: "tcp:/x" is no destination | write [tcp://|udp://]host, address or CIDR[:port], or :port`,
+		f + "8: feature.env.include and feature.env.exclude exclude each other | name what is taken, or what is left out",
+		f + `8: feature.env.mapping: "(" is no regular expression: missing closing ): ` + "`(` | ",
+		f + "13: feature.network.outgoing.filter.local and remote exclude each other | name what is reached from this machine, or what from the pod",
+		f + `13: feature.network.outgoing.filter: "tcp:/x" is no destination | write [tcp://|udp://]host, address or CIDR[:port], or :port`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -13,15 +13,25 @@ type Problem struct {
 	// Advice says what to do; may be empty.
 	Advice string
 	// Place is where it was said: "FILE:LINE", a variable or a flag; empty
-	// where it is not one thing that is wrong.
+	// where it was not said, but follows.
 	Place string
+	// Also is where the other was said, of two that do not go together; empty
+	// where that is the same place.
+	Also string
+
+	// keys are what Check speaks of, for whoever knows where they were said.
+	keys [2]string
 }
 
 func (p *Problem) Error() string {
-	if p.Place == "" {
-		return p.What
+	what := p.What
+	if p.Also != "" {
+		what += " (the other: " + p.Also + ")"
 	}
-	return p.Place + ": " + p.What
+	if p.Place == "" {
+		return what
+	}
+	return p.Place + ": " + what
 }
 
 // Hint is the advice.
@@ -29,6 +39,12 @@ func (p *Problem) Hint() string { return p.Advice }
 
 func problem(advice, what string, args ...any) *Problem {
 	return &Problem{What: fmt.Sprintf(what, args...), Advice: advice}
+}
+
+// about names the key that is wrong, or the two that do not go together.
+func (p *Problem) about(key string, other ...string) *Problem {
+	copy(p.keys[:], append([]string{key}, other...))
+	return p
 }
 
 // Problems are all that is wrong. Several read as a list, each with its advice.
