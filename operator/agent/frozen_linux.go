@@ -343,7 +343,11 @@ func (f *frozen) end(ctx context.Context, why string) (string, error) {
 			if f.attaches() {
 				return fmt.Sprintf("let go in %d ms: %s", took, why), nil
 			}
-			by := whoThawed("the agent", f.hold.Thawed(), f.state.Words(f.config.Freeze.PodUID))
+			thawed := f.hold.Thawed()
+			if f.leaving != nil && !f.leaving.stayed {
+				thawed++ // before
+			}
+			by := whoThawed("the agent", thawed, f.state.Words(f.config.Freeze.PodUID))
 			f.state.Forget(f.config.Freeze.PodUID)
 			return fmt.Sprintf("%s in %d ms: %s", by, took, why), nil
 		}
