@@ -6,7 +6,7 @@ import "errors"
 func (l *loading) check(c *Config) (found Problems) {
 	errors.As(c.Check(), &found)
 	for _, p := range found {
-		l.locate(p)
+		_ = l.locate(p)
 	}
 	return found
 }
