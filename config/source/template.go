@@ -2,7 +2,6 @@ package source
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -49,7 +48,8 @@ func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") && !strings.Contains(source, "{#") {
 		return &Rendered{Text: text}, nil
 	}
-	if err := unclosed(file, source); err != nil {
+	tags, err := tagsOf(file, source)
+	if err != nil {
 		return nil, err
 	}
 	values := map[string]any{"get_env": getEnv(variables.Env)}
@@ -61,7 +61,7 @@ func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	}
 	out, err := fill(mark(source), values)
 	if err != nil {
-		return nil, templateError(file, source, err)
+		return nil, templateError(file, source, err, failing(source, tags, values))
 	}
 	return unmark(out), nil
 }
@@ -158,97 +158,4 @@ func unmark(out string) *Rendered {
 	}
 	r.Text = text.Bytes()
 	return r
-}
-
-func getEnv(lookup func(string) (string, bool)) func(*exec.Evaluator, *exec.VarArgs) (string, error) {
-	return func(_ *exec.Evaluator, params *exec.VarArgs) (string, error) {
-		name := params.KwArgs["name"]
-		if name == nil && len(params.Args) > 0 {
-			name = params.Args[0]
-		}
-		if name == nil || !name.IsString() {
-			return "", errors.New(`get_env needs a name, as in get_env(name="USER", default="nobody")`)
-		}
-		if value, ok := lookup(name.String()); ok {
-			return value, nil
-		}
-		if fallback := params.KwArgs["default"]; fallback != nil {
-			return fallback.String(), nil
-		}
-		return "", fmt.Errorf("the environment variable %s is not set, and get_env was given no default", name.String())
-	}
-}
-
-var (
-	// The library quotes what it cannot read, the mark of a line with it.
-	quotedMarker = regexp.MustCompile(`\\x01\d*(\\x02)?`)
-	templateLine = regexp.MustCompile(`(?i)line[ :=]+(\d+)`)
-	templateName = regexp.MustCompile(`Unable to evaluate name "([^"]+)"`)
-	templateTag  = regexp.MustCompile(`(?s)\{\{.*?\}\}|\{%.*?%\}`)
-)
-
-const templateAdvice = "a configuration file is a template before anything else: see docs/configuration.md"
-
-// templateError says in a person's words where a template is wrong. The
-// library's line is that of the marked text, which has the same lines.
-func templateError(file, source string, err error) error {
-	said := quotedMarker.ReplaceAllString(marker.ReplaceAllString(err.Error(), ""), "")
-	e := &Error{File: file, What: "the template cannot be filled in", Advice: templateAdvice}
-	unparsed := strings.HasPrefix(said, "failed to parse template")
-	if unparsed {
-		// It repeats the whole template.
-		said = said[strings.LastIndex(said, "': ")+3:]
-	}
-	if place := templateLine.FindStringSubmatch(said); place != nil {
-		e.Line, _ = strconv.Atoi(place[1])
-	}
-	if name := templateName.FindStringSubmatch(said); name != nil {
-		said = fmt.Sprintf("there is no variable %q", name[1])
-		e.Advice = `give it a value for when it is missing: {{ ` + name[1] + ` | default(value="...") }}`
-		if name[1] == "git_branch" {
-			said += " here: no branch of a git repository is checked out"
-		}
-	} else {
-		if unparsed {
-			said, _, _ = strings.Cut(said, " (Line:")
-		} else {
-			said = said[strings.LastIndex(said, ": ")+1:]
-		}
-		said = strings.TrimSpace(strings.ReplaceAll(said, "'", `"`))
-	}
-	if e.Line == 0 {
-		// As when a file of JSON escapes them, which its template comes before.
-		for _, at := range templateTag.FindAllStringIndex(source, -1) {
-			if strings.Contains(source[at[0]:at[1]], `\"`) {
-				e.Line, said = 1+strings.Count(source[:at[0]], "\n"), `quotes are not escaped in a template: write "..." or '...', without a backslash`
-				break
-			}
-		}
-	}
-	e.What = said
-	if expression := expressionAt(source, e.Line, said); expression != "" {
-		e.What = fmt.Sprintf("in %s: %s", expression, said)
-	}
-	return e
-}
-
-// expressionAt is the template that stands in a line of the source; of several
-// the one that has something to do with what was said.
-func expressionAt(source string, line int, said string) string {
-	var found []string
-	for _, at := range templateTag.FindAllStringIndex(source, -1) {
-		first := 1 + strings.Count(source[:at[0]], "\n")
-		last := 1 + strings.Count(source[:at[1]], "\n")
-		if first <= line && line <= last {
-			found = append(found, strings.Join(strings.Fields(source[at[0]:at[1]]), " "))
-		}
-	}
-	for _, expression := range found {
-		for word := range strings.FieldsSeq(said) {
-			if word = strings.Trim(word, `",`); len(word) > 2 && strings.Contains(expression, word) {
-				return expression
-			}
-		}
-	}
-	return strings.Join(found, " ")
 }

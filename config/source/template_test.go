@@ -17,6 +17,7 @@ func TestRender(t *testing.T) {
 		`{"t": "{{ get_env(name="USER", default="x") }}"}`:              `{"t": "ada"}`,
 		`{{get_env(name='PWD_', default='d')}}`:                         `d`,
 		`{{ get_env(name="EMPTY", default="d") }}`:                      ``,
+		`{{ get_env("USER_", "d") }}{{ get_env("USER", more="x") }}`:    `dada`,
 		`{{ key }}-{{key}}`:                                             `k-1-k-1`,
 		`{{ git_branch | slugify }}`:                                    `fix-big-thing`,
 		`{{ git_branch | upper | replace(from="/", to="_") }}`:          `FIX_BIG THING`,
@@ -60,13 +61,41 @@ func TestRenderErrors(t *testing.T) {
 		"a\n{{ key }} {{ nope.x }}":                     `f:2: in {{ nope.x }}: there is no variable "nope"`,
 		"\n\n{{ get_env(name='NOPE') }}":                `f:3: in {{ get_env(name='NOPE') }}: the environment variable NOPE is not set, and get_env was given no default`,
 		"{{ get_env() }}":                               `f:1: in {{ get_env() }}: get_env needs a name, as in get_env(name="USER", default="nobody")`,
-		"x\n{{ key | nope }}":                           `f:2: in {{ key | nope }}: filter "nope" not found`,
+		"x\n{{ key | nope }}":                           `f:2: in {{ key | nope }}: there is no filter "nope"`,
 		"x\n{% if key":                                  `f:2: in {% if key: there is no %} that ends it`,
 		"x\n\"{{ key | \"\ny":                           `f:2: in {{ key | ": there is no }} that ends it`,
 		"x\n{% if key %}\n1\n":                          `f:2: in {% if key %}: there is no {% endif %} that ends it`,
 		"{% if key %}{% for a in key %}1\n{% endfor %}": `f:1: in {% if key %}: there is no {% endif %} that ends it`,
 		"\n\"{{ get_env(name=\\\"A\\\") }}\"":           `f:2: in {{ get_env(name=\"A\") }}: quotes are not escaped in a template: write "..." or '...', without a backslash`,
 		"x\n{% if nope %}1{% endif %}":                  `f:2: in {% if nope %}: there is no variable "nope"`,
+
+		// It is the very one that is named, not another in the line, nor the condition
+		// or the loop that it stands in.
+		"{{ get_env(name='USER') }} {{ get_env(name='A') }}":                   `f:1: in {{ get_env(name='A') }}: the environment variable A is not set, and get_env was given no default`,
+		"{{ key }}\n{% if key %}\n{{ nope }}\n{% endif %}":                     `f:3: in {{ nope }}: there is no variable "nope"`,
+		"{% if key == 'x' %}\n1\n{% elif nope %}\n2\n{% endif %}":              `f:3: in {% elif nope %}: there is no variable "nope"`,
+		"{% if key == 'x' %}\n{{ nope }}\n{% elif key %}\n{{ no }}{% endif %}": `f:4: in {{ no }}: there is no variable "no"`,
+		"{% for a in [1, 2] %}\n{{ a }}{{ b }}\n{% endfor %}":                  `f:2: in {{ b }}: there is no variable "b"`,
+		"{% raw %}{{ nope }}{% endraw %}\n{# {{ nope }} #}{{ none }}":          `f:2: in {{ none }}: there is no variable "none"`,
+		"{% macro m(a) %}\n{{ a | nope }}{% endmacro %}\n{{ m('x') }}":         `f:2: in {{ a | nope }}: there is no filter "nope"`,
+		"a\n{{\n  nope\n}}": `f:2: in {{ nope }}: there is no variable "nope"`,
+
+		// What the library has no line of.
+		"x\n{{ 'abc }}\ny":                    `f:2: in {{ 'abc }}: a quote is missing that ends a text`,
+		"x\n{% if key == %}1{% endif %}":      `f:2: in {% if key == %}: a value is missing: a name, a number or a text in quotes`,
+		"{% if key %}\n{% elif %}{% endif %}": `f:2: in {% elif %}: a value is missing: a name, a number or a text in quotes`,
+		"x\n{% for a in %}1{% endfor %}":      `f:2: in {% for a in %}: a value is missing: a name, a number or a text in quotes`,
+		"x\n{{ }}":                            `f:2: in {{ }}: a value is missing: a name, a number or a text in quotes`,
+
+		// What the library says in words of its own.
+		"x\n{{ key | }}":                         `f:2: in {{ key | }}: the name of a filter is expected after |`,
+		"x\n{% nope %}":                          `f:2: in {% nope %}: there is no statement "nope"`,
+		"x\n{% else %}":                          `f:2: in {% else %}: nothing is open that it could belong to`,
+		"x\n{% if key is nope %}{% endif %}":     `f:2: in {% if key is nope %}: there is no test "nope"`,
+		"x\n{{ now() }}":                         `f:2: in {{ now() }}: now is no function: get_env is the only one`,
+		"x\n{{ key.x }}":                         `f:2: in {{ key.x }}: attribute "x" not found`,
+		"x\n{% include 'a' %}":                   `f:2: in {% include 'a' %}: a template takes nothing from other files`,
+		"x\n{{ get_env(name='A', defalt='x') }}": `f:2: in {{ get_env(name='A', defalt='x') }}: the environment variable A is not set, and get_env was given no default, but defalt`,
 	} {
 		_, err := Render("f", []byte(in), variables())
 		var placed *Error
