@@ -45,7 +45,7 @@ func templateError(file, source string, err error, in *tag) error {
 	if place := templateLine.FindStringSubmatch(said); place != nil {
 		e.Line, _ = strconv.Atoi(place[1])
 	}
-	expression := ""
+	var expression string
 	if in != nil {
 		e.Line, expression = in.line, in.expression()
 	} else {
