@@ -87,7 +87,13 @@ func (f *frozen) heed(ctx context.Context, pids []int) (end string) {
 	if signals == 0 {
 		return ""
 	}
-	if err := f.hold.LetEnd(ctx, target); err != nil {
+	// Who asks the agent to end meanwhile waits for it: half of it is no state to end in.
+	letting, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
+	defer cancel()
+	if err := f.hold.LetEnd(letting, target); err != nil {
+		if f.hold.Err() != nil {
+			return "" // it has ended by itself, and says why
+		}
 		return fmt.Sprintf("the container was sent %s, and cannot be thawed alone: %v", name, err)
 	}
 	grace := time.Duration(f.config.Freeze.GraceSeconds) * time.Second
