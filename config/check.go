@@ -129,7 +129,7 @@ func (c *Config) checkEnv() (found []*Problem) {
 	}
 	for _, name := range sorted(e.Override) {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			found = append(found, problem("", "feature.env.override: %q is no name of a variable", name).about("feature.env.override"))
+			found = append(found, problem("", "feature.env.override: %q is no name of a variable", name).entryOf("feature.env.override", name))
 		}
 	}
 	return found
@@ -141,7 +141,7 @@ func notRegular(key, pattern string, err error) *Problem {
 	if strings.Contains(said, "(?") {
 		advice = "looking ahead and behind is not possible in these expressions"
 	}
-	return problem(advice, "%s: %q is no regular expression: %s", key, pattern, said).about(key)
+	return problem(advice, "%s: %q is no regular expression: %s", key, pattern, said).entryOf(key, pattern)
 }
 
 func (c *Config) checkFiles() (found []*Problem) {
@@ -160,7 +160,7 @@ func (c *Config) checkFiles() (found []*Problem) {
 	}
 	for _, from := range sorted(c.Files.Mapping) {
 		if !strings.HasPrefix(c.Files.Mapping[from], "/") {
-			found = append(found, problem("write an absolute path", "feature.fs.mapping leads %q to %q, which is no path", from, c.Files.Mapping[from]).about("feature.fs.mapping"))
+			found = append(found, problem("write an absolute path", "feature.fs.mapping leads %q to %q, which is no path", from, c.Files.Mapping[from]).entryOf("feature.fs.mapping", from))
 		}
 	}
 	slices.SortFunc(found, func(a, b *Problem) int { return strings.Compare(a.What, b.What) })
@@ -209,7 +209,7 @@ func (c *Config) checkOutgoing() (found []*Problem) {
 	for i, entry := range slices.Concat(filter.Local, filter.Remote) {
 		d, ok := ParseDestination(entry)
 		if !ok {
-			found = append(found, problem("write [tcp://|udp://]host, address or CIDR[:port], or :port", "%s: %q is no destination", key, entry).about(filter.of(key, i)))
+			found = append(found, problem("write [tcp://|udp://]host, address or CIDR[:port], or :port", "%s: %q is no destination", key, entry).entryOf(filter.of(key, i), entry))
 			continue
 		}
 		if d.Name != "" && !c.Names.Enabled && len(filter.Remote) > 0 {
@@ -236,7 +236,7 @@ func (c *Config) checkNames() (found []*Problem) {
 	}
 	for i, entry := range slices.Concat(filter.Local, filter.Remote) {
 		if _, ok := ParseName(entry); !ok {
-			found = append(found, problem("write a name, or *.name", "%s: %q is no name", key, entry).about(filter.of(key, i)))
+			found = append(found, problem("write a name, or *.name", "%s: %q is no name", key, entry).entryOf(filter.of(key, i), entry))
 		}
 	}
 	if !c.Names.Enabled && len(filter.Local)+len(filter.Remote) > 0 {

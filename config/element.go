@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strings"
 
+	"understudy.dev/understudy/config/decision"
 	"understudy.dev/understudy/config/source"
 )
 
@@ -26,7 +28,30 @@ func mistyped(key string, value said, kind reflect.Type, expected string) *Probl
 			place = value.at(element.Line)
 		}
 	}
-	return &Problem{Place: place, What: fmt.Sprintf("%s is %s, where %s is expected", key, node, expected)}
+	advice := ""
+	if text, ok := node.Value.(string); ok {
+		advice = meant(text, kind)
+	}
+	return &Problem{Place: place, Advice: advice, What: fmt.Sprintf("%s is %s, where %s is expected", key, node, expected)}
+}
+
+// meant asks for the one of a few values that a text is like; it is empty where
+// there is none.
+func meant(text string, kind reflect.Type) string {
+	enum, ok := reflect.Zero(kind).Interface().(enumerated)
+	if !ok {
+		return ""
+	}
+	best, least := "", 1+max(1, len(text)/3)
+	for _, value := range enum.Values() {
+		if d := decision.Distance(strings.ToLower(text), value); d < least {
+			best, least = value, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "did you mean " + best + "?"
 }
 
 // misfit is the first element that would not fit by itself, and its name: an index

@@ -377,7 +377,7 @@ multi_cluster: false
 		f + "15: feature.split_queues is not taken: a queue's messages cannot be divided yet: the local process takes all or none | take the section out and say feature.copy_target.scale_down: true, so that every message comes to you",
 		`--listen: listen is "http", where ports from 1 to 65535, or all is expected | `,
 		f + `4: lease is "soon", where a time, as in 60s or 5m, or a number of seconds is expected | `,
-		f + `9: feature.fs.mode is "reed", where one of read, write, local, localwithoverrides is expected | `,
+		f + `9: feature.fs.mode is "reed", where one of read, write, local, localwithoverrides is expected | did you mean read?`,
 		f + "12: feature.network.incoming.ports[1] is 99999, where a port from 1 to 65535 is expected | ",
 		f + `10: feature.hostname is "true", where true or false is expected | `,
 		`UNDERSTUDY_COPY_TARGET: feature.copy_target.enabled is "maybe", where true or false is expected | `,

@@ -1,6 +1,11 @@
 package config
 
-import "errors"
+import (
+	"errors"
+	"strings"
+
+	"understudy.dev/understudy/config/source"
+)
 
 // check is Check by one who knows where each key was said.
 func (l *loading) check(c *Config) (found Problems) {
@@ -12,9 +17,15 @@ func (l *loading) check(c *Config) (found Problems) {
 }
 
 // locate puts a problem to where the keys that it is about were said. What
-// nobody said, as a default, has no place.
+// nobody said, as a default, has no place, and a flag that the problem's own
+// words name needs none.
 func (l *loading) locate(p *Problem) *Problem {
-	first, second := l.placeOf(p.keys[0]), l.placeOf(p.keys[1])
+	first, second := l.placeOf(p.keys[0], p.entry), l.placeOf(p.keys[1], "")
+	for _, place := range []*string{&first, &second} {
+		if strings.HasPrefix(*place, "--") && strings.Contains(p.What, *place) {
+			*place = ""
+		}
+	}
 	if first == "" {
 		first, second = second, ""
 	}
@@ -24,8 +35,8 @@ func (l *loading) locate(p *Problem) *Problem {
 	return p
 }
 
-// placeOf is where the value of a key was said that counts.
-func (l *loading) placeOf(key string) string {
+// placeOf is where the value of a key was said that counts, or that entry of it.
+func (l *loading) placeOf(key, entry string) string {
 	if key == "takeover" && l.takenBy != "" {
 		key = l.takenBy // there are other ways to say it
 	}
@@ -34,9 +45,32 @@ func (l *loading) placeOf(key string) string {
 	}
 	switch got := l.viper.Get(key).(type) {
 	case said:
+		if line := lineOf(got.node, entry); line > 0 && got.at != nil {
+			return got.at(line)
+		}
 		return got.place
 	case string: // of a flag
 		return "--" + l.flagOf(key)
 	}
 	return ""
+}
+
+// lineOf is the line of an entry of a list, or of a key of an object; 0 where it
+// is none.
+func lineOf(node *source.Node, entry string) int {
+	switch of := node.Value.(type) {
+	case []*source.Node:
+		for _, item := range of {
+			if item.Value == entry {
+				return item.Line
+			}
+		}
+	case []source.Member:
+		for _, member := range of {
+			if member.Key == entry {
+				return member.Line
+			}
+		}
+	}
+	return 0
 }

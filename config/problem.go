@@ -21,6 +21,8 @@ type Problem struct {
 
 	// keys are what Check speaks of, for whoever knows where they were said.
 	keys [2]string
+	// entry of the first one's list or object that is wrong, where it is one.
+	entry string
 }
 
 func (p *Problem) Error() string {
@@ -45,6 +47,12 @@ func problem(advice, what string, args ...any) *Problem {
 func (p *Problem) about(key string, other ...string) *Problem {
 	copy(p.keys[:], append([]string{key}, other...))
 	return p
+}
+
+// entryOf names an entry of a key's list, or a key of its object.
+func (p *Problem) entryOf(key, entry string) *Problem {
+	p.entry = entry
+	return p.about(key)
 }
 
 // Problems are all that is wrong. Several read as a list, each with its advice.

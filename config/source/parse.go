@@ -53,6 +53,9 @@ func Parse(file string, format Format, text []byte) (*Node, error) {
 	switch {
 	case errors.As(err, &placed):
 		placed.File = file
+		if placed.Advice == "" {
+			placed.Advice = advise(format, placed.What)
+		}
 		return nil, placed
 	case err != nil:
 		return nil, &Error{File: file, What: err.Error(), Advice: "the file is read as " + string(format)}

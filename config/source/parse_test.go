@@ -1,6 +1,8 @@
 package source
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -119,11 +121,36 @@ func TestParseErrors(t *testing.T) {
 		{TOML, "a = 1\n[b]\na = 1\n\na = 2", `f:5: the key "a" is there twice, first in line 3`},
 		{TOML, "[[b]]\na = 1\n[[b]]\na = 2\n[c]\n[c]", `f:6: the key "c" is there twice, first in line 5`},
 		{TOML, "a = 1\nb = nope", "f:2: this is no TOML: a text has to stand in quotes"},
-		{TOML, "a = 1\nb = ", "f:2: this is no TOML: expected value, not eof"},
+		{TOML, "a = 1\nb = ", "f:2: this is no TOML: a value is missing"},
+		{TOML, "a = 1\nb = \nc = 2", "f:2: this is no TOML: a value is missing"},
+		{YAML, "a: b: c", "f:1: this is no YAML: mapping values are not allowed in this context"},
 	} {
 		_, err := Parse("f", tc.format, []byte(tc.text))
 		if err == nil || err.Error() != tc.want {
 			t.Errorf("%q:\n got %v\nwant %s", tc.text, err, tc.want)
+		}
+	}
+}
+
+// TestAdvice: where a library only says what it met, what to do is said too.
+func TestAdvice(t *testing.T) {
+	for text, want := range map[string]string{
+		"json {\"a\": b}":          "double quotes",
+		"json {'a': 1}":            "double quotes",
+		"json {\"a\": 1 \"b\": 2}": "comma",
+		"json {\"a\": 1":           "missing at the end",
+		"yaml a: b: c":             "stands in quotes",
+		"yaml a: {b: 1\nc: 2":      "is missing",
+		"yaml a:\n  - b\n  c: 1":   "same column",
+		"yaml a: @b":               "stands in quotes",
+		"yaml a: \"b":              "a quote is missing",
+		"toml a = b":               "write",
+	} {
+		format, text, _ := strings.Cut(text, " ")
+		_, err := Parse("f", Format(format), []byte(text))
+		var placed *Error
+		if !errors.As(err, &placed) || placed.Line == 0 || !strings.Contains(placed.Advice, want) {
+			t.Errorf("%s: %v, advice %q; want %s", text, err, placed.Hint(), want)
 		}
 	}
 }

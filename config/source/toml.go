@@ -22,7 +22,11 @@ func parseTOML(text []byte) (*Node, error) {
 		if errors.As(err, &placed) {
 			line, _ := placed.Position()
 			said := strings.TrimPrefix(placed.Error(), "toml: ")
-			if tomlWord.MatchString(said) {
+			lines := strings.Split(string(text), "\n")
+			switch {
+			case line <= len(lines) && tomlNothing.MatchString(lines[line-1]):
+				said = "a value is missing"
+			case tomlWord.MatchString(said):
 				said = "a text has to stand in quotes"
 			}
 			return nil, &Error{Line: line, What: "this is no TOML: " + said}
@@ -36,8 +40,11 @@ func parseTOML(text []byte) (*Node, error) {
 }
 
 // tomlWord is what the library says of a text without quotes: it takes the first
-// letter for that of the only word that begins with it.
-var tomlWord = regexp.MustCompile(`^expected '(nan|inf|true|false)'$`)
+// letter for that of the only word that begins with it, or for a digit.
+var tomlWord = regexp.MustCompile(`^expected '(nan|inf|true|false)'$|^incomplete number$`)
+
+// tomlNothing is a line that gives a key no value.
+var tomlNothing = regexp.MustCompile(`^[^"'#=]*=\s*(#.*)?$`)
 
 // tomlTwice finds a key that has a value twice, of which the library says no line.
 func tomlTwice(text []byte) *Error {

@@ -29,7 +29,7 @@ func parseYAML(text []byte) (*Node, error) {
 			}
 			return nil, &Error{Line: line, What: "this is no YAML: " + strings.Replace(said, place[0], "", 1)}
 		}
-		return nil, &Error{What: "this is no YAML: " + said}
+		return nil, &Error{Line: 1, What: "this is no YAML: " + said} // it leaves out the first alone
 	}
 	var second yaml.Node
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
