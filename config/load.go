@@ -326,14 +326,34 @@ func (l *loading) takeover(f *form) {
 		}
 		return
 	}
-	first := chosen[0]
+	first, agree := chosen[0], true
 	f.Takeover, f.Paused, l.takenBy = first.takeover, first.key == "pause", first.key
 	for _, other := range chosen[1:] {
 		withCopy := first.takeover == TakeoverCopy || first.takeover == TakeoverScaleDown
 		if first.key == "takeover" && (other.key == "pause" && first.takeover == TakeoverFreeze || other.key != "pause" && withCopy) {
 			continue // the same, said twice
 		}
+		agree = false
 		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(other.key, ""), l.spell(first.key, "")).about(other.key, first.key)))
+	}
+	if agree {
+		l.scaleDown(f, highest)
+	}
+}
+
+// scaleDown hears whether the target is to be held at zero where the takeover was
+// said in another way, in that layer: what is said above it counts, and what
+// contradicts it is not passed over.
+func (l *loading) scaleDown(f *form, takeoverAt layer) {
+	const key = "feature.copy_target.scale_down"
+	copies := f.Takeover == TakeoverCopy || f.Takeover == TakeoverScaleDown
+	switch at := l.layers[key]; {
+	case at == nowhere, at < takeoverAt: // or it is overruled
+	case f.ScaleDown == (f.Takeover == TakeoverScaleDown):
+	case copies && at > takeoverAt:
+		f.Takeover = map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown]
+	default:
+		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(key, ""), l.spell(l.takenBy, "")).about(key, l.takenBy)))
 	}
 }
 
