@@ -1,0 +1,53 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRules: what does not go together.
+func TestRules(t *testing.T) {
+	const copies = "takeover: copy\n"
+	for text, want := range map[string]string{
+		"pause: true":                                         "there is nothing to pause without a target",
+		copies + "operator: false\n":                          "a stand-in is made by the operator, and operator: false forbids it",
+		copies + "target: targetless\n":                       "a stand-in is a copy of a target, and targetless has none",
+		copies + "target: service/x\n":                        "a Service runs no pods that could be copied, held or attached to",
+		"target: service/x\n":                                 "a Service runs no pods that could be copied, held or attached to",
+		copies + "target: {labels: {a: b}}\n":                 "target.labels is not taken",
+		copies + "feature: {env: {include: a, exclude: b}}\n": "feature.env.include and feature.env.exclude exclude each other",
+		copies + "feature: {network: {incoming: {ports: [1], ignore_ports: [2]}}}":             "ports and ignore_ports exclude each other",
+		copies + "feature: {network: {incoming: {port_mapping: [[1, 2], [1, 3]]}}}":            "port_mapping has 1 twice in the first place",
+		copies + "feature: {network: {incoming: {port_mapping: [[1, 2]], ignore_ports: [2]}}}": "port 2 is in port_mapping and in ignore_ports",
+		copies + "feature: {network: {incoming: {listen_ports: [[1, 2], [3, 2]]}}}":            "listen_ports has 2 twice in the second place",
+		copies + "feature: {network: {incoming: mirror}}":                                      "feature.network.incoming.mode mirror does not work yet",
+		copies + "feature: {network: {dns: {filter: {local: a, remote: b}}}}":                  "feature.network.dns.filter.local and remote exclude each other",
+		copies + "feature: {network: {dns: {filter: {local: 'a b'}}}}":                         `"a b" is no name`,
+		copies + "feature: {fs: {read_write: '('}}":                                            `feature.fs.read_write: "(" is no regular expression`,
+		copies + "lease: 4s":                                                       "a lease of 4s is not possible",
+		copies + "lease: 5500ms":                                                   "a lease of 5.5s is not possible",
+		copies + "setup_timeout: 2h":                                               "a setup timeout of 2h0m0s is not possible",
+		"takeover: scale-down\nrelease_connections: false":                         "connections are kept open only where something is frozen",
+		"takeover: scale-down\nshare_traffic: true":                                "--share-traffic is for a copy beside the target",
+		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}": "on_concurrent_steal is not taken",
+		copies + "feature: {fs: {local: '(?=x)'}}":                                 "is no regular expression",
+	} {
+		_, err := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
+		if !strings.Contains(errorText(err), want) {
+			t.Errorf("%s:\n got %v\nwant %s", text, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"{pause: true, target: deployment/w, feature: {network: {incoming: off}}}":        "requests to it go unanswered, but for the kubelet's network probes",
+		"{pause: true, target: deployment/w}":                                             "pause is deprecated",
+		"{takeover: freeze, target: pod/w, release_connections: false}":                   "the frozen container's connections stay open",
+		copies + "feature: {network: {dns: {enabled: false, filter: {local: a}}}}":        "has no effect",
+		copies + "feature: {network: {dns: false, outgoing: {filter: {remote: [a:80]}}}}": "names are looked up on this machine",
+		copies + "agent: {ttl: 3, log_level: info}":                                       "agent.ttl has no meaning here: the stand-in ends with its session, or with the lease",
+	} {
+		c, _ := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
+		if !strings.Contains(strings.Join(c.Notices, "\n"), want) {
+			t.Errorf("%s:\n got %q\nwant %s", text, c.Notices, want)
+		}
+	}
+}

@@ -1,0 +1,90 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"understudy.dev/understudy/config/decision"
+)
+
+// takeover is what all the ways come to by which somebody may have said it. Of
+// two that do not go together the one that was said in the higher place wins.
+func (l *loading) takeover(f *form) {
+	type choice struct {
+		takeover Takeover
+		key      string
+	}
+	var chosen []choice
+	highest := nowhere
+	choose := func(takeover Takeover, key string) {
+		switch at := l.layers[key]; {
+		case at < highest:
+			return
+		case at > highest:
+			highest, chosen = at, nil
+		}
+		chosen = append(chosen, choice{takeover, key})
+	}
+	if l.layers["takeover"] > nowhere {
+		choose(f.Takeover, "takeover")
+	}
+	if f.CopyTo {
+		choose(map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown], "feature.copy_target.enabled")
+	}
+	if f.Pause {
+		choose(TakeoverFreeze, "pause")
+	}
+	if len(chosen) == 0 {
+		f.Takeover = TakeoverNone
+		if f.ScaleDown {
+			l.problems = append(l.problems, l.locate(problem("add "+l.spell("feature.copy_target.enabled", "feature.copy_target.scale_down"),
+				"%s needs a stand-in that runs instead of the target", l.spell("feature.copy_target.scale_down", "")).about("feature.copy_target.scale_down")))
+		}
+		return
+	}
+	first, agree := chosen[0], true
+	f.Takeover, f.Paused, l.takenBy = first.takeover, first.key == "pause", first.key
+	for _, other := range chosen[1:] {
+		withCopy := first.takeover == TakeoverCopy || first.takeover == TakeoverScaleDown
+		if first.key == "takeover" && (other.key == "pause" && first.takeover == TakeoverFreeze || other.key != "pause" && withCopy) {
+			continue // the same, said twice
+		}
+		agree = false
+		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(other.key, ""), l.spell(first.key, "")).about(other.key, first.key)))
+	}
+	if agree {
+		l.scaleDown(f, highest)
+	}
+}
+
+// scaleDown hears whether the target is to be held at zero where the takeover was
+// said in another way, in that layer: what is said above it counts, and what
+// contradicts it is not passed over.
+func (l *loading) scaleDown(f *form, takeoverAt layer) {
+	const key = "feature.copy_target.scale_down"
+	copies := f.Takeover == TakeoverCopy || f.Takeover == TakeoverScaleDown
+	switch at := l.layers[key]; {
+	case at == nowhere, at < takeoverAt: // or it is overruled
+	case f.ScaleDown == (f.Takeover == TakeoverScaleDown):
+	case copies && at > takeoverAt:
+		f.Takeover = map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown]
+	default:
+		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(key, ""), l.spell(l.takenBy, "")).about(key, l.takenBy)))
+	}
+}
+
+// spell is how a key is said where it was said, or where another key was.
+func (l *loading) spell(key, as string) string {
+	at := l.layers[key]
+	if as != "" {
+		at = l.layers[as]
+	}
+	if at == inFlags || at == nowhere {
+		for _, row := range decision.Flags {
+			if slices.Contains(row.To, key) {
+				return "--" + row.Name
+			}
+		}
+	}
+	return strings.TrimSuffix(key, ".enabled")
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestKeepConnections: each way in which a frozen container's connections are
+// kept.
+func TestKeepConnections(t *testing.T) {
+	freeze := []string{"--pause", "-t", "pod/w"}
+	for name, tc := range map[string]setup{
+		"the flag":     {args: append(slices.Clone(freeze), "--keep-connections")},
+		"the variable": {args: freeze, environ: map[string]string{"UNDERSTUDY_KEEP_CONNECTIONS": "yes"}},
+		"the file":     {args: freeze, files: map[string]string{".understudy/understudy.yaml": "release_connections: false"}},
+	} {
+		if got, err := tc.read(t); err != nil || got.ReleaseConnections {
+			t.Errorf("%s: connections are released, error %v", name, err)
+		}
+	}
+	if got, err := (setup{args: freeze}).read(t); err != nil || !got.ReleaseConnections {
+		t.Errorf("where nothing is said they are kept, error %v", err)
+	}
+}
+
+func TestTakeover(t *testing.T) {
+	const file = ".understudy/understudy.yaml"
+	for name, tc := range map[string]struct {
+		file   string
+		args   []string
+		want   Takeover
+		paused bool
+		wrong  string
+	}{
+		"nothing":                                  {"", nil, TakeoverNone, false, ""},
+		"a target alone":                           {"target: deployment/w", nil, TakeoverNone, false, ""},
+		"no target, said so":                       {"target: targetless", nil, TakeoverNone, false, ""},
+		"a copy":                                   {"feature: {copy_target: true}", nil, TakeoverCopy, false, ""},
+		"an object is a copy":                      {"feature: {copy_target: {exclude_containers: [x]}}", nil, TakeoverCopy, false, ""},
+		"an object that is off":                    {"feature: {copy_target: {enabled: false, scale_down: true}}", nil, TakeoverNone, false, "feature.copy_target.scale_down needs a stand-in"},
+		"scaled down":                              {"feature: {copy_target: {scale_down: true}}", nil, TakeoverScaleDown, false, ""},
+		"scaled down by a flag":                    {"feature: {copy_target: true}", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
+		"scale down alone":                         {"", []string{"--scale-down"}, TakeoverNone, false, "--scale-down needs a stand-in that runs instead of the target"},
+		"said outright":                            {"takeover: scale-down", nil, TakeoverScaleDown, false, ""},
+		"said twice":                               {"{takeover: scale-down, feature: {copy_target: {exclude_containers: [x]}}}", nil, TakeoverScaleDown, false, ""},
+		"pause":                                    {"{pause: true, target: deployment/w}", nil, TakeoverFreeze, true, ""},
+		"the oldest pause":                         {"{agent: {pause: true}, target: deployment/w}", nil, TakeoverFreeze, true, ""},
+		"pause, by a flag a copy":                  {"pause: true", []string{"--copy-target"}, TakeoverCopy, false, ""},
+		"a copy, by a flag pause":                  {"{feature: {copy_target: true}, target: deployment/w}", []string{"--pause"}, TakeoverFreeze, true, ""},
+		"pause and a copy, by flags":               {"", []string{"-t", "deployment/w", "--pause", "--copy-target"}, TakeoverScaleDown, false, "--pause and --copy-target exclude each other"},
+		"pause and a copy, in the file":            {"{pause: true, feature: {copy_target: true}}", nil, TakeoverCopy, false, "pause and feature.copy_target exclude each other"},
+		"freeze and a copy":                        {"{takeover: freeze, feature: {copy_target: true}}", nil, TakeoverFreeze, false, "feature.copy_target and takeover exclude each other"},
+		"freeze, outright":                         {"{takeover: freeze, target: deployment/w}", nil, TakeoverFreeze, false, ""},
+		"scaled down by a flag, outright a copy":   {"takeover: copy", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
+		"not scaled down by a flag":                {"takeover: scale-down", []string{"--scale-down=false"}, TakeoverCopy, false, ""},
+		"not scaled down in the file, by a flag":   {"feature: {copy_target: {scale_down: false}}", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
+		"paused, and scaled down by a flag":        {"{pause: true, target: deployment/w}", []string{"--scale-down"}, TakeoverFreeze, true, "--scale-down and pause exclude each other"},
+		"paused and scaled down, by flags":         {"", []string{"-t", "deployment/w", "--pause", "--scale-down"}, TakeoverFreeze, true, "--scale-down and --pause exclude each other"},
+		"frozen and scaled down":                   {"{takeover: freeze, target: deployment/w, feature: {copy_target: {enabled: false, scale_down: true}}}", nil, TakeoverFreeze, false, "feature.copy_target.scale_down and takeover exclude each other"},
+		"a copy and scaled down":                   {"{takeover: copy, feature: {copy_target: {scale_down: true}}}", nil, TakeoverCopy, false, "feature.copy_target.scale_down and takeover exclude each other"},
+		"scaled down and not":                      {"{takeover: scale-down, feature: {copy_target: {scale_down: false}}}", nil, TakeoverScaleDown, false, "feature.copy_target.scale_down and takeover exclude each other"},
+		"scaled down, said twice":                  {"{takeover: scale-down, feature: {copy_target: {scale_down: true}}}", nil, TakeoverScaleDown, false, ""},
+		"scaled down in the file, a flag pauses":   {"{feature: {copy_target: {scale_down: true}}, target: deployment/w}", []string{"--pause"}, TakeoverFreeze, true, ""},
+		"paused in the file, a flag scales a copy": {"pause: true", []string{"--copy-target", "--scale-down"}, TakeoverScaleDown, false, ""},
+		"another word":                             {"takeover: nap", nil, TakeoverNone, false, `takeover is "nap", where one of copy, scale-down, freeze, none is expected`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{}
+			if tc.file != "" {
+				files[file] = tc.file
+			}
+			c, err := setup{files: files, args: tc.args}.read(t)
+			if said := errorText(err); (said == "") != (tc.wrong == "") || !strings.Contains(said, tc.wrong) {
+				t.Errorf("got error %q", said)
+			}
+			if tc.want != c.Takeover && !strings.Contains(tc.wrong, "--pause and") || tc.paused != c.Paused {
+				t.Errorf("got %s, paused %t", c.Takeover, c.Paused)
+			}
+		})
+	}
+}
