@@ -16,7 +16,7 @@ func TestForms(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		c.File, c.Takeover = "", TakeoverNone
+		c.File, c.TargetFrom, c.Takeover = "", "", TakeoverNone
 		return c
 	}
 	for want, forms := range map[string][]string{

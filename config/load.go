@@ -171,6 +171,9 @@ func (l *loading) merge(name string, said, read map[string]any) (*Config, error)
 	f.Kubeconfig = home(f.Kubeconfig, l.environ)
 	f.Env.File = home(f.Env.File, l.environ)
 	f.File, f.Notices = name, l.notices
+	if at := l.placeOf("target.path", ""); !strings.HasPrefix(at, "--") {
+		f.TargetFrom = at
+	}
 	l.takeover(&f)
 	if f.Takeover == TakeoverNone && !f.Targetless() && l.layers["feature.network.incoming.mode"] == nowhere {
 		f.notice(steals)

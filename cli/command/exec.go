@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -157,7 +158,12 @@ func refOf(c *config.Config) (target.Ref, error) {
 	if c.Targetless() {
 		return target.Ref{}, nil
 	}
-	return target.Parse(c.Target)
+	ref, err := target.Parse(c.Target)
+	var wrong *failure.Failure
+	if errors.As(err, &wrong) && c.TargetFrom != "" {
+		wrong.What = c.TargetFrom + ": " + wrong.What
+	}
+	return ref, err
 }
 
 // perform splits this process from the one that goes on here and has it run

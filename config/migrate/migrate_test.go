@@ -325,7 +325,7 @@ func resolved(t *testing.T, name string, text []byte) (*config.Config, config.Pr
 	c, err := config.Load(flags)
 	var problems config.Problems
 	_ = errors.As(err, &problems)
-	c.Notices = nil
+	c.Notices, c.TargetFrom = nil, ""
 	c.Target = strings.Replace(c.Target, "deploy/", "deployment/", 1)
 	return c, problems
 }

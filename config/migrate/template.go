@@ -76,7 +76,7 @@ func check(name string, before, after []byte) error {
 		return fmt.Errorf("it could not be read again: %w", err)
 	}
 	for _, c := range []*config.Config{was, now} {
-		c.Notices = nil
+		c.Notices, c.TargetFrom = nil, ""
 		c.Target = longKind(c.Target)
 	}
 	if !reflect.DeepEqual(was, now) || len(wrongBefore) != len(wrongAfter) {
