@@ -77,9 +77,15 @@ say absolute cat /data/absolute
 say relative cat /data/relative
 say parent   cat /data/parent/config.json
 say magic    cat /data/magic/config.json
-i=0
-while [ $i -lt 200 ]; do
-	echo "swapped=$(cat /data/swapped/config.json 2>/dev/null)"
+# What a path led to is remembered for a second, so it may lead astray for all of it.
+i=0 both=
+while [ $i -lt 200 ] || [ "$both" != rightastray ] && [ $i -lt 20000 ]; do
+	was="$(cat /data/swapped/config.json 2>/dev/null)"
+	echo "swapped=$was"
+	case "$both,$was" in
+	right,) both=rightastray ;;
+	,?*) both=right ;;
+	esac
 	i=$((i+1))
 done
 echo all said
@@ -111,7 +117,7 @@ sleep 1000`)
 			t.Errorf("the planted link %s leads to %q", name, said[name])
 		}
 	}
-	if times[own] == 0 || times[own]+times[""] != 200 {
+	if times[own] == 0 || times[""] == 0 || len(times) != 2 {
 		t.Errorf("while it was swapped %v was read", times)
 	}
 	// Whatever name it would have come by.
