@@ -255,8 +255,11 @@ func (f *frozen) freeze(ctx context.Context, c cgroup.Container) error {
 	return nil
 }
 
-// ownerIsDone is why it ends when no local process is left that could use the pod.
-const ownerIsDone = "its owner has said that it is over"
+const (
+	// ownerIsDone is why it ends when no local process is left that could use the pod.
+	ownerIsDone = "its owner has said that it is over"
+	askedToEnd  = "it was asked to end"
+)
 
 // keep holds it until there is a reason not to, and answers the reason.
 func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan error) string {
@@ -265,7 +268,7 @@ func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan 
 	for {
 		select {
 		case <-ctx.Done():
-			return "it was asked to end"
+			return askedToEnd
 		case <-f.over:
 			return ownerIsDone
 		case <-f.hold.Done():
@@ -279,27 +282,42 @@ func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan 
 				f.log.Warn("lease not renewed", "error", err)
 			}
 		}
-		if why := f.look(ctx); why != "" {
-			return why
+		if err := f.look(ctx); err != nil {
+			return whyEnds(f.hold.Err(), ctx.Err(), err)
 		}
 	}
 }
 
+// whyEnds is why it ends when a look has failed, which may be for no other reason than
+// that it ends: the hold has ended, or the agent was asked to.
+func whyEnds(hold, asked, look error) string {
+	switch {
+	case hold != nil:
+		return hold.Error()
+	case errors.Is(look, freeze.ErrExpired): // the hold is about to say so
+		return freeze.ErrExpired.Error()
+	case asked != nil:
+		return askedToEnd
+	}
+	return look.Error()
+}
+
 // look sees to it that whatever runs in the target's place is frozen.
-func (f *frozen) look(ctx context.Context) (end string) {
+// The error is why the session cannot go on.
+func (f *frozen) look(ctx context.Context) error {
 	pids, err := f.pids()
 	alive := err == nil
 	switch f.looked++; {
 	case alive:
-		if why := f.heed(ctx, pids); why != "" {
-			return why
+		if err := f.heed(ctx, pids); err != nil {
+			return err
 		}
 		if f.looked%othersEvery != 0 {
-			return ""
+			return nil
 		}
 	case !errors.Is(err, cgroup.ErrGone):
 		f.log.Warn("the container was not looked at", "error", err)
-		return ""
+		return nil
 	default:
 		f.pod.ended()
 	}
@@ -315,19 +333,19 @@ func (f *frozen) look(ctx context.Context) (end string) {
 		if err != nil {
 			f.log.Warn("the pod was not looked at", "error", err)
 		}
-		return ""
+		return nil
 	}
 	if err := f.freeze(ctx, next); err != nil {
 		if errors.Is(err, cgroup.ErrGone) {
-			return ""
+			return nil
 		}
-		return fmt.Sprintf("the container was started again and cannot be frozen: %v", err)
+		return fmt.Errorf("the container was started again and cannot be frozen: %w", err)
 	}
 	f.mu.Lock()
 	f.target = next
 	f.mu.Unlock()
 	f.leaving = nil
-	return ""
+	return nil
 }
 
 // end thaws, and answers what was seen. It does not give up before endFor: an

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"understudy.dev/understudy/operator/freeze"
 	"understudy.dev/understudy/operator/freeze/cgroup"
 )
 
@@ -47,9 +48,9 @@ type leaving struct {
 	signal string
 	// until it has to be gone; one that lives on is frozen again.
 	until time.Time
-	// stayed: it has not ended, and is frozen again.
+	// stayed: it has not ended and is frozen again, or could not be let end.
 	stayed bool
-	// ignored are the signals that still waited then: it blocks them.
+	// ignored are the signals that waited then.
 	ignored uint64
 }
 
@@ -57,10 +58,10 @@ type leaving struct {
 const settle = 2 * time.Second
 
 // heed lets a container end that was told to, and freezes it again when it has not.
-// It answers why the session cannot go on, if it cannot.
-func (f *frozen) heed(ctx context.Context, pids []int) (end string) {
+// The error is why the session cannot go on.
+func (f *frozen) heed(ctx context.Context, pids []int) error {
 	if f.attaches() {
-		return "" // one that runs takes its signals itself
+		return nil // one that runs takes its signals itself
 	}
 	f.mu.Lock()
 	target := f.target
@@ -69,35 +70,46 @@ func (f *frozen) heed(ctx context.Context, pids []int) (end string) {
 	if l := f.leaving; l != nil {
 		switch {
 		case !l.stayed && time.Now().Before(l.until):
-			return ""
+			return nil
 		case !l.stayed:
 			err := f.hold.Freeze(ctx, target)
 			if errors.Is(err, cgroup.ErrGone) {
-				return ""
+				return nil
 			}
 			if err != nil {
-				return fmt.Sprintf("the container was sent %s, has not ended, and cannot be frozen again: %v", l.signal, err)
+				return fmt.Errorf("the container was sent %s, has not ended, and cannot be frozen again: %w", l.signal, err)
 			}
 			f.log.Warn("frozen again: the container was told to end and has not", "container", target.ID, "signal", l.signal)
-			l.stayed, l.ignored = true, signals&^(1<<(unix.SIGKILL-1)) // which nobody blocks
-			return ""
+			f.stays(l.signal, signals)
+			return nil
 		}
 		signals &^= l.ignored
 	}
 	if signals == 0 {
-		return ""
+		return nil
 	}
-	// Who asks the agent to end meanwhile waits for it: half of it is no state to end in.
-	letting, cancel := context.WithTimeout(context.WithoutCancel(ctx), settle)
-	defer cancel()
-	if err := f.hold.LetEnd(letting, target); err != nil {
-		if f.hold.Err() != nil {
-			return "" // it has ended by itself, and says why
-		}
-		return fmt.Sprintf("the container was sent %s, and cannot be thawed alone: %v", name, err)
+	// Who asks the agent to end meanwhile waits for it: half of it is no state to end
+	// in. Each of its steps has a bound of its own.
+	err := f.hold.LetEnd(context.WithoutCancel(ctx), target, signals&killed != 0)
+	if errors.Is(err, freeze.ErrStillFrozen) && signals&killed == 0 {
+		f.log.Warn("not thawed, though the container was told to end, until it is killed", "container", target.ID, "signal", name, "error", err)
+		f.stays(name, signals)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the container was sent %s, and cannot be thawed alone: %w", name, err)
 	}
 	grace := time.Duration(f.config.Freeze.GraceSeconds) * time.Second
 	f.log.Info("thawed: the container was told to end", "container", target.ID, "signal", name)
 	f.leaving = &leaving{signal: name, until: time.Now().Add(grace + settle)}
-	return ""
+	return nil
+}
+
+// killed is the signal that ends a process before it runs on.
+const killed = uint64(1) << (unix.SIGKILL - 1)
+
+// stays notes that a container that was told to end is frozen all the same, and that
+// the signals that wait now are not to be heeded, save the one that nobody can block.
+func (f *frozen) stays(signal string, signals uint64) {
+	f.leaving = &leaving{signal: signal, stayed: true, ignored: signals &^ killed}
 }

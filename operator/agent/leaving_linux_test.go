@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 
 	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/fence"
+	"understudy.dev/understudy/operator/freeze"
 	"understudy.dev/understudy/operator/freeze/freezetest"
 )
 
@@ -130,6 +134,36 @@ func TestToldToEnd(t *testing.T) {
 	w.checkThawed()
 }
 
+// A guard that does not answer is given its time, and then replaced: neither the
+// fence nor the session is lost by it.
+func TestToldToEndBesideStoppedGuard(t *testing.T) {
+	w := newNodeWorld(t)
+	process, exited := w.heeds(`trap 'exit 0' TERM; echo; while :; do sleep 0.01; done`)
+	p := w.agent(func(c *settings.Config) { c.Freeze.GraceSeconds = 30 })
+	p.awaitReady()
+	stopped := w.guard()
+	if err := syscall.Kill(stopped, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-exited; err != nil {
+		t.Errorf("the process ended with %v", err)
+	}
+	freezetest.Until(t, "there is another guard", func() bool { now := w.guard(); return now != 0 && now != stopped })
+	if names, err := fence.Sessions(w.network.File()); err != nil || len(names) != 1 {
+		t.Errorf("the fence is %v, %v", names, err)
+	}
+	if !p.isReady() {
+		t.Error("the session did not go on")
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.awaitExit(); err != nil {
+		t.Errorf("the agent ended with %v", err)
+	}
+}
+
 // One that was told to end and does not is frozen again after its grace period.
 func TestToldToEndInVain(t *testing.T) {
 	w := newNodeWorld(t)
@@ -152,5 +186,58 @@ func TestToldToEndInVain(t *testing.T) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	if err := p.awaitExit(); err != nil {
 		t.Errorf("the agent ended with %v", err)
+	}
+}
+
+func TestWhyEnds(t *testing.T) {
+	look := errors.New("the container cannot be frozen")
+	for _, test := range []struct {
+		hold, asked, look error
+		want              string
+	}{
+		{nil, nil, look, "the container cannot be frozen"},
+		{nil, context.Canceled, fmt.Errorf("%w: %w", look, context.Canceled), "it was asked to end"},
+		{freeze.ErrExpired, nil, fmt.Errorf("%w: %w", look, freeze.ErrExpired), "the lease has run out"},
+		{nil, nil, fmt.Errorf("%w: %w", look, freeze.ErrExpired), "the lease has run out"},
+		{freeze.ErrUnguarded, context.Canceled, look, "no guard can be made"},
+	} {
+		if got := whyEnds(test.hold, test.asked, test.look); got != test.want {
+			t.Errorf("whyEnds(%v, %v, %v) = %q, want %q", test.hold, test.asked, test.look, got, test.want)
+		}
+	}
+}
+
+// Of several whose parents are elsewhere the oldest is the first, whatever their
+// numbers: those begin anew.
+func TestFirstOf(t *testing.T) {
+	start := func() *exec.Cmd {
+		process := exec.Command("/bin/sleep", "1000")
+		process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := process.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = process.Process.Kill()
+			_ = process.Wait()
+		})
+		return process
+	}
+	first := start().Process.Pid
+	_, since, err := originOf(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var second int
+	freezetest.Until(t, "a tick of the clock has passed", func() bool {
+		second = start().Process.Pid
+		_, later, err := originOf(second)
+		return err == nil && later > since
+	})
+	if got := firstOf([]int{second, first}); got != first {
+		t.Errorf("firstOf() = %d, want %d", got, first)
+	}
+	_, later, _ := originOf(second)
+	if parent, _, err := originOf(second); err != nil || parent != os.Getpid() || later <= since {
+		t.Errorf("originOf() = %d, %d, %v", parent, later, err)
 	}
 }

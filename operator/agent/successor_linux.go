@@ -154,34 +154,44 @@ func pendingSignals(path string) (uint64, error) {
 }
 
 // firstOf is a container's first process: the one whose parent is not in it.
-// Where there are several the oldest number counts: exec'd ones come later.
+// Where there are several the oldest counts: exec'd ones come later.
 func firstOf(pids []int) int {
 	in := map[int]bool{}
 	for _, pid := range pids {
 		in[pid] = true
 	}
-	first := 0
+	first, since := 0, uint64(0)
 	for _, pid := range pids {
-		parent, err := parentOf(pid)
-		if err == nil && !in[parent] && (first == 0 || pid < first) {
-			first = pid
+		parent, started, err := originOf(pid)
+		if err != nil || in[parent] {
+			continue
+		}
+		// Those of one moment by their numbers, which may have begun anew.
+		if first == 0 || started < since || started == since && pid < first {
+			first, since = pid, started
 		}
 	}
 	return first
 }
 
-func parentOf(pid int) (int, error) {
+// originOf is a process's parent, and when it was started, in ticks since the boot.
+func originOf(pid int) (parent int, started uint64, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	// The name, in brackets, may itself have brackets and blanks.
+	// The name, in brackets, may itself have brackets and blanks. Behind it are the
+	// fields from the third on, the parent's the fourth and the start's the 22nd.
 	_, rest, ok := cutLast(string(data), ") ")
 	fields := strings.Fields(rest)
-	if !ok || len(fields) < 2 {
-		return 0, fmt.Errorf("/proc/%d/stat is %q", pid, data)
+	if !ok || len(fields) < 20 {
+		return 0, 0, fmt.Errorf("/proc/%d/stat is %q", pid, data)
 	}
-	return strconv.Atoi(fields[1])
+	if parent, err = strconv.Atoi(fields[1]); err != nil {
+		return 0, 0, err
+	}
+	started, err = strconv.ParseUint(fields[19], 10, 64)
+	return parent, started, err
 }
 
 func cutLast(s, sep string) (before, after string, found bool) {

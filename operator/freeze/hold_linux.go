@@ -320,12 +320,17 @@ func (h *Hold) tell(ctx context.Context, frozen []record.Frozen) error {
 	return err
 }
 
+// ErrStillFrozen is said by LetEnd of a container that is frozen as it was.
+var ErrStillFrozen = errors.New("it stays frozen")
+
 // LetEnd thaws one container that is held, so that it can take a signal to end,
 // and does not freeze it again; all else is held as before, the fence and the lease
-// among it. Its connections are ended first: what it had open it would read on. On
-// an error it is frozen as it was, or as it will be when the hold has ended. A
-// container that is gone, or not held, is no error. Freeze takes it back.
-func (h *Hold) LetEnd(ctx context.Context, c cgroup.Container) error {
+// among it. Its connections are ended first, and what has arrived and was not read
+// is discarded: it would read on. Where that cannot be done the error is
+// ErrStillFrozen, unless it was killed, and so does not live to read. On any other
+// error the hold cannot go on. A container that is gone, or not held, is no error.
+// Freeze takes it back.
+func (h *Hold) LetEnd(ctx context.Context, c cgroup.Container, killed bool) error {
 	h.doing.Lock()
 	defer h.doing.Unlock()
 	if err := h.Err(); err != nil {
@@ -335,17 +340,17 @@ func (h *Hold) LetEnd(ctx context.Context, c cgroup.Container) error {
 	if group == nil {
 		return nil
 	}
-	// By descriptor first: that empties what has arrived and was not read, too.
-	for _, way := range []connection.Way{connection.ByDescriptor, connection.Either} {
-		if _, err := connection.Destroy(group.PIDs, way); err != nil && way == connection.Either && !errors.Is(err, cgroup.ErrGone) {
-			return fmt.Errorf("ending the connections of %v: %w", c, err)
+	if err := connection.Discard(group.PIDs); err != nil && !errors.Is(err, cgroup.ErrGone) {
+		if !killed {
+			return fmt.Errorf("%w: %w", ErrStillFrozen, err)
 		}
+		h.o.Log.Warn("what a killed container had not read is left to it", "container", c.ID, "error", err)
 	}
 	// Its watcher has no part in it from here on: see freezeAgain.
 	delete(h.groups, c)
 	if err := group.Thaw(ctx); err != nil {
 		h.groups[c] = group
-		return errors.Join(err, group.Freeze(context.WithoutCancel(ctx)))
+		return errors.Join(ErrStillFrozen, err, group.Freeze(context.WithoutCancel(ctx)))
 	}
 	return h.tell(ctx, h.without(c))
 }

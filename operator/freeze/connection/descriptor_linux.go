@@ -10,21 +10,24 @@ import (
 
 const protocolMPTCP = 262 // IPPROTO_MPTCP
 
-// disconnect ends the connections among the sockets, except those that are done,
-// by a copy of the process's descriptor: to connect a TCP socket to nothing is to
-// reset it.
-func (h *held) disconnect(done func(inode uint64) bool) (int, error) {
+// ErrRefused: the kernel lets nobody copy another process's descriptors, as where
+// kernel.yama.ptrace_scope is 3, or cannot, as before Linux 5.6.
+var ErrRefused = errors.New("descriptors of other processes may not be copied here")
+
+// each does something to a copy of each socket that is wanted, and returns of how
+// many that says that there was something to do.
+func (h *held) each(wanted func(inode uint64) bool, do func(fd int) (bool, error)) (int, error) {
 	count := 0
 	var errs []error
 	for inode, holders := range h.sockets {
-		if done(inode) {
+		if !wanted(inode) {
 			continue
 		}
 		// Any holder's will do; the first may have ended.
 		var err error
 		for _, holder := range holders {
 			var was bool
-			if was, err = holder.disconnect(); err == nil {
+			if was, err = holder.with(do); err == nil {
 				if was {
 					count++
 				}
@@ -36,6 +39,10 @@ func (h *held) disconnect(done func(inode uint64) bool) (int, error) {
 		}
 	}
 	return count, errors.Join(errs...)
+}
+
+func (h *held) discard() (int, error) {
+	return h.each(func(uint64) bool { return true }, discard)
 }
 
 // isMPTCP tells whether a socket that the kernel lists as TCP is only one path of
@@ -53,23 +60,25 @@ func (h *held) isMPTCP(inode uint64) bool {
 	return false
 }
 
-func (h holder) disconnect() (was bool, err error) {
+// with does something to a copy of the descriptor. One that is closed has nothing
+// to be done to it.
+func (h holder) with(do func(fd int) (bool, error)) (bool, error) {
 	fd, err := h.copy()
 	if err != nil {
 		if ended(err) || errors.Is(err, unix.EBADF) {
-			return false, nil // closed, or ended
+			return false, nil
+		}
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
 		return false, fmt.Errorf("copying descriptor %d of process %d: %w", h.fd, h.process.pid, err)
 	}
 	defer unix.Close(fd)
-	if !isConnection(fd) {
-		return false, nil
+	did, err := do(fd)
+	if err != nil {
+		err = fmt.Errorf("descriptor %d of process %d: %w", h.fd, h.process.pid, err)
 	}
-	var nothing unix.RawSockaddrAny // AF_UNSPEC
-	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&nothing)), unix.SizeofSockaddrInet6); errno != 0 {
-		return false, fmt.Errorf("disconnecting descriptor %d of process %d: %w", h.fd, h.process.pid, errno)
-	}
-	return true, nil
+	return did, err
 }
 
 // copy duplicates the descriptor into this process.
@@ -86,21 +95,85 @@ func (h holder) copy() (int, error) {
 	return unix.PidfdGetfd(pidfd, h.fd, 0)
 }
 
+// disconnect ends a connection: to connect a TCP socket to nothing is to reset it.
+func disconnect(fd int) (bool, error) {
+	if !isConnection(fd) {
+		return false, nil
+	}
+	return true, reset(fd)
+}
+
+// discard leaves nothing in a TCP socket to be read, or to be accepted.
+func discard(fd int) (bool, error) {
+	if tcpOf(fd) == 0 {
+		return false, nil
+	}
+	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listens == 1 {
+		return refuse(fd)
+	}
+	unread, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+	if !isConnection(fd) && err == nil && unread == 0 {
+		return false, nil
+	}
+	return true, reset(fd)
+}
+
+// reset resets a connection, and empties what is one no more.
+func reset(fd int) error {
+	var nothing unix.RawSockaddrAny // AF_UNSPEC
+	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&nothing)), unix.SizeofSockaddrInet6); errno != 0 {
+		return fmt.Errorf("disconnecting: %w", errno)
+	}
+	return nil
+}
+
+// refuse resets the connections that wait to be accepted.
+func refuse(fd int) (some bool, err error) {
+	for {
+		// Whose it is is frozen, so nobody else takes what there is.
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || n == 0 {
+			return some, err
+		}
+		waiting, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
+		if err != nil {
+			return some, fmt.Errorf("accepting what waits: %w", err)
+		}
+		some = true
+		err = unix.SetsockoptLinger(waiting, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		unix.Close(waiting)
+		if err != nil {
+			return some, fmt.Errorf("resetting what waits: %w", err)
+		}
+	}
+}
+
+// tcpOf is the protocol of a socket that is TCP's or MPTCP's, 0 of any other.
+func tcpOf(fd int) int {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil || protocol != unix.IPPROTO_TCP && protocol != protocolMPTCP {
+		return 0
+	}
+	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_INET && domain != unix.AF_INET6 {
+		return 0
+	}
+	return protocol
+}
+
 // isConnection tells whether a socket is a TCP connection: not one that listens,
 // and none that is closed.
 func isConnection(fd int) bool {
-	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	if err != nil || protocol != unix.IPPROTO_TCP && protocol != protocolMPTCP {
-		return false
-	}
-	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_INET && domain != unix.AF_INET6 {
-		return false
-	}
-	if protocol == protocolMPTCP {
+	switch tcpOf(fd) {
+	case unix.IPPROTO_TCP:
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		return err == nil && connected(info.State)
+	case protocolMPTCP:
 		// It has no state to ask for.
 		_, err := unix.Getpeername(fd)
 		return err == nil
 	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && connected(info.State)
+	return false
 }

@@ -23,31 +23,50 @@ const rounds = 3
 // be frozen, and returns how many; then it looks again. Where some could not be
 // ended the others are, and the error says which.
 func Destroy(list func() ([]int, error), way Way) (int, error) {
+	ended, err := untilNone(list, func(h *held) (int, error) { return h.destroy(way) })
+	if err != nil {
+		err = fmt.Errorf("ending connections: %w", err)
+	}
+	return ended, err
+}
+
+// Discard ends the connections of the processes that list lists, which are to be
+// frozen, and with them what has arrived and was not read, also in those that
+// the other end has closed or Destroy has: that closes a socket and leaves it to be
+// read. Those that were not accepted yet are reset. So the processes read nothing of
+// it when they run again. The error is ErrRefused where it cannot be done.
+func Discard(list func() ([]int, error)) error {
+	if _, err := untilNone(list, (*held).discard); err != nil {
+		return fmt.Errorf("discarding what was not read: %w", err)
+	}
+	return nil
+}
+
+// untilNone does something to the sockets of processes as often as it is said to have
+// met any, and returns how many it has met.
+func untilNone(list func() ([]int, error), do func(*held) (int, error)) (int, error) {
 	total := 0
 	for range rounds {
-		ended, err := round(list, way)
-		total += ended
+		held, err := find(list)
 		if err != nil {
-			return total, fmt.Errorf("ending connections: %w", err)
+			return total, err
 		}
-		if ended == 0 {
-			break
+		met, err := do(held)
+		held.close()
+		total += met
+		if err != nil || met == 0 {
+			return total, err
 		}
 	}
 	return total, nil
 }
 
-func round(list func() ([]int, error), way Way) (int, error) {
-	held, err := find(list)
-	if err != nil {
-		return 0, err
-	}
-	defer held.close()
+func (h *held) destroy(way Way) (int, error) {
 	done := map[uint64]bool{}
 	var errs []error
 	if way != ByDescriptor {
-		for _, p := range held.namespaces() {
-			destroyed, err := held.destroyIn(p)
+		for _, p := range h.namespaces() {
+			destroyed, err := h.destroyIn(p)
 			for _, inode := range destroyed {
 				done[inode] = true
 			}
@@ -59,7 +78,7 @@ func round(list func() ([]int, error), way Way) (int, error) {
 	}
 	// Of what is left each is looked at, so when this succeeds all are ended,
 	// whatever netlink could not do.
-	disconnected, err := held.disconnect(func(inode uint64) bool { return done[inode] })
+	disconnected, err := h.each(func(inode uint64) bool { return !done[inode] }, disconnect)
 	if err != nil {
 		err = errors.Join(append(errs, err)...)
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	freezetest.Main(m, map[string]freezetest.Role{"client": client, "sidecar": sidecar})
+	freezetest.Main(m, map[string]freezetest.Role{"client": client, "sidecar": sidecar, "reader": reader, "slow": slow})
 }
 
 // What the client is told: its connections, as KIND=ADDRESS, separated by blanks.

@@ -12,4 +12,8 @@
 // is helped by a copy of the process's own descriptor (pidfd_getfd) that is
 // disconnected, which sends a reset too; the process then gets ECONNRESET, or
 // ENOTCONN for MPTCP.
+//
+// Neither is enough for processes that run on while the session does: what the first
+// way closes can still be read. Discard leaves nothing to be read, and so goes the
+// second way alone.
 package connection
