@@ -157,6 +157,8 @@ func (v *visit) equipNodeAgent(ctx context.Context, podName string, number int32
 		}
 		return nil
 	})
+	// To renew the Lease, and to reach the agent.
+	group.Go(func() error { return v.grant(groupCtx, "") })
 	group.Go(func() error { return v.grantNodeAgent(groupCtx, podName) })
 	if err := group.Wait(); err != nil {
 		return err
@@ -200,11 +202,8 @@ func (v *visit) freezer(ctx context.Context) (string, error) {
 	return node.Annotations[v1alpha1.FreezerAnnotation], nil
 }
 
-// grantNodeAgent lets the owner renew the Lease and reach exactly this agent.
+// grantNodeAgent lets the owner reach exactly this agent.
 func (v *visit) grantNodeAgent(ctx context.Context, pod string) error {
-	if err := v.grant(ctx, ""); err != nil {
-		return err
-	}
 	name, labels := nodeagent.Name(v.session.UID), nodeagent.Labels(v.session)
 	role := rbacv1ac.Role(name, v.AgentsNamespace).WithLabels(labels).WithRules(
 		rbacv1ac.PolicyRule().WithAPIGroups("").WithResources("pods/portforward").WithResourceNames(pod).WithVerbs("get", "create"),
