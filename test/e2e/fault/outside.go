@@ -35,10 +35,14 @@ type Outside struct {
 	folder  string
 	flags   []string
 	said    lockedBuffer
-	process *exec.Cmd
-	ended   chan struct{}
-	count   int
+	// kill ends the one that runs, and restarts none; ended is closed then.
+	kill  context.CancelFunc
+	ended chan struct{}
 }
+
+// pause is what it is given before it is started again that has ended by itself,
+// as one does that could not renew its lease.
+const pause = time.Second
 
 // NewOutside takes the installed operator's place, with nobody in it yet.
 func NewOutside(ctx context.Context, c *cluster.Cluster) (*Outside, error) {
@@ -91,31 +95,40 @@ func (o *Outside) scale(ctx context.Context, replicas int32) error {
 }
 
 // Start starts a program as the operator, in an environment, and waits until it
-// leads.
+// leads. Until Kill it is started again when it has ended, as the kubelet does.
 func (o *Outside) Start(ctx context.Context, program string, environment ...string) error {
 	o.Kill()
-	o.count++
 	since := time.Now()
 	args := append([]string{"--kubeconfig=" + o.kubeconfig(), "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-identity=outside"}, o.flags...)
-	cmd := exec.Command(program, args...)
-	cmd.Env = environment
-	cmd.Stdout, cmd.Stderr = &o.said, &o.said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	life, kill := context.WithCancel(context.WithoutCancel(ctx))
+	begin := func() (*exec.Cmd, error) {
+		cmd := exec.CommandContext(life, program, args...) // which kills it, as a crash would
+		cmd.Env = environment
+		cmd.Stdout, cmd.Stderr = &o.said, &o.said
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		return cmd, cmd.Start()
+	}
+	cmd, err := begin()
+	if err != nil {
+		kill()
 		return fmt.Errorf("starting %s: %w", program, err)
 	}
 	ended := make(chan struct{})
+	o.kill, o.ended = kill, ended
 	go func() {
-		_ = cmd.Wait() // it is killed
-		close(ended)
-	}()
-	o.process, o.ended = cmd, ended
-	err := cluster.Until(ctx, func(ctx context.Context) error {
-		select {
-		case <-ended:
-			return errors.New("it has ended by itself")
-		default:
+		defer close(ended)
+		for err == nil {
+			_ = cmd.Wait() // how it ended it has said
+			select {
+			case <-life.Done():
+				return
+			case <-time.After(pause):
+			}
+			cmd, err = begin()
 		}
+		fmt.Fprintf(&o.said, "starting %s again: %v\n", program, err)
+	}()
+	waiting := cluster.Until(ctx, func(ctx context.Context) error {
 		// Its own clock writes the lease; that it writes is enough.
 		lease, err := o.cluster.Client.CoordinationV1().Leases(cluster.OperatorNamespace).Get(ctx, operator, metav1.GetOptions{})
 		if err != nil {
@@ -128,20 +141,20 @@ func (o *Outside) Start(ctx context.Context, program string, environment ...stri
 		}
 		return errors.New("it does not lead")
 	})
-	if err != nil {
-		return fmt.Errorf("waiting for the operator outside of the cluster: %w\n%s", err, o.said.String())
+	if waiting != nil {
+		return fmt.Errorf("waiting for the operator outside of the cluster: %w\n%s", waiting, o.said.String())
 	}
 	return nil
 }
 
-// Kill kills it, as a crash would.
+// Kill kills it, as a crash would, and nobody starts it again.
 func (o *Outside) Kill() {
-	if o.process == nil {
+	if o.kill == nil {
 		return
 	}
-	_ = o.process.Process.Kill() // it may have ended
+	o.kill()
 	<-o.ended
-	o.process = nil
+	o.kill = nil
 }
 
 // Said is what it has written.
