@@ -219,6 +219,9 @@ var conformance = map[string]func(t *testing.T, b *bed){
 		default:
 		}
 		mustThaw(t, g)
+		if err := <-thawed; err != nil {
+			t.Errorf("Thawed() = %v", err)
+		}
 		b.Moves(p)
 		b.Moves(joins)
 	},
