@@ -14,9 +14,9 @@ const protocolMPTCP = 262 // IPPROTO_MPTCP
 // kernel.yama.ptrace_scope is 3, or cannot, as before Linux 5.6.
 var ErrRefused = errors.New("descriptors of other processes may not be copied here")
 
-// each does something to a copy of each socket that is wanted, and returns of how
-// many that says that there was something to do.
-func (h *held) each(wanted func(inode uint64) bool, do func(fd int) (bool, error)) (int, error) {
+// each does something to a copy of each socket that is wanted, and returns what that
+// has counted.
+func (h *held) each(wanted func(inode uint64) bool, do func(fd int) (int, error)) (int, error) {
 	count := 0
 	var errs []error
 	for inode, holders := range h.sockets {
@@ -26,11 +26,10 @@ func (h *held) each(wanted func(inode uint64) bool, do func(fd int) (bool, error
 		// Any holder's will do; the first may have ended.
 		var err error
 		for _, holder := range holders {
-			var was bool
-			if was, err = holder.with(do); err == nil {
-				if was {
-					count++
-				}
+			var n int
+			n, err = holder.with(do)
+			count += n
+			if err == nil {
 				break
 			}
 		}
@@ -62,23 +61,23 @@ func (h *held) isMPTCP(inode uint64) bool {
 
 // with does something to a copy of the descriptor. One that is closed has nothing
 // to be done to it.
-func (h holder) with(do func(fd int) (bool, error)) (bool, error) {
+func (h holder) with(do func(fd int) (int, error)) (int, error) {
 	fd, err := h.copy()
 	if err != nil {
 		if ended(err) || errors.Is(err, unix.EBADF) {
-			return false, nil
+			return 0, nil
 		}
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
 			err = fmt.Errorf("%w: %w", ErrRefused, err)
 		}
-		return false, fmt.Errorf("copying descriptor %d of process %d: %w", h.fd, h.process.pid, err)
+		return 0, fmt.Errorf("copying descriptor %d of process %d: %w", h.fd, h.process.pid, err)
 	}
 	defer unix.Close(fd)
-	did, err := do(fd)
+	count, err := do(fd)
 	if err != nil {
 		err = fmt.Errorf("descriptor %d of process %d: %w", h.fd, h.process.pid, err)
 	}
-	return did, err
+	return count, err
 }
 
 // copy duplicates the descriptor into this process.
@@ -95,30 +94,42 @@ func (h holder) copy() (int, error) {
 	return unix.PidfdGetfd(pidfd, h.fd, 0)
 }
 
-// disconnect ends a connection: to connect a TCP socket to nothing is to reset it.
-func disconnect(fd int) (bool, error) {
-	if !isConnection(fd) {
-		return false, nil
+// disconnect ends a connection, or those that wait to be accepted.
+func disconnect(fd int) (int, error) {
+	switch {
+	case listens(fd):
+		return refuse(fd)
+	case isConnection(fd):
+		return 1, reset(fd)
 	}
-	return true, reset(fd)
+	return 0, nil
 }
 
-// discard leaves nothing in a TCP socket to be read, or to be accepted.
-func discard(fd int) (bool, error) {
-	if tcpOf(fd) == 0 {
-		return false, nil
-	}
-	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && listens == 1 {
+// discard leaves nothing in a TCP socket to be read, or to be accepted. It counts
+// those in which there may have been something.
+func discard(fd int) (int, error) {
+	switch {
+	case tcpOf(fd) == 0:
+		return 0, nil
+	case listens(fd):
 		return refuse(fd)
 	}
-	unread, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
-	if !isConnection(fd) && err == nil && unread == 0 {
-		return false, nil
+	count := 0
+	if unread, err := unix.IoctlGetInt(fd, unix.TIOCINQ); isConnection(fd) || err != nil || unread > 0 {
+		count = 1
 	}
-	return true, reset(fd)
+	// In any case: what lies behind an urgent byte is not counted as unread.
+	return count, reset(fd)
 }
 
-// reset resets a connection, and empties what is one no more.
+// listens tells whether a TCP socket listens.
+func listens(fd int) bool {
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return err == nil && listens == 1 && tcpOf(fd) != 0
+}
+
+// reset resets a connection, and empties what is one no more: that is what it is for
+// a TCP socket to be connected to nothing.
 func reset(fd int) error {
 	var nothing unix.RawSockaddrAny // AF_UNSPEC
 	if _, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&nothing)), unix.SizeofSockaddrInet6); errno != 0 {
@@ -127,8 +138,8 @@ func reset(fd int) error {
 	return nil
 }
 
-// refuse resets the connections that wait to be accepted.
-func refuse(fd int) (some bool, err error) {
+// refuse resets the connections that wait to be accepted, and counts them.
+func refuse(fd int) (count int, err error) {
 	for {
 		// Whose it is is frozen, so nobody else takes what there is.
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
@@ -136,17 +147,17 @@ func refuse(fd int) (some bool, err error) {
 			continue
 		}
 		if err != nil || n == 0 {
-			return some, err
+			return count, err
 		}
 		waiting, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 		if err != nil {
-			return some, fmt.Errorf("accepting what waits: %w", err)
+			return count, fmt.Errorf("accepting what waits: %w", err)
 		}
-		some = true
+		count++
 		err = unix.SetsockoptLinger(waiting, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		unix.Close(waiting)
 		if err != nil {
-			return some, fmt.Errorf("resetting what waits: %w", err)
+			return count, fmt.Errorf("resetting what waits: %w", err)
 		}
 	}
 }

@@ -20,8 +20,9 @@ const (
 const rounds = 3
 
 // Destroy ends the connections of the processes that list lists, which are to
-// be frozen, and returns how many; then it looks again. Where some could not be
-// ended the others are, and the error says which.
+// be frozen, those that were not accepted yet among them, and returns how many; then
+// it looks again. Where some could not be ended the others are, and the error says
+// which. Where descriptors may not be copied, netlink's word is enough.
 func Destroy(list func() ([]int, error), way Way) (int, error) {
 	ended, err := untilNone(list, func(h *held) (int, error) { return h.destroy(way) })
 	if err != nil {
@@ -79,8 +80,8 @@ func (h *held) destroy(way Way) (int, error) {
 	// Of what is left each is looked at, so when this succeeds all are ended,
 	// whatever netlink could not do.
 	disconnected, err := h.each(func(inode uint64) bool { return !done[inode] }, disconnect)
-	if err != nil {
-		err = errors.Join(append(errs, err)...)
+	if failed := errors.Join(errs...); err != nil && (failed != nil || !errors.Is(err, ErrRefused)) {
+		return len(done) + disconnected, errors.Join(failed, err)
 	}
-	return len(done) + disconnected, err
+	return len(done) + disconnected, nil
 }

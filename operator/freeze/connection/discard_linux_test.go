@@ -109,6 +109,20 @@ func TestDiscard(t *testing.T) {
 		{"closed by its peer", closed},
 		{"reset by its peer", reset},
 		{"destroyed", destroyed},
+		{"destroyed, with an urgent byte", func(t *testing.T, group *cgroup.Group, conn *net.TCPConn) {
+			raw, err := conn.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), []byte("u"), unix.MSG_OOB, nil) })
+			if err != nil {
+				t.Skip("no urgent bytes: ", err) // MPTCP has none
+			}
+			if _, err := io.WriteString(conn, strings.Repeat("m", 100)); err != nil {
+				t.Fatal(err)
+			}
+			destroyed(t, group, conn)
+		}},
 		{"closed by its peer and destroyed", func(t *testing.T, group *cgroup.Group, conn *net.TCPConn) {
 			closed(t, group, conn)
 			destroyed(t, group, conn)
@@ -156,7 +170,22 @@ func TestDiscard(t *testing.T) {
 }
 
 // Who has connected and was not accepted yet is told at once, and may come again.
-func TestDiscardNotAccepted(t *testing.T) {
+func TestNotAccepted(t *testing.T) {
+	for name, end := range map[string]func(func() ([]int, error)) error{
+		"Discard": Discard,
+		"Destroy": func(list func() ([]int, error)) error {
+			ended, err := Destroy(list, Either)
+			if ended != 2 {
+				t.Errorf("Destroy() = %d", ended)
+			}
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) { notAccepted(t, end) })
+	}
+}
+
+func notAccepted(t *testing.T, end func(func() ([]int, error)) error) {
 	pod := freezetest.NewPod(t, 2)
 	app := pod.Start("slow", pod.Dirs)
 	said := bufio.NewScanner(app.Out)
@@ -175,7 +204,7 @@ func TestDiscardNotAccepted(t *testing.T) {
 	}
 	early := []net.Conn{call("e"), call("e")}
 	group := frozenGroup(t, pod)
-	if err := Discard(group.PIDs); err != nil {
+	if err := end(group.PIDs); err != nil {
 		t.Fatal(err)
 	}
 	for _, conn := range early {
@@ -198,7 +227,7 @@ func TestDiscardNotAccepted(t *testing.T) {
 
 // A node may let nobody copy descriptors: that is said, and nothing is discarded by
 // halves in silence.
-func TestDiscardRefused(t *testing.T) {
+func TestRefused(t *testing.T) {
 	freezetest.NeedRoot(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -212,5 +241,16 @@ func TestDiscardRefused(t *testing.T) {
 		if err := freezetest.Without(unix.SYS_PIDFD_GETFD, errno, func() error { return Discard(group.PIDs) }); !errors.Is(err, ErrRefused) {
 			t.Errorf("where the kernel answers %v: %v", errno, err)
 		}
+	}
+	// To end connections netlink is enough.
+	err = freezetest.Without(unix.SYS_PIDFD_GETFD, unix.EPERM, func() error {
+		ended, err := Destroy(group.PIDs, Either)
+		if ended != 1 {
+			t.Errorf("Destroy() = %d", ended)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
