@@ -35,9 +35,6 @@ func (h *hand) run(command Command) error {
 		Files: []uintptr{0, 1, 2},
 		Sys:   &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL},
 	}
-	// A signal to the group that comes from now on reaches the command itself.
-	running := true
-	_ = h.front.Send(handMessage{Running: &running})
 	pid, err := syscall.ForkExec(path, command.Args, attributes)
 	if errors.Is(err, unix.ENOEXEC) {
 		// What execvp and every shell do with a script that names no interpreter.
@@ -45,11 +42,13 @@ func (h *hand) run(command Command) error {
 	}
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &blocked, nil)
 	if err != nil {
-		running = false
-		_ = h.front.Send(handMessage{Running: &running})
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
+	// Only now, when a signal to the group has reached the command itself: one that
+	// came before, and that nobody else would heed, is the keeper's.
 	h.command.Store(int64(pid))
+	running := true
+	_ = h.front.Send(handMessage{Running: &running})
 	return nil
 }
 

@@ -38,6 +38,8 @@ type script struct {
 	Written string
 	// EndGrace is what the keeper ends the command with.
 	EndGrace time.Duration
+	// EndBySignal ends all when the user sends a signal that is the keeper's to heed.
+	EndBySignal bool
 	// WaitForSignal instead of building a stage.
 	WaitForSignal bool
 }
@@ -110,6 +112,13 @@ func perform(text string) int {
 	}
 	defer stage.Close()
 	go obey(ctx, stage, s, say)
+	if s.EndBySignal {
+		go func() {
+			<-front.Signals()
+			_ = stage.End(ctx, 0)
+			os.Exit(95)
+		}()
+	}
 
 	environment := []string{}
 	for _, entry := range os.Environ() {
