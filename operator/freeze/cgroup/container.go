@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -68,6 +69,7 @@ type place struct {
 //	/kubepods/burstable/pod<uid>/<id>                                       cgroupfs
 //	/kubepods.slice/kubepods-pod<uid>.slice/cri-containerd-<id>.scope       systemd
 //	/kubepods.slice/kubepods-pod<uid>.slice/crio-<id>.scope/container       systemd and crun
+//	/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod<uid>.slice/… a kubelet with a cgroupRoot, as kind's
 //	/system.slice/containerd.service/kubepods-pod<uid>.slice:cri-containerd:<id>
 //	                                                a runtime that was not told of systemd
 func locate(path string) (place, bool) {
@@ -108,11 +110,12 @@ func locate(path string) (place, bool) {
 }
 
 // podUID reads the kubelet's name of a pod's cgroup: pod<uid>, or the slice
-// kubepods-<class>-pod<uid>.slice in which the UID's dashes are underscores.
+// kubepods-<class>-pod<uid>.slice in which the UID's dashes are underscores; before
+// it are the names of the slices that the kubelet's root is in.
 func podUID(component string) (string, bool) {
 	if slice, ok := strings.CutSuffix(component, ".slice"); ok {
 		at := strings.LastIndex(slice, "-pod")
-		if at < 0 || !strings.HasPrefix(slice, "kubepods") {
+		if at < 0 || !slices.Contains(strings.Split(slice[:at], "-"), "kubepods") {
 			return "", false
 		}
 		uid := strings.ReplaceAll(slice[at+len("-pod"):], "_", "-")

@@ -28,6 +28,11 @@ func TestLocate(t *testing.T) {
 			path: "/node2/kubepods/pod" + uid + "/" + id,
 			want: place{podUID: uid, id: id, group: "/node2/kubepods/pod" + uid + "/" + id},
 		},
+		"a kubelet with a root of its own, systemd": { // as kind's
+			path: "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-" + slice + "/cri-containerd-" + id + ".scope",
+			want: place{podUID: uid, id: id, group: "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-" + slice + "/cri-containerd-" + id + ".scope"},
+		},
+		"a slice that only sounds like one": {path: "/user.slice/mykubepods-pod" + strings.ReplaceAll(uid, "-", "_") + ".slice/" + id},
 		"a static pod": {
 			path: "/kubepods/pod" + static + "/" + id,
 			want: place{podUID: static, id: id, group: "/kubepods/pod" + static + "/" + id},

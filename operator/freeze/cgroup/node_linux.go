@@ -160,20 +160,23 @@ func (n Node) NetworkNamespace(podUID string) (ns *os.File, err error) {
 	if !isName(podUID) {
 		return nil, fmt.Errorf("%q is not a pod's UID", podUID)
 	}
-	oldest := uint64(0)
+	oldest, shallow := uint64(0), false
 	err = n.look(func() error {
 		for p := range n.processes() {
-			// One that is deeper may be in a namespace that the container made.
-			mine := false
+			mine, own := false, false
 			for _, at := range p.places() {
-				mine = mine || at.podUID == podUID && !at.inner
+				if at.podUID == podUID {
+					mine, own = true, own || !at.inner
+				}
 			}
-			if started, ok := p.started(); mine && ok && (ns == nil || started < oldest) {
+			// One that is deeper may be in a namespace that the container made, and counts
+			// where no other is there: some runtimes make a cgroup below each container's.
+			if started, ok := p.started(); mine && ok && (ns == nil || own && !shallow || own == shallow && started < oldest) {
 				if found, err := p.open("ns/net", 0); err == nil {
 					if ns != nil {
 						ns.Close()
 					}
-					ns, oldest = found, started
+					ns, oldest, shallow = found, started, own
 				}
 			}
 			p.close()
