@@ -2,7 +2,6 @@ package stage
 
 import (
 	"math/rand/v2"
-	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -22,12 +21,6 @@ func TestInterruptAnyMoment(t *testing.T) {
 	}
 	interrupt := func(s *show) {
 		_ = syscall.Kill(-s.Process.Pid, syscall.SIGINT)
-		select {
-		case <-s.ended:
-		case <-time.After(5 * time.Second):
-			out, _ := exec.Command("sh", "-c", "ps -eo pid,ppid,pgid,stat,pending,blocked,ignored,caught,args --forest | grep -v '\\[' | tail -30").CombinedOutput()
-			t.Logf("%d:\n%s", s.Process.Pid, out)
-		}
 		s.exitCode()
 	}
 	began := time.Now()

@@ -26,6 +26,11 @@ const (
 	lookEvery = 200 * time.Millisecond
 	// othersEvery so manieth look the pod's other containers are looked at too.
 	othersEvery = 5
+	// glanceEvery the names of the pod's cgroups are read, and for newsFor after one
+	// has come or gone the pod is looked at as often: what the kubelet has made a
+	// cgroup for is about to be started.
+	glanceEvery = 20 * time.Millisecond
+	newsFor     = 3 * time.Second
 	// heardWithin an owner counts as heard: the tunnel's own pings are closer.
 	heardWithin = 10 * time.Second
 )
@@ -46,6 +51,10 @@ type frozen struct {
 	place string
 	// looked counts how often the container was looked at.
 	looked int
+	// groups are the cgroups beside the target's when they were read last, and
+	// expecting is until when something new is thought to be about to begin.
+	groups    []string
+	expecting time.Time
 	// more says that there is another since the fence was raised.
 	more bool
 	// leaving is a container that was told to end, and runs until it has.
@@ -192,6 +201,11 @@ func (f *frozen) begin(ctx context.Context) error {
 	if err := f.freeze(ctx, f.target); err != nil {
 		return f.undone(ctx, err)
 	}
+	// What could not be ended its broker would go on sending to.
+	if err := f.release(ctx); err != nil {
+		return f.undone(ctx, fmt.Errorf("the container's connections cannot be ended (--keep-connections goes on without): %w", err))
+	}
+	f.groups = f.siblings()
 	return nil
 }
 
@@ -230,8 +244,7 @@ func (f *frozen) lease() time.Duration {
 	return time.Duration(f.config.LeaseSeconds) * time.Second
 }
 
-// freeze freezes one container and has its connections cut; one that is attached
-// to is only looked at.
+// freeze freezes one container; one that is attached to is only looked at.
 func (f *frozen) freeze(ctx context.Context, c cgroup.Container) error {
 	if f.attaches() {
 		f.pod.show(c)
@@ -243,16 +256,17 @@ func (f *frozen) freeze(ctx context.Context, c cgroup.Container) error {
 	}
 	f.log.Info("frozen", "container", c.ID, "took", time.Since(began).String())
 	f.pod.show(c)
-	if !f.config.Freeze.Release {
+	return nil
+}
+
+// release has the connections of what is frozen ended, if they are not to be kept.
+func (f *frozen) release(ctx context.Context) error {
+	if f.attaches() || !f.config.Freeze.Release {
 		return nil
 	}
-	cut, err := f.hold.ReleaseConnections(ctx)
-	if err != nil {
-		// Frozen it is all the same; brokers then wait for their own timers.
-		f.log.Warn("connections not released", "error", err)
-	}
-	f.log.Info("connections released", "count", cut)
-	return nil
+	ended, err := f.hold.ReleaseConnections(ctx)
+	f.log.Info("connections released", "count", ended, "error", err)
+	return err
 }
 
 const (
@@ -263,9 +277,9 @@ const (
 
 // keep holds it until there is a reason not to, and answers the reason.
 func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan error) string {
-	ticker := time.NewTicker(lookEvery)
+	ticker := time.NewTicker(glanceEvery)
 	defer ticker.Stop()
-	for {
+	for glances := 1; ; glances++ {
 		select {
 		case <-ctx.Done():
 			return askedToEnd
@@ -277,12 +291,16 @@ func (f *frozen) keep(ctx context.Context, server *tunnel.Server, served <-chan 
 			return fmt.Sprintf("the agent cannot serve: %v", err)
 		case <-ticker.C:
 		}
+		news := f.news()
+		if !news && glances%int(lookEvery/glanceEvery) != 0 {
+			continue
+		}
 		if silent, ok := server.Silent(); ok && silent < min(heardWithin, f.lease()) {
 			if err := f.hold.Renew(f.lease() - silent); err != nil {
 				f.log.Warn("lease not renewed", "error", err)
 			}
 		}
-		if err := f.look(ctx); err != nil {
+		if err := f.look(ctx, news); err != nil {
 			return whyEnds(f.hold.Err(), ctx.Err(), err)
 		}
 	}
@@ -304,7 +322,7 @@ func whyEnds(hold, asked, look error) string {
 
 // look sees to it that whatever runs in the target's place is frozen.
 // The error is why the session cannot go on.
-func (f *frozen) look(ctx context.Context) error {
+func (f *frozen) look(ctx context.Context, news bool) error {
 	pids, err := f.pids()
 	alive := err == nil
 	switch f.looked++; {
@@ -312,7 +330,7 @@ func (f *frozen) look(ctx context.Context) error {
 		if err := f.heed(ctx, pids); err != nil {
 			return err
 		}
-		if f.looked%othersEvery != 0 {
+		if !news && f.looked%othersEvery != 0 {
 			return nil
 		}
 	case !errors.Is(err, cgroup.ErrGone):
@@ -322,9 +340,12 @@ func (f *frozen) look(ctx context.Context) error {
 		f.pod.ended()
 	}
 	next, ok, err := f.successor()
+	if errors.Is(err, errMoved) {
+		return err
+	}
 	if f.more {
 		// Another container of the pod was started again: it is to be let through.
-		f.more = false
+		f.more, f.expecting = false, time.Time{}
 		if err := f.rescope(); err != nil {
 			f.log.Warn("the fence was not moved", "error", err)
 		}
@@ -344,7 +365,11 @@ func (f *frozen) look(ctx context.Context) error {
 	f.mu.Lock()
 	f.target = next
 	f.mu.Unlock()
-	f.leaving = nil
+	f.leaving, f.expecting = nil, time.Time{}
+	// It has begun behind the fence: there is nobody who would go on sending to it.
+	if err := f.release(ctx); err != nil {
+		f.log.Warn("connections not released", "error", err)
+	}
 	return nil
 }
 

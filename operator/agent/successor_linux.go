@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -68,6 +69,14 @@ func (f *frozen) successor() (cgroup.Container, bool, error) {
 		}
 		if err != nil {
 			return c, false, err
+		}
+		// Its sandbox too is one of those that have begun, and the first of them.
+		moved, err := elsewhere(pids)
+		if errors.Is(err, cgroup.ErrGone) {
+			continue
+		}
+		if err != nil || moved {
+			return c, false, cmp.Or(err, errMoved)
 		}
 		another, err := f.isAnother(containerName(pids, f.config.Freeze.PodUID))
 		if err != nil {

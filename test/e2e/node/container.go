@@ -161,3 +161,21 @@ func (c *Container) Kill(signal syscall.Signal) error {
 	}
 	return nil
 }
+
+// KillSandbox kills what the pod's runtime keeps the pod's network with, which is in
+// the pod beside its containers, and in this pod of one container all the rest.
+func (c *Container) KillSandbox() error {
+	sandbox := &Container{}
+	for _, group := range c.groups {
+		others, err := os.ReadDir(filepath.Dir(group))
+		if err != nil {
+			return fmt.Errorf("looking beside container %s: %w", c.id, err)
+		}
+		for _, other := range others {
+			if other.IsDir() && other.Name() != c.id {
+				sandbox.groups = append(sandbox.groups, filepath.Join(filepath.Dir(group), other.Name()))
+			}
+		}
+	}
+	return sandbox.Kill(syscall.SIGKILL)
+}
