@@ -44,8 +44,8 @@ func (h *hand) run(command Command) error {
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", path, err)
 	}
-	// Only now, when a signal to the group has reached the command itself: one that
-	// came before, and that nobody else would heed, is the keeper's.
+	// Only now: a signal to the group that has come before may not have reached the
+	// command, and is the keeper's.
 	h.command.Store(int64(pid))
 	running := true
 	_ = h.front.Send(handMessage{Running: &running})

@@ -159,12 +159,7 @@ const (
 // if it was sent to the front alone. The kernel signals the younger members of
 // a group first, so by now the ear has it.
 func (e *ear) group(signal syscall.Signal) (received, bool) {
-	if e.questions == nil {
-		return received{}, false
-	}
-	if err := e.ask(); err != nil {
-		e.questions.Close() // which ends the ear
-		e.questions = nil
+	if !e.listen() {
 		return received{}, false
 	}
 	e.heard = slices.DeleteFunc(e.heard, func(h heard) bool { return time.Since(h.at) > earMemoryFor })
@@ -175,6 +170,27 @@ func (e *ear) group(signal syscall.Signal) (received, bool) {
 	found := e.heard[at].received
 	e.heard = slices.Delete(e.heard, at, at+1)
 	return found, true
+}
+
+// all is what the ear has heard and nobody has asked for; it is forgotten.
+func (e *ear) all() []heard {
+	e.listen()
+	all := e.heard
+	e.heard = nil
+	return all
+}
+
+// listen takes over what the ear has heard; false where there is no ear any more.
+func (e *ear) listen() bool {
+	if e.questions == nil {
+		return false
+	}
+	if err := e.ask(); err != nil {
+		e.questions.Close() // which ends the ear
+		e.questions = nil
+		return false
+	}
+	return true
 }
 
 // cancels says whether a signal makes the kernel forget another that is

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -144,6 +145,7 @@ func (f *front) listenToHand(line *cue.Line) {
 		f.events <- func() {
 			if message.Running != nil {
 				f.running = *message.Running
+				f.begun()
 			}
 			// It may be old news: who stops the whole group stops this process
 			// before it hears of it.
@@ -154,11 +156,24 @@ func (f *front) listenToHand(line *cue.Line) {
 	}
 }
 
+// begun tells the keeper what was sent to the group before the command was in it,
+// and has not come to this process's notice yet.
+func (f *front) begun() {
+	if !f.running {
+		return
+	}
+	for _, heard := range f.ear.all() {
+		if slices.Contains(caught, heard.Signal) {
+			_ = f.keeper.Send(frontMessage{Signal: heard.Signal})
+		}
+	}
+}
+
 // signal passes on what was sent to this process: to the command while it runs,
 // else to the keeper.
 func (f *front) signal(r received) {
+	heard, group := f.ear.group(r.Signal)
 	if f.running {
-		heard, group := f.ear.group(r.Signal)
 		// What the terminal sends is for its foreground alone, and the hand only
 		// wakes this process when the command was continued.
 		if heard.Code != fromTerminal && int(r.Sender) != f.handPid {

@@ -4,7 +4,9 @@
 //
 // Exactly their own are ended: a connection is known by its socket's inode, which
 // a process has among its open files. What another container of the same pod has
-// is left alone, and so is what listens. UDP is not looked at.
+// is left alone, and so is what listens. UDP is not looked at, and not seen is a
+// socket that no process has among its open files: one that is registered with
+// io_uring alone, or on its way to another process in a message.
 //
 // There are two ways. The kernel destroys the socket when it is asked by netlink
 // (SOCK_DESTROY), and the process, when it wakes, gets ECONNABORTED. A kernel that
