@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -45,13 +47,22 @@ func TestScriptAlone(t *testing.T) {
 				ts.Check(err)
 				ts.Setenv(args[0], name)
 			},
+			"node-thaws": func(ts *testscript.TestScript, _ bool, args []string) {
+				code, err := strconv.Atoi(args[1])
+				ts.Check(err)
+				ts.Check(nodeThaws(t.Context(), client, args[0], int32(code), args[2]))
+			},
 			"agents-left": func(ts *testscript.TestScript, _ bool, args []string) {
-				pods, err := client.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
-				ts.Check(err)
-				secrets, err := client.CoreV1().Secrets("").List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
-				ts.Check(err)
-				if n := len(pods.Items) + len(secrets.Items); strconv.Itoa(n) != args[0] {
-					ts.Fatalf("%d pods and %d secrets of agents are left", len(pods.Items), len(secrets.Items))
+				left := 0
+				for _, namespace := range args[1:] { // others are other scripts'
+					pods, err := client.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
+					ts.Check(err)
+					secrets, err := client.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.SessionUIDLabel})
+					ts.Check(err)
+					left += len(pods.Items) + len(secrets.Items)
+				}
+				if strconv.Itoa(left) != args[0] {
+					ts.Fatalf("%d pods and secrets of agents are left", left)
 				}
 			},
 		},
@@ -92,6 +103,30 @@ func makeAgent(ctx context.Context, client kubernetes.Interface, namespace, name
 	}}
 	_, err = client.CoreV1().Pods(agents).UpdateStatus(ctx, agent, metav1.UpdateOptions{})
 	return agent.Name, err
+}
+
+// nodeThaws waits for the agent that only thaws in a namespace, and plays that it
+// has ended, with that code and those words.
+func nodeThaws(ctx context.Context, client kubernetes.Interface, namespace string, code int32, said string) error {
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=understudy"})
+		if err != nil {
+			return false, err
+		}
+		i := slices.IndexFunc(pods.Items, func(pod corev1.Pod) bool {
+			return strings.HasPrefix(pod.Name, "thaw-") && pod.DeletionTimestamp == nil // there is no kubelet that lets an earlier one go
+		})
+		if i < 0 {
+			return false, nil
+		}
+		pod := &pods.Items[i]
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: pod.Spec.Containers[0].Name, Image: "x", ImageID: "x",
+			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: said}},
+		}}
+		_, err = client.CoreV1().Pods(namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
+		return err == nil, err
+	})
 }
 
 // playNode is the kubelet of a node that gets no image whose name says so.

@@ -1,8 +1,6 @@
 package command
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"understudy.dev/understudy/cli/restore"
@@ -12,7 +10,7 @@ import (
 // NewCmdRestore puts workloads back without an operator.
 func NewCmdRestore(f *Factory) *cobra.Command {
 	var in place
-	var all, force, dryRun bool
+	var force, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "restore",
 		Short: "Put held workloads back where there is no operator any more",
@@ -35,30 +33,30 @@ it would end, and does nothing, beside an operator too.`,
   understudy restore --all`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if all && cmd.Flags().Changed("target-namespace") {
-				return fmt.Errorf("--all is every namespace: leave -n out")
-			}
 			client, reach, err := in.client(cmd)
 			if err != nil {
 				return err
 			}
 			out := f.show(config.ProgressAuto, false)
-			options := restore.Options{Namespace: client.Namespace, Force: force, DryRun: dryRun, Say: out.Notice}
-			if all {
-				options.Namespace = ""
-			}
+			said := false
+			options := restore.Options{Namespace: client.Namespace, Force: force, DryRun: dryRun, Say: func(format string, args ...any) {
+				said = true
+				out.Notice(format, args...)
+			}}
 			if err := restore.Run(cmd.Context(), reach, options); err != nil {
 				return unanswered(reach, err, "")
 			}
-			if dryRun {
+			if dryRun && said {
 				out.Notice("nothing was changed")
 				return nil
 			}
-			out.Notice("nothing is held any more")
+			out.Notice("nothing is held %s", in.where(client))
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "in every namespace")
+	in.allFlag(cmd)
+	cmd.Flags().Lookup("all-namespaces").Usage = "in every namespace"
+	cmd.Flags().BoolVar(&in.all, "all", false, "the same as -A")
 	cmd.Flags().BoolVar(&force, "force", false, "though an operator runs")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say what would be done, and do nothing")
 	in.flags(cmd, "workloads")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/cli/stage"
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -72,6 +74,11 @@ func TestScriptCluster(t *testing.T) {
 					of = args[2]
 				}
 				ts.Check(makeSession(t.Context(), client, args[0], args[1], of))
+			},
+			"hold": func(ts *testscript.TestScript, _ bool, args []string) {
+				replicas, err := strconv.Atoi(args[2])
+				ts.Check(err)
+				ts.Check(hold(t.Context(), client, args[0], args[1], int32(replicas)))
 			},
 			"operator-ends": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(sessionOf(t.Context(), client, args[0], metav1.Condition{
@@ -146,6 +153,21 @@ func makeSession(ctx context.Context, client *kubernetes.Clientset, name, owner,
 		return err
 	}
 	return client.RESTClient().Post().AbsPath(sessionsPath).Body(body).Do(ctx).Error()
+}
+
+// hold brings a Deployment to zero with a claim on it that remembers the number, as
+// an operator does that is gone since.
+func hold(ctx context.Context, client kubernetes.Interface, namespace, name string, replicas int32) error {
+	deployments := client.AppsV1().Deployments(namespace)
+	held, err := deployments.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	claim := v1alpha1.NewClaim(held.UID, "gone", name+"-gone", "jane", replicas, time.Now())
+	held.Annotations = map[string]string{v1alpha1.ClaimAnnotation: claim.String()}
+	held.Spec.Replicas = ptr.To(int32(0))
+	_, err = deployments.Update(ctx, held, metav1.UpdateOptions{})
+	return err
 }
 
 // sessionOf waits for the session of a target and says of it what an operator

@@ -28,6 +28,9 @@ namespace of Understudy's agents.`,
   understudy thaw --node node-1`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.Check(); err != nil {
+				return err
+			}
 			client, reach, err := in.client(cmd)
 			if err != nil {
 				return err

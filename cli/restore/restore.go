@@ -73,6 +73,9 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 		return fmt.Errorf("making a client: %w", err)
 	}
 	r.discovery = r.kube.Discovery()
+	if err := r.namespaceThere(ctx); err != nil {
+		return err
+	}
 	if options.DryRun {
 		return r.rehearse(ctx)
 	}
@@ -100,6 +103,23 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 		if err := r.dismiss(ctx, &r.sessions[i]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// namespaceThere fails for a namespace that there is not: nothing is held in it,
+// and whoever misspelt another's name must not be told so. Who may not read
+// namespaces is believed.
+func (r *restorer) namespaceThere(ctx context.Context) error {
+	if r.Namespace == "" {
+		return nil
+	}
+	_, err := r.kube.CoreV1().Namespaces().Get(ctx, r.Namespace, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return failure.New("choose another with -n, or all of them with -A; there are those that this lists: kubectl get namespaces", "there is no namespace %s", r.Namespace)
+	case err != nil && !apierrors.IsForbidden(err):
+		return fmt.Errorf("looking for namespace %s: %w", r.Namespace, err)
 	}
 	return nil
 }

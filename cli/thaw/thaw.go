@@ -47,19 +47,12 @@ const (
 // can, and then has one that only thaws look whether anything is left. It
 // returns what that one said.
 func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, error) {
-	if (o.Pod == "") == (o.Node == "") {
-		return "", failure.New("as in: understudy thaw --pod worker-0 -n shop, or: understudy thaw --node node-1", "say either which pod or which node is to be thawed")
+	if err := o.Check(); err != nil {
+		return "", err
 	}
-	var uid types.UID
-	node := o.Node
-	if o.Pod != "" {
-		pod, err := kube.CoreV1().Pods(o.Namespace).Get(ctx, o.Pod, metav1.GetOptions{})
-		if err != nil {
-			return "", fmt.Errorf("reading pod %s/%s: %w", o.Namespace, o.Pod, err)
-		}
-		if uid, node = pod.UID, pod.Spec.NodeName; node == "" {
-			return "", failure.New("", "pod %s/%s is on no node: nothing of it can be frozen", o.Namespace, o.Pod)
-		}
+	node, uid, err := o.where(ctx, kube)
+	if err != nil {
+		return "", err
 	}
 	alone, err := solos(ctx, kube, o, node, uid)
 	if err != nil {
@@ -77,6 +70,43 @@ func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, err
 		return "", err
 	}
 	return thaw(ctx, kube, o, node, uid)
+}
+
+// Check says whether exactly one of Pod and Node is named.
+func (o *Options) Check() error {
+	const example = "as in: understudy thaw --pod worker-0 -n shop, or: understudy thaw --node node-1"
+	switch {
+	case o.Pod == "" && o.Node == "":
+		return failure.New(example, "say which pod or which node is to be thawed")
+	case o.Pod != "" && o.Node != "":
+		return failure.New(example, "--pod and --node exclude each other: a pod's node is known")
+	}
+	return nil
+}
+
+// where finds the node on which is thawed, and the pod that is meant, where not
+// all of the node is. On a node that there is not an agent would wait for ever.
+func (o *Options) where(ctx context.Context, kube kubernetes.Interface) (node string, uid types.UID, err error) {
+	if o.Pod == "" {
+		_, err := kube.CoreV1().Nodes().Get(ctx, o.Node, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err):
+			return "", "", failure.New("there are those that this lists: kubectl get nodes", "there is no node %q", o.Node)
+		case err != nil && !apierrors.IsForbidden(err):
+			return "", "", fmt.Errorf("reading node %s: %w", o.Node, err)
+		}
+		return o.Node, "", nil
+	}
+	pod, err := kube.CoreV1().Pods(o.Namespace).Get(ctx, o.Pod, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", "", failure.New("choose another namespace with -n; what was frozen of a pod that is gone is thawed with --node NODE", "there is no pod %q in namespace %s", o.Pod, o.Namespace)
+	case err != nil:
+		return "", "", fmt.Errorf("reading pod %s/%s: %w", o.Namespace, o.Pod, err)
+	case pod.Spec.NodeName == "":
+		return "", "", failure.New("", "pod %s/%s is on no node: nothing of it can be frozen", o.Namespace, o.Pod)
+	}
+	return pod.Spec.NodeName, pod.UID, nil
 }
 
 // solos are the agents that owners have made without an operator: of one pod the

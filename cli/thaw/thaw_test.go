@@ -60,6 +60,8 @@ func agent(name, node, session string) *corev1.Pod {
 	}
 }
 
+func node(name string) *corev1.Node { return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+
 func cluster() []runtime.Object {
 	operator := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "understudy", Name: "understudy-operator", Labels: map[string]string{
 		"app.kubernetes.io/name": "understudy", "app.kubernetes.io/component": "operator",
@@ -70,6 +72,7 @@ func cluster() []runtime.Object {
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "worker-0", UID: "u0"}, Spec: corev1.PodSpec{NodeName: "node-1"}},
 		&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "pod-u0", Labels: map[string]string{v1alpha1.SessionUIDLabel: "s0"}}},
 		agent("freeze-s0-1", "node-1", "s0"), agent("freeze-s1-1", "node-1", "s1"), agent("freeze-s2-1", "node-2", "s2"),
+		node("node-1"), node("node-2"),
 	}
 }
 
@@ -90,9 +93,10 @@ func TestThaw(t *testing.T) {
 		"what cannot be undone": {options: Options{Node: "node-2"}, code: 1, err: "not thawed: it says", order: []string{
 			"delete freeze-s2-1", "create /understudy-agent thaw on node-2" + image, "delete thaw-x",
 		}},
-		"no such pod": {options: Options{Namespace: "shop", Pod: "nothing"}, err: "not found"},
-		"both":        {options: Options{Namespace: "shop", Pod: "worker-0", Node: "node-1"}, err: "either which pod or which node"},
-		"neither":     {err: "either which pod or which node"},
+		"no such pod":  {options: Options{Namespace: "shop", Pod: "nothing"}, err: `there is no pod "nothing" in namespace shop`},
+		"no such node": {options: Options{Node: "node-9"}, err: `there is no node "node-9"`},
+		"both":         {options: Options{Namespace: "shop", Pod: "worker-0", Node: "node-1"}, err: "--pod and --node exclude each other"},
+		"neither":      {err: "which pod or which node"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, test.code, "it says", cluster()...)
@@ -132,7 +136,7 @@ func TestThawWhatNoOperatorFroze(t *testing.T) {
 			target := cluster()[1].(*corev1.Pod)
 			agent := nodeagent.Solo(nodeagent.SoloOptions{Namespace: "shop", Session: "s9", Owner: "ada@laptop", Image: "registry.example/agent:9", Target: target})
 			agent.Finalizers = []string{"the world's, to be seen to end"}
-			w := newWorld(t, 0, "it says", target, agent)
+			w := newWorld(t, 0, "it says", target, agent, node("node-1"))
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			options.Say = t.Logf
