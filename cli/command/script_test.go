@@ -48,26 +48,52 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
 }
 
-// TestScriptCluster: the command line against a real API server, without an
-// operator.
+// TestScriptCluster: the command line against a real API server to which the chart
+// was applied, and whose operator does not run.
 func TestScriptCluster(t *testing.T) {
-	config := apitest.Config(t)
-	client, err := kubernetes.NewForConfig(config)
+	client := newKube(t)
+	if err := installPolicy(t.Context(), client); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	runScripts(t, client, "testdata/cluster")
+}
+
+// TestScriptUninstalled: the same where the chart was taken away again; its resources
+// have stayed, as Helm leaves them.
+func TestScriptUninstalled(t *testing.T) {
+	client := newKube(t)
+	err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Delete(t.Context(), policyName, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		t.Fatal(err)
+	}
+	runScripts(t, client, "testdata/uninstalled")
+}
+
+func newKube(t *testing.T) *kubernetes.Clientset {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(apitest.Config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return client
+}
+
+// runScripts runs those of a folder, each of which stands alone: what several speak
+// of is made here, everything else is in a namespace, or of a name, of a script's own.
+func runScripts(t *testing.T, client *kubernetes.Clientset, dir string) {
+	t.Helper()
+	config := apitest.Config(t)
 	for _, object := range []*appsv1.Deployment{deployment("worker", "app"), deployment("orders", "proxy", "app"), deployment("queued", "app"), deployment("encore", "app")} {
 		if _, err := client.AppsV1().Deployments("default").Create(t.Context(), object, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			t.Fatal(err)
 		}
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/cluster",
+		Dir: dir,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"apply": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(apply(t.Context(), config, ts.ReadFile(args[0])))
 			},
-			"install-policy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(installPolicy(t.Context(), client)) },
 			"make-session": func(ts *testscript.TestScript, _ bool, args []string) {
 				of := "worker" // or a Deployment that no other script knows
 				if len(args) > 2 {
@@ -224,13 +250,15 @@ func listSessions(ctx context.Context, client *kubernetes.Clientset) ([]v1alpha1
 	return sessions.Items, json.Unmarshal(body, &sessions)
 }
 
+const policyName = "understudy-sessions"
+
 // installPolicy makes the policy by which an operator is known, as the chart
 // does; it binds nobody.
 func installPolicy(ctx context.Context, client kubernetes.Interface) error {
 	fail := admissionregistrationv1.Fail
 	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: "understudy-sessions", Labels: map[string]string{"app.kubernetes.io/version": "0.9.0"},
+			Name: policyName, Labels: map[string]string{"app.kubernetes.io/version": "0.9.0"},
 			Annotations: map[string]string{
 				v1alpha1.OperatorImageAnnotation: "registry.example.com/operator:0.9.0",
 				v1alpha1.AgentImageAnnotation:    "registry.example.com/agent:0.9.0",
