@@ -2,6 +2,7 @@ package docs
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,8 +34,12 @@ func TestMain(m *testing.M) {
 }
 
 // run are the commands that can be run where there is an API server and nothing
-// else: all but those that need an operator, a stage or a node.
-var run = []string{"ls", "sessions", "end", "restore", "version", "doctor", "config", "completion"}
+// else, but for the node of those that thaw, which is played. An exec, which needs
+// an operator and a stage, is planned: plan takes what exec takes.
+var run = []string{"ls", "sessions", "end", "plan", "exec", "restore", "thaw", "version", "doctor", "config"}
+
+// says are those whose exit code says what was found, where nothing failed.
+var says = []string{"doctor", "plan"}
 
 // TestRun: every example of a command that needs no more than an API server is
 // run against one, beside a mirrord.json, in a cluster that has what the pages
@@ -51,6 +56,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("KUBECONFIG", kubeconfig)
+	playNode(t, reach)
 	var lines []typed
 	for _, p := range pages(t) {
 		for _, l := range p.lines() {
@@ -60,16 +66,19 @@ func TestRun(t *testing.T) {
 		}
 	}
 	lines = recorded(t, lines)
-	seen := map[string]bool{}
+	seen, commands := map[string]bool{}, map[string]bool{}
 	for _, l := range lines {
-		words := l.words[1:]
+		words := slices.Clone(l.words[1:])
 		if len(words) == 0 || seen[strings.Join(words, " ")] || !slices.Contains(run, words[0]) && words[0] != "status" {
 			continue
 		}
 		if slices.Contains(words, "-w") && words[0] == "sessions" {
 			continue // it goes on until somebody ends it
 		}
-		seen[strings.Join(words, " ")] = true
+		seen[strings.Join(words, " ")], commands[words[0]] = true, true
+		if words[0] == "exec" { // what it shows is meant without a file, or names one
+			words = append([]string{"plan", "-f", "none"}, words[1:]...)
+		}
 		t.Run(strings.Join(words, " "), func(t *testing.T) {
 			stock(t, reach)
 			t.Chdir(repository(t))
@@ -79,8 +88,8 @@ func TestRun(t *testing.T) {
 				Progress: func(config.Progress, bool) *progress.Printer { return progress.New(&err, progress.Options{}) },
 			})
 			root.SetArgs(words)
-			// Of an API server without an operator doctor has something to say.
-			if failed := root.ExecuteContext(t.Context()); failed != nil && (words[0] != "doctor" || failed.Error() != "") {
+			// Of an API server without an operator they have something to say.
+			if failed := root.ExecuteContext(t.Context()); failed != nil && (!slices.Contains(says, words[0]) || failed.Error() != "") {
 				t.Errorf("%s: %s: %v\n%s", l.page, l.line, failed, &err)
 			}
 			if out.Len()+err.Len() == 0 && !slices.Contains(words, "--write") {
@@ -88,8 +97,13 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
-	if len(seen) < 20 {
+	if len(seen) < 30 {
 		t.Errorf("only %d were run", len(seen))
+	}
+	for _, name := range run {
+		if !commands[name] {
+			t.Errorf("no page has an example of %s", name)
+		}
 	}
 }
 
@@ -113,8 +127,43 @@ func repository(t *testing.T) string {
 	return dir
 }
 
+// playNode has the agent that only thaws end, as on a node on which nothing is
+// frozen, until the test is over.
+func playNode(t *testing.T, reach *rest.Config) {
+	kube, err := kubernetes.NewForConfig(reach)
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch, err := kube.CoreV1().Pods(agents).Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for event := range watch.ResultChan() {
+			pod, ok := event.Object.(*corev1.Pod)
+			if !ok || event.Type != "ADDED" {
+				continue
+			}
+			pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
+				Name: pod.Spec.Containers[0].Name, Image: "x", ImageID: "x",
+				State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: "nothing is frozen"}},
+			}}
+			if _, err := kube.CoreV1().Pods(agents).UpdateStatus(context.Background(), pod, metav1.UpdateOptions{}); err != nil {
+				t.Errorf("playing the node: %v", err)
+			}
+		}
+	}()
+	t.Cleanup(func() { watch.Stop(); <-over })
+}
+
+// agents is the namespace of those on nodes.
+const agents = "understudy-agents"
+
 // stock makes what the pages speak of, where it is not there: in two namespaces
-// a deployment, and the session of whoever runs the tests.
+// deployments, and the session of whoever runs the tests; a pod on a node, and what
+// the operator's deployment says of agents.
 func stock(t *testing.T, reach *rest.Config) {
 	t.Helper()
 	kube, err := kubernetes.NewForConfig(reach)
@@ -135,17 +184,43 @@ func stock(t *testing.T, reach *rest.Config) {
 			t.Fatal(err)
 		}
 	}
-	_, err = kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}, metav1.CreateOptions{})
-	must(err)
-	for _, namespace := range []string{"default", "shop"} {
-		labels := map[string]string{"app": "worker"}
-		worker := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "worker"}}
-		worker.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
-		worker.Spec.Template.Labels = labels
-		worker.Spec.Template.Spec.Containers = []corev1.Container{{Name: "app", Image: "x"}}
-		_, err := kube.AppsV1().Deployments(namespace).Create(t.Context(), worker, metav1.CreateOptions{})
+	for _, namespace := range []string{"shop", "understudy", agents} {
+		_, err = kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{})
 		must(err)
-		worker, err = kube.AppsV1().Deployments(namespace).Get(t.Context(), "worker", metav1.GetOptions{})
+	}
+	deploy := func(namespace, name string, labels map[string]string, args ...string) {
+		t.Helper()
+		d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
+		d.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": name}}
+		d.Spec.Template.Labels = map[string]string{"app": name}
+		d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "app", Image: "x", Args: args}}
+		_, err := kube.AppsV1().Deployments(namespace).Create(t.Context(), d, metav1.CreateOptions{})
+		must(err)
+	}
+	deploy("understudy", "understudy-operator", map[string]string{"app.kubernetes.io/name": "understudy", "app.kubernetes.io/component": "operator"},
+		"--agent-image=registry.example/agent:1", "--agents-namespace="+agents)
+	_, err = kube.CoreV1().Nodes().Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1"}}, metav1.CreateOptions{})
+	must(err)
+	pod := func(namespace, name string, owners ...metav1.OwnerReference) {
+		t.Helper()
+		made := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: owners}}
+		made.Spec = corev1.PodSpec{NodeName: "node-1", AutomountServiceAccountToken: new(bool), Containers: []corev1.Container{{Name: "app", Image: "x"}}}
+		made, err := kube.CoreV1().Pods(namespace).Create(t.Context(), made, metav1.CreateOptions{})
+		if must(err); err == nil {
+			made.Status.Phase = corev1.PodRunning
+			_, err = kube.CoreV1().Pods(namespace).UpdateStatus(t.Context(), made, metav1.UpdateOptions{})
+			must(err)
+		}
+	}
+	pod("shop", "worker-0")
+	for _, namespace := range []string{"default", "shop"} {
+		for _, name := range []string{"worker", "orders", "web"} {
+			deploy(namespace, name, nil)
+		}
+		web, err := kube.AppsV1().Deployments(namespace).Get(t.Context(), "web", metav1.GetOptions{})
+		must(err)
+		pod(namespace, "web-x", *metav1.NewControllerRef(web, appsv1.SchemeGroupVersion.WithKind("Deployment")))
+		worker, err := kube.AppsV1().Deployments(namespace).Get(t.Context(), "worker", metav1.GetOptions{})
 		must(err)
 		must(sessions.Create(t.Context(), &v1alpha1.Session{
 			ObjectMeta: metav1.ObjectMeta{Name: "worker-x7k2p", Namespace: namespace},
