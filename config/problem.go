@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -82,7 +84,8 @@ func (p Problems) Hint() string {
 }
 
 // orNil is an error only where something is wrong. Of two problems with the
-// same words one is kept.
+// same words one is kept. What was typed or set comes first, then what a file
+// says, from its top to its bottom.
 func (p Problems) orNil() error {
 	var out Problems
 	for _, one := range p {
@@ -93,5 +96,15 @@ func (p Problems) orNil() error {
 	if len(out) == 0 {
 		return nil
 	}
+	slices.SortStableFunc(out, func(a, b *Problem) int { return cmp.Compare(a.line(), b.line()) })
 	return out
+}
+
+// line is the line of the file in which it was said; 0 for another place.
+func (p *Problem) line() int {
+	line, err := strconv.Atoi(p.Place[strings.LastIndex(p.Place, ":")+1:])
+	if err != nil {
+		return 0
+	}
+	return line
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestProblems: what is wrong, all at once, each with its line.
+// TestProblems: what is wrong, all at once, each with its line: first what was typed
+// or set, then the file's from top to bottom.
 func TestProblems(t *testing.T) {
 	_, err := setup{
 		files: map[string]string{".understudy/understudy.yaml": `# line 1
@@ -42,20 +43,20 @@ multi_cluster: false
 	const f = ".understudy/understudy.yaml:"
 	want := []string{
 		"MIRRORD_PROXY: use_proxy is not taken: a proxy of the environment cannot be switched off by the file | run understudy under `env -u HTTP_PROXY -u HTTPS_PROXY`",
-		f + "2: there is no key targets | did you mean target?",
-		f + "6: there is no key target.path.namespace | did you mean target.namespace?",
-		f + "14: feature.network.dns is 3, where an object or a boolean is expected | ",
-		f + "15: feature.split_queues is not taken: a queue's messages cannot be divided yet: the local process takes all or none | take the section out and say feature.copy_target.scale_down: true, so that every message comes to you",
 		`--listen: listen is "http", where ports from 1 to 65535, or all is expected | `,
-		f + `4: lease is "soon", where a time, as in 60s or 5m, or a number of seconds is expected | `,
-		f + `9: feature.fs.mode is "reed", where one of read, write, local, localwithoverrides is expected | did you mean read?`,
-		f + "12: feature.network.incoming.ports[1] is 99999, where a port from 1 to 65535 is expected | ",
-		f + `10: feature.hostname is "true", where true or false is expected | `,
 		`UNDERSTUDY_COPY_TARGET: feature.copy_target.enabled is "maybe", where true or false is expected | `,
+		f + "2: there is no key targets | did you mean target?",
+		f + `4: lease is "soon", where a time, as in 60s or 5m, or a number of seconds is expected | `,
+		f + "6: there is no key target.path.namespace | did you mean target.namespace?",
 		f + "8: feature.env.include and feature.env.exclude exclude each other | name what is taken, or what is left out",
 		f + `8: feature.env.mapping: "(" is no regular expression: missing closing ): ` + "`(` | ",
+		f + `9: feature.fs.mode is "reed", where one of read, write, local, localwithoverrides is expected | did you mean read?`,
+		f + `10: feature.hostname is "true", where true or false is expected | `,
+		f + "12: feature.network.incoming.ports[1] is 99999, where a port from 1 to 65535 is expected | ",
 		f + "13: feature.network.outgoing.filter.local and remote exclude each other | name what is reached from this machine, or what from the pod",
 		f + `13: feature.network.outgoing.filter: "tcp:/x" is no destination | write [tcp://|udp://]host, address or CIDR[:port], or :port`,
+		f + "14: feature.network.dns is 3, where an object or a boolean is expected | ",
+		f + "15: feature.split_queues is not taken: a queue's messages cannot be divided yet: the local process takes all or none | take the section out and say feature.copy_target.scale_down: true, so that every message comes to you",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
