@@ -45,6 +45,10 @@ func problem(advice, what string, args ...any) *Problem {
 	return &Problem{What: fmt.Sprintf(what, args...), Advice: advice}
 }
 
+// Contradicts says whether it is about what keys say together, and not about one of
+// them alone.
+func (p *Problem) Contradicts() bool { return p.keys[0] != "" }
+
 // about names the key that is wrong, or the two that do not go together.
 func (p *Problem) about(key string, other ...string) *Problem {
 	copy(p.keys[:], append([]string{key}, other...))

@@ -48,6 +48,7 @@ func File(name string, text []byte) (*Result, error) {
 	m.walk("", root)
 	m.target()
 	m.sections("", root)
+	m.contradictions(name, text)
 	if len(m.result.Changes) == 0 {
 		m.result.Text = text
 		return &m.result, nil
@@ -158,12 +159,12 @@ func (m *migration) pause(key string, value *source.Node) {
 		m.doc.remove(path)
 		m.changed("%s is gone: false is what holds anyway", key)
 	case m.copies():
-		m.left("%s and feature.copy_target exclude each other: take one of both out", key)
+		m.left("pause and feature.copy_target exclude each other: choose one of both")
 	case takeover == string(config.TakeoverFreeze):
 		m.doc.remove(path)
 		m.changed("%s is gone: takeover: freeze says it already", key)
 	case takeover != "":
-		m.left("%s and takeover exclude each other: take one of both out", key)
+		m.left("pause and takeover exclude each other: choose one of both")
 	default:
 		if key == "agent.pause" && m.root.Member("pause") == nil {
 			m.doc.remove(path)
@@ -171,6 +172,20 @@ func (m *migration) pause(key string, value *source.Node) {
 			m.changed("agent.pause is pause now")
 		}
 		m.left("pause is deprecated: write takeover: freeze instead where the target has one pod, or takeover: scale-down where it has several, which pause holds at zero")
+	}
+}
+
+// contradictions are what a file says of the takeover that does not go together, as
+// exec says it. Where its templates cannot be filled in here that is not known.
+func (m *migration) contradictions(name string, text []byte) {
+	_, problems, err := config.Alone(name, text)
+	if err != nil {
+		return
+	}
+	for _, p := range problems {
+		if p.Contradicts() {
+			m.left("%s: %s", p.What, p.Advice)
+		}
 	}
 }
 
