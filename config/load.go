@@ -28,11 +28,20 @@ var clusterFlags = []string{"target-namespace", "context", "kubeconfig", "accept
 
 // ClusterFlags are the flags that say which cluster and namespace is meant.
 func ClusterFlags(flags *pflag.FlagSet) {
+	flags.SetNormalizeFunc(asKubectl)
 	for i := range decision.Flags {
 		if row := &decision.Flags[i]; slices.Contains(clusterFlags, row.Name) {
 			addFlag(flags, row)
 		}
 	}
+}
+
+// asKubectl takes --namespace, as kubectl has it.
+func asKubectl(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+	if name == "namespace" {
+		name = "target-namespace"
+	}
+	return pflag.NormalizedName(name)
 }
 
 // FileFlags are the flags that say which file is read, and as what.

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // run are the commands that can be run where there is an API server and nothing
 // else, but for the node of those that thaw, which is played. An exec, which needs
 // an operator and a stage, is planned: plan takes what exec takes.
-var run = []string{"ls", "sessions", "end", "plan", "exec", "restore", "thaw", "version", "doctor", "config"}
+var run = []string{"ls", "sessions", "end", "plan", "exec", "restore", "thaw", "version", "doctor", "config", "completion"}
 
 // says are those whose exit code says what was found, where nothing failed.
 var says = []string{"doctor", "plan"}

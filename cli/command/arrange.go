@@ -17,8 +17,8 @@ var headings = []struct {
 var known = map[string][]string{
 	"exec":       {"run", "container", "connect", "intercept", "replace", "bridge", "exchange", "up", "dev"},
 	"sessions":   {"operator", "list-sessions"},
-	"ls":         {"list", "list-targets"},
-	"end":        {"leave", "down", "stop", "quit", "purge", "recover", "reset"},
+	"ls":         {"list", "list-targets", "get"},
+	"end":        {"leave", "down", "stop", "quit", "purge", "recover", "reset", "delete"},
 	"doctor":     {"diagnose", "gather-logs"},
 	"completion": {"completions"},
 }

@@ -243,7 +243,7 @@ form of a configuration file: what differs from the defaults, or everything.`,
 	config.ClusterFlags(cmd.Flags())
 	groupFlags(cmd)
 	completeExec(cmd)
-	cmd.Flags().BoolVar(&everything, "all", false, "print what nobody has said too")
+	cmd.Flags().BoolVar(&everything, "all", false, "print the defaults of what nobody has said too")
 	return cmd
 }
 

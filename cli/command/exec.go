@@ -96,7 +96,7 @@ said. See docs/configuration.md.
   understudy exec -t deployment/worker --copy-target --scale-down --listen 9229 -- node --inspect=0.0.0.0 app.js`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return fmt.Errorf("there is no command to run: it comes after --")
+				return failure.New("as in: understudy exec -t deployment/worker --copy-target -- ./my-worker", "there is no command to run: it comes after --")
 			}
 			return commandFirst(cmd.Flags(), args)
 		},

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/target"
 )
 
 // exitCodesHelp is what the help of exec says of the codes that failure.Code*
@@ -64,6 +65,9 @@ func notFound(name string) error {
 		if len(words) > 1 {
 			hint = fmt.Sprintf("its arguments are words of their own: -- %s; what only a shell understands goes to one: -- sh -c %s", name, shown)
 		}
+	}
+	if ref, err := target.Parse(name); err == nil && !ref.None() {
+		hint += "\na target is named with -t, and the command comes after --: -t " + name + " -- COMMAND"
 	}
 	return &failure.Failure{
 		What: "there is no command " + shown + " on this machine; nothing was changed in the cluster",

@@ -24,19 +24,28 @@ func groupFlags(cmd *cobra.Command) {
 }
 
 // groupedFlags is a part of the help's template: the flags of the table in its
-// groups, with those that are in none last.
+// groups. Those that are in none come last where a session is begun, else first.
 func groupedFlags(flags *pflag.FlagSet) string {
 	var out strings.Builder
-	for _, group := range append(slices.Clone(decision.Groups), "") {
+	// Of a command that begins no session only the place is in a group.
+	session := flags.Lookup("target") != nil
+	shown := func(group string) bool {
+		return group != "" && (session || group == decision.GroupTarget || group == decision.GroupRun)
+	}
+	groups := append(slices.Clone(decision.Groups), "")
+	if !session { // what it is about are its own
+		groups = append([]string{""}, decision.Groups...)
+	}
+	for _, group := range groups {
 		some := pflag.NewFlagSet(group, pflag.ContinueOnError)
 		some.SortFlags = false
 		for _, row := range decision.Flags {
-			if flag := flags.Lookup(row.Name); flag != nil && row.Group == group && group != "" {
+			if flag := flags.Lookup(row.Name); flag != nil && row.Group == group && shown(group) {
 				some.AddFlag(flag)
 			}
 		}
 		flags.VisitAll(func(flag *pflag.Flag) {
-			grouped := slices.ContainsFunc(decision.Flags, func(row decision.Row) bool { return row.Name == flag.Name && row.Group != "" })
+			grouped := slices.ContainsFunc(decision.Flags, func(row decision.Row) bool { return row.Name == flag.Name && shown(row.Group) })
 			if group == "" && !grouped {
 				some.AddFlag(flag)
 			}
@@ -44,8 +53,14 @@ func groupedFlags(flags *pflag.FlagSet) string {
 		if !some.HasAvailableFlags() {
 			continue
 		}
-		if group == "" {
+		switch {
+		case group == "":
 			group = "Flags"
+		case session || group != decision.GroupTarget:
+		case !flags.Lookup("target-namespace").Hidden:
+			group = "Which cluster and namespace"
+		default:
+			group = "Which cluster"
 		}
 		fmt.Fprintf(&out, "%s:\n%s\n", group, some.FlagUsagesWrapped(usageWidth))
 	}

@@ -41,8 +41,13 @@ Exit codes:
   125   no plan could be made: no such target, no answer, a wrong configuration
 
 With -o json or yaml it is for programs: docs/plan.md has the fields and codes.`,
-		Example: `  understudy plan -t deployment/worker --copy-target --scale-down
+		Example: `  # What would happen, and what stands against it
+  understudy plan -t deployment/worker --copy-target --scale-down
+
+  # The same, and whether the command is there on this machine
   understudy plan -t deployment/worker --copy-target --scale-down -- ./my-worker
+
+  # For a program: of a file, and only what stands in the way
   understudy plan -f .mirrord/mirrord.json -o json
   understudy plan -t deployment/worker --copy-target -o jsonpath='{.findings[?(@.severity=="blocks")].says}'`,
 		Args: func(cmd *cobra.Command, args []string) error { return commandFirst(cmd.Flags(), args) },

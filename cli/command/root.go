@@ -170,6 +170,16 @@ ends, the workload is as it was.`,
 			sub.Args = helpTopic
 		case "completion":
 			sub.Short = "Print a script that lets a shell complete commands, targets and namespaces"
+			sub.Long = `Prints a script for bash, zsh, fish or powershell. With it the Tab key completes
+commands and flags, and from the cluster what they take: targets and their
+containers, sessions, namespaces, pods and nodes; contexts from the kubeconfig.
+
+How each shell loads its own is in the help of that one.`
+			sub.Example = `  # In this shell, which is bash
+  source <(understudy completion bash)
+
+  # How zsh loads it in every session
+  understudy help completion zsh`
 			sub.Args = shellName
 			// With a Run of its own its arguments are looked at.
 			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }

@@ -46,6 +46,19 @@ const nothing = "targetless"
 const shapes = "name it as deployment/NAME, deployment/NAME/container/CONTAINER or pod/NAME; " +
 	"or a statefulset, replicaset, rollout, cronjob, job, daemonset, or a custom resource as PLURAL.GROUP/NAME"
 
+// likely is the beginning of a hint: what a target may have been meant to be whose
+// kind there is not; empty where nothing is near.
+func likely(word string, rest []string) string {
+	var words []string
+	for _, k := range kinds {
+		words = append(words, k.word())
+	}
+	if found := near(word, words); len(word) > 2 && len(found) > 0 && !slices.Contains(rest, "") {
+		return fmt.Sprintf("did you mean %s? Else ", strings.Join(append(found[:1], rest...), "/"))
+	}
+	return ""
+}
+
 // elsewhere are kinds that people may name and that run nothing themselves.
 var elsewhere = []string{"service", "services", "svc", "ingress", "ingresses", "ing", "node", "nodes"}
 
@@ -70,7 +83,9 @@ func Parse(text string) (Ref, error) {
 	case slices.Contains(elsewhere, word):
 		return Ref{}, failure.New("name what runs the pods: "+shapes, "target %q: a %s runs nothing that could be taken over", text, word)
 	case !ok:
-		return Ref{}, failure.New(shapes, "target %q: there is no kind %q to take over", text, parts[0])
+		return Ref{}, failure.New(likely(word, parts[1:])+shapes, "target %q: there is no kind %q to take over", text, parts[0])
+	case len(parts) == 3 && !slices.Contains(parts, ""):
+		return Ref{}, failure.New(fmt.Sprintf("did you mean %s/%s/container/%s? Else %s", parts[0], parts[1], parts[2], shapes), "target %q cannot be read", text)
 	}
 	if slices.Contains(parts[1:], "") || (len(parts) != 2 && len(parts) != 4) || (len(parts) == 4 && parts[2] != "container") {
 		return Ref{}, failure.New(shapes, "target %q cannot be read", text)

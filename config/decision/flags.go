@@ -2,23 +2,23 @@ package decision
 
 // What flags are about, in the order of the help.
 const (
-	groupTarget   = "What to stand in for"
+	GroupTarget   = "What to stand in for"
 	groupTakeover = "What happens to it"
 	groupNetwork  = "Network"
 	groupFiles    = "Environment and files"
-	groupRun      = "This run"
+	GroupRun      = "This run"
 )
 
 // Groups are what flags are about, in the order of the help.
-var Groups = []string{groupTarget, groupTakeover, groupNetwork, groupFiles, groupRun}
+var Groups = []string{GroupTarget, groupTakeover, groupNetwork, groupFiles, GroupRun}
 
 // Flags are the flags of exec, understudy's own and the other tool's.
 var Flags = []Row{
-	{Name: "target", Group: groupTarget, Short: "t", Verdict: Supported, To: []string{"target.path"}, Text: "workload to stand in for: deployment/NAME[/container/CONTAINER], pod/NAME, or another kind of workload"},
-	{Name: "target-namespace", Group: groupTarget, Short: "n", Verdict: Supported, To: []string{"target.namespace"}, Text: "namespace of the target (default: the kubeconfig's)"},
-	{Name: "context", Group: groupTarget, Verdict: Supported, To: []string{"kube_context"}, Text: "context of the kubeconfig (default: the current one)"},
-	{Name: "kubeconfig", Group: groupTarget, Own: true, Verdict: Supported, To: []string{"kubeconfig"}, Text: "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)"},
-	{Name: "accept-invalid-certificates", Group: groupTarget, Short: "c", Switch: true, Verdict: Supported, To: []string{"accept_invalid_certificates"}, Text: "do not verify the API server's certificate"},
+	{Name: "target", Group: GroupTarget, Short: "t", Verdict: Supported, To: []string{"target.path"}, Text: "workload to stand in for: deployment/NAME[/container/CONTAINER], pod/NAME, or another kind of workload"},
+	{Name: "target-namespace", Group: GroupTarget, Short: "n", Verdict: Supported, To: []string{"target.namespace"}, Text: "namespace of the target, --namespace too (default: the kubeconfig's)"},
+	{Name: "context", Group: GroupTarget, Verdict: Supported, To: []string{"kube_context"}, Text: "context of the kubeconfig (default: the current one)"},
+	{Name: "kubeconfig", Group: GroupTarget, Own: true, Verdict: Supported, To: []string{"kubeconfig"}, Text: "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)"},
+	{Name: "accept-invalid-certificates", Group: GroupTarget, Short: "c", Switch: true, Verdict: Supported, To: []string{"accept_invalid_certificates"}, Text: "do not verify the API server's certificate"},
 
 	{Name: "copy-target", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.enabled"}, Text: "run in a copy of the target's pod, the stand-in"},
 	{Name: "scale-down", Group: groupTakeover, Own: true, Switch: true, Verdict: Supported, To: []string{"feature.copy_target.scale_down"}, Text: "hold the target at 0 replicas meanwhile; the same number comes back at the end"},
@@ -44,10 +44,10 @@ var Flags = []Row{
 	{Name: "override-env-vars-include", Group: groupFiles, Short: "s", Verdict: Supported, To: []string{"feature.env.include"}, Text: "the only variables of the container that are taken: names with * and ?, joined with ;"},
 	{Name: "override-env-vars-exclude", Group: groupFiles, Short: "x", Verdict: Supported, To: []string{"feature.env.exclude"}, Text: "variables of the container that are left out: names with * and ?, joined with ;"},
 	{Name: "env-file", Group: groupFiles, Verdict: Supported, To: []string{"feature.env.env_file"}, Text: "file of NAME=value lines whose variables win over the container's"},
-	{Name: "config-file", Group: groupRun, Short: "f", Verdict: Supported, Text: "configuration file (default: the nearest .understudy/understudy.* or .mirrord/mirrord.*); none for none"},
-	{Name: "key", Group: groupRun, Verdict: Supported, To: []string{"key"}, Text: "the session's name in templates of the file, {{ key }}"},
-	{Name: "verbose", Group: groupRun, Short: "v", Own: true, Switch: true, Verdict: Supported, To: []string{"verbose"}, Text: "show details"},
-	{Name: "progress", Group: groupRun, Own: true, Verdict: Supported, To: []string{"progress"}, Text: "how this run shows what it does: auto, tty, plain, json or quiet; always on stderr"},
+	{Name: "config-file", Group: GroupRun, Short: "f", Verdict: Supported, Text: "configuration file (default: the nearest .understudy/understudy.* or .mirrord/mirrord.*); none for none"},
+	{Name: "key", Group: GroupRun, Verdict: Supported, To: []string{"key"}, Text: "the session's name in templates of the file, {{ key }}"},
+	{Name: "verbose", Group: GroupRun, Short: "v", Own: true, Switch: true, Verdict: Supported, To: []string{"verbose"}, Text: "show details"},
+	{Name: "progress", Group: GroupRun, Own: true, Verdict: Supported, To: []string{"progress"}, Text: "how this run shows what it does: auto, tty, plain, json or quiet; always on stderr"},
 
 	ignored("agent-log-level", "l", false, "agent.log_level"),
 	ignored("agent-ttl", "", false, "agent.ttl"),
