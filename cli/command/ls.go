@@ -87,8 +87,11 @@ func listTargets(ctx context.Context, client *session.Client, in *place, format 
 		remark("not listed, as you may not: %s", strings.Join(forbidden, ", "))
 	}
 	if len(found) == 0 {
-		remark("there is nothing %s that could be taken over", in.where(client))
 		if format.People() {
+			if missing := client.NoNamespace(ctx); missing != nil {
+				return missing
+			}
+			remark("there is nothing %s that could be taken over", in.where(client))
 			return nil
 		}
 	}

@@ -118,6 +118,9 @@ func (l *looking) all(ctx context.Context) error {
 		return err
 	}
 	if len(sessions) == 0 && l.format.People() {
+		if missing := l.client.NoNamespace(ctx); missing != nil {
+			return missing
+		}
 		_, err := fmt.Fprintf(l.remarks, "there are no sessions %s\n", l.in.where(l.client))
 		return err
 	}

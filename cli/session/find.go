@@ -24,6 +24,9 @@ func (c *Client) Find(ctx context.Context, name string) (*v1alpha1.Session, erro
 		named(found)
 		return found, nil
 	case apierrors.IsNotFound(err):
+		if missing := c.NoNamespace(ctx); missing != nil {
+			return nil, missing
+		}
 		hint := "choose another namespace with -n"
 		if names, err := c.Names(ctx); err == nil && len(names) > 0 {
 			hint = "there is " + strings.Join(names, ", ") + "; or " + hint
@@ -59,11 +62,28 @@ func (c *Client) FindFor(ctx context.Context, of target.Ref) (*v1alpha1.Session,
 	case len(its) > 1:
 		return nil, failure.New("name one of them", "%s has %d sessions: %s", of, len(its), strings.Join(its, ", "))
 	}
+	if len(others) == 0 {
+		if missing := c.NoNamespace(ctx); missing != nil {
+			return nil, missing
+		}
+	}
 	hint := "choose another namespace with -n"
 	if len(others) > 0 {
 		hint = "for other targets there is " + strings.Join(others, ", ") + "; or " + hint
 	}
 	return nil, failure.New(hint, "there is no session for %s in namespace %s", of, c.Namespace)
+}
+
+// NoNamespace is the failure where there is not even the namespace, for who found
+// nothing in it; nil where there is, and where this user is not told.
+func (c *Client) NoNamespace(ctx context.Context) error {
+	if c.Namespace == "" {
+		return nil // all are meant
+	}
+	if _, err := c.Kube.CoreV1().Namespaces().Get(ctx, c.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		return nil
+	}
+	return failure.New("choose another with -n, or another cluster with --context", "there is no namespace %s", c.Namespace)
 }
 
 // Names are the names of the namespace's sessions, in order.
