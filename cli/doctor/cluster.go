@@ -51,6 +51,10 @@ func Cluster(ctx context.Context, client *session.Client, release string, explai
 	default:
 		findings = append(findings, bad("operator", explain(err)))
 	}
+	// Rights there may be even where the namespace is not.
+	if missing := client.NoNamespace(ctx); missing != nil {
+		return append(findings, bad("namespace", missing))
+	}
 	return append(findings, rights(ctx, client))
 }
 
