@@ -41,9 +41,6 @@ func (c *Config) checkTakeover() (found []*Problem) {
 	switch c.Takeover {
 	case TakeoverCopy, TakeoverScaleDown:
 	case TakeoverFreeze:
-		if c.Paused {
-			c.notice(`pause is deprecated: say "takeover": "freeze" where the target has one pod, or "takeover": "scale-down", which holds any number of pods`)
-		}
 		if c.Target == "" || c.Target == NoTarget {
 			add(problem("name the workload, as in --target deployment/NAME", "there is nothing to pause without a target").about("takeover", "target.path"))
 		}

@@ -74,7 +74,7 @@ func TestFlags(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	got, err = setup{args: []string{"-t", "pod/w", "--pause", "--no-operator", "-a", "agents", "-i", "registry.example/agent:1"}}.read(t)
-	if err != nil || !got.Alone() || got.AgentNamespace != "agents" || got.AgentImage != "registry.example/agent:1" || len(got.Notices) != 1 {
+	if err != nil || !got.Alone() || got.AgentNamespace != "agents" || got.AgentImage != "registry.example/agent:1" || len(got.Notices) != 0 {
 		t.Errorf("with one's own rights: %+v, %v", got, err)
 	}
 	got, _ = setup{environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2"}}.read(t)

@@ -52,6 +52,9 @@ func (l *loading) takeover(f *form) {
 		agree = false
 		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(other.key, ""), l.spell(first.key, "")).about(other.key, first.key)))
 	}
+	if f.Paused && highest == inFile { // a flag says it in no other way
+		f.notice(`pause is deprecated: say "takeover": "freeze" where the target has one pod, or "takeover": "scale-down", which holds any number of pods`)
+	}
 	if agree {
 		l.scaleDown(f, highest)
 	}

@@ -24,6 +24,30 @@ func TestKeepConnections(t *testing.T) {
 	}
 }
 
+// TestDeprecatedPause: the word is the file's, and a file has another one for it. The
+// flag --pause is what help and remarks recommend.
+func TestDeprecatedPause(t *testing.T) {
+	for name, tc := range map[string]struct {
+		setup
+		want bool
+	}{
+		"a file":                          {setup{files: map[string]string{".mirrord/mirrord.json": `{"pause": true, "target": "pod/w"}`}}, true},
+		"the flag":                        {setup{args: []string{"--pause", "-t", "pod/w"}}, false},
+		"the flag, over the file":         {setup{files: map[string]string{".mirrord/mirrord.json": `{"pause": false, "target": "pod/w"}`}, args: []string{"--pause"}}, false},
+		"the variable of the flag":        {setup{environ: map[string]string{"UNDERSTUDY_PAUSE": "true"}, args: []string{"-t", "pod/w"}}, false},
+		"the file, but a flag is over it": {setup{files: map[string]string{".mirrord/mirrord.json": `{"pause": true, "target": "pod/w"}`}, args: []string{"--copy-target"}}, false},
+	} {
+		c, err := tc.read(t)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := strings.Contains(strings.Join(c.Notices, "\n"), "pause is deprecated"); got != tc.want {
+			t.Errorf("%s: it is called deprecated: %t; %q", name, got, c.Notices)
+		}
+	}
+}
+
 func TestTakeover(t *testing.T) {
 	const file = ".understudy/understudy.yaml"
 	for name, tc := range map[string]struct {

@@ -235,6 +235,9 @@ form of a configuration file: what differs from the defaults, or everything.`,
 			if err != nil {
 				return err
 			}
+			if len(text) == 0 {
+				fmt.Fprintln(f.Err, "notice: nothing differs from the defaults, which --all prints")
+			}
 			_, err = f.Out.Write(text)
 			return err
 		},
