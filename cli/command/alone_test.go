@@ -47,10 +47,24 @@ func TestScriptAlone(t *testing.T) {
 				ts.Check(err)
 				ts.Setenv(args[0], name)
 			},
+			"node-waits": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(playThawing(t.Context(), client, args[0], corev1.ContainerState{
+					Waiting: &corev1.ContainerStateWaiting{Reason: args[1], Message: args[2]},
+				}))
+			},
+			"thawing-gone": func(ts *testscript.TestScript, _ bool, args []string) {
+				pod, err := thawing(t.Context(), client, args[0])
+				ts.Check(err)
+				if pod != nil {
+					ts.Fatalf("pod %s is left", pod.Name)
+				}
+			},
 			"node-thaws": func(ts *testscript.TestScript, _ bool, args []string) {
 				code, err := strconv.Atoi(args[1])
 				ts.Check(err)
-				ts.Check(nodeThaws(t.Context(), client, args[0], int32(code), args[2]))
+				ts.Check(playThawing(t.Context(), client, args[0], corev1.ContainerState{
+					Terminated: &corev1.ContainerStateTerminated{ExitCode: int32(code), Message: args[2]},
+				}))
 			},
 			"agents-left": func(ts *testscript.TestScript, _ bool, args []string) {
 				left := 0
@@ -105,28 +119,34 @@ func makeAgent(ctx context.Context, client kubernetes.Interface, namespace, name
 	return agent.Name, err
 }
 
-// nodeThaws waits for the agent that only thaws in a namespace, and plays that it
-// has ended, with that code and those words.
-func nodeThaws(ctx context.Context, client kubernetes.Interface, namespace string, code int32, said string) error {
+// playThawing waits for the agent that only thaws in a namespace, and plays that its
+// container is in that state.
+func playThawing(ctx context.Context, client kubernetes.Interface, namespace string, state corev1.ContainerState) error {
 	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=understudy"})
-		if err != nil {
+		pod, err := thawing(ctx, client, namespace)
+		if pod == nil || err != nil {
 			return false, err
 		}
-		i := slices.IndexFunc(pods.Items, func(pod corev1.Pod) bool {
-			return strings.HasPrefix(pod.Name, "thaw-") && pod.DeletionTimestamp == nil // there is no kubelet that lets an earlier one go
-		})
-		if i < 0 {
-			return false, nil
-		}
-		pod := &pods.Items[i]
-		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			Name: pod.Spec.Containers[0].Name, Image: "x", ImageID: "x",
-			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: said}},
-		}}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: pod.Spec.Containers[0].Name, Image: "x", ImageID: "x", State: state}}
 		_, err = client.CoreV1().Pods(namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 		return err == nil, err
 	})
+}
+
+// thawing is the agent that only thaws in a namespace, or nil. There is no kubelet
+// that lets one go that is deleted.
+func thawing(ctx context.Context, client kubernetes.Interface, namespace string) (*corev1.Pod, error) {
+	pods, err := client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=understudy"})
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(pods.Items, func(pod corev1.Pod) bool {
+		return strings.HasPrefix(pod.Name, "thaw-") && pod.DeletionTimestamp == nil
+	})
+	if i < 0 {
+		return nil, nil
+	}
+	return &pods.Items[i], nil
 }
 
 // playNode is the kubelet of a node that gets no image whose name says so.

@@ -1,8 +1,13 @@
 package command
 
 import (
+	"os"
+	"os/signal"
+	"syscall"
+
 	"github.com/spf13/cobra"
 
+	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/thaw"
 	"understudy.dev/understudy/config"
 )
@@ -37,7 +42,13 @@ namespace of Understudy's agents.`,
 			}
 			out := f.show(config.ProgressAuto, false)
 			o.Namespace, o.Say = client.Namespace, out.Notice
-			said, err := thaw.Run(cmd.Context(), client.Kube, o)
+			// The pod that thaws is not left behind by who does not wait for it.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			said, err := thaw.Run(ctx, client.Kube, o)
+			if err != nil && ctx.Err() != nil {
+				return failure.New("run it again: what is frozen and what was ended is looked at anew", "interrupted; it is not known whether everything is thawed")
+			}
 			if err != nil {
 				return unanswered(reach, err, "")
 			}

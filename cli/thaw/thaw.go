@@ -22,6 +22,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/nodeagent"
+	"understudy.dev/understudy/operator/pending"
 )
 
 // Options of one run. Exactly one of Pod and Node is named.
@@ -220,17 +221,19 @@ func endAgent(ctx context.Context, kube kubernetes.Interface, o Options, agent *
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("ending the agent %s: %w", agent.Name, err)
 	}
-	if _, err := ended(ctx, kube, agent); err != nil {
+	if _, err := o.ended(ctx, kube, agent); err != nil {
 		return fmt.Errorf("waiting for the agent %s to end: %w", agent.Name, err)
 	}
 	return nil
 }
 
 // ended waits until a pod's container has ended, and answers how; nil for a pod
-// that is gone.
-func ended(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
+// that is gone. Why it does not run yet is said, each reason once: nobody gives up
+// here but who reads that.
+func (o *Options) ended(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
+	told := map[string]bool{}
 	for {
 		now, err := kube.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		switch {
@@ -240,8 +243,15 @@ func ended(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) (*co
 			return nil, err
 		}
 		for _, status := range now.Status.ContainerStatuses {
-			if status.Name == container && status.State.Terminated != nil {
+			if status.Name != container {
+				continue
+			}
+			if status.State.Terminated != nil {
 				return status.State.Terminated, nil
+			}
+			if w := status.State.Waiting; w != nil && w.Message != "" && !told[w.Reason] {
+				told[w.Reason] = true
+				o.Say("it does not run yet: %s", pending.Reason(now, nil))
 			}
 		}
 		if now.Status.Phase == corev1.PodFailed || now.Status.Phase == corev1.PodSucceeded {
@@ -269,7 +279,7 @@ func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string
 			err = errors.Join(err, fmt.Errorf("deleting pod %s: %w", made.Name, gone))
 		}
 	}()
-	how, err := ended(ctx, kube, made)
+	how, err := o.ended(ctx, kube, made)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("waiting for the agent that thaws: %w", err)
