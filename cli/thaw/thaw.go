@@ -269,6 +269,12 @@ func (o *Options) ended(ctx context.Context, kube kubernetes.Interface, pod *cor
 func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string, uid types.UID) (said string, err error) {
 	pods := kube.CoreV1().Pods(o.Agents)
 	made, err := pods.Create(ctx, pod(o, node, uid), metav1.CreateOptions{FieldManager: "understudy"})
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		return "", &failure.Failure{
+			What: fmt.Sprintf("an agent that thaws cannot be made in namespace %s", o.Agents), Err: err,
+			Hint: "you need a namespace that allows privileged pods, and the right to make pods there: name it with --agents-namespace",
+		}
+	}
 	if err != nil {
 		return "", fmt.Errorf("making an agent that thaws, on node %s: %w", node, err)
 	}
