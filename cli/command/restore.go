@@ -2,10 +2,20 @@ package command
 
 import (
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/restore"
 	"understudy.dev/understudy/config"
 )
+
+// forAdministrators gives a hint to whoever lacks the rights of one.
+func forAdministrators(err error) error {
+	if !apierrors.IsForbidden(err) || failure.Hint(err) != "" {
+		return err
+	}
+	return &failure.Failure{Err: err, Hint: "this is an administrator's tool: ask one, or name a context that has the rights with --context"}
+}
 
 // NewCmdRestore puts workloads back without an operator.
 func NewCmdRestore(f *Factory) *cobra.Command {
@@ -44,7 +54,7 @@ it would end, and does nothing, beside an operator too.`,
 				out.Notice(format, args...)
 			}}
 			if err := restore.Run(cmd.Context(), reach, options); err != nil {
-				return unanswered(reach, err, "")
+				return unanswered(reach, forAdministrators(err), "")
 			}
 			if dryRun && said {
 				out.Notice("nothing was changed")

@@ -50,7 +50,7 @@ namespace of Understudy's agents.`,
 				return failure.New("run it again: what is frozen and what was ended is looked at anew", "interrupted; it is not known whether everything is thawed")
 			}
 			if err != nil {
-				return unanswered(reach, err, "")
+				return unanswered(reach, forAdministrators(err), "")
 			}
 			out.Notice("%s", said)
 			return nil
