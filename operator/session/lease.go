@@ -19,6 +19,7 @@ import (
 // lease makes the Lease that the owner renews, and ends the session when that
 // was not done for as long as the lease is.
 func lease(ctx context.Context, v *visit) (bool, error) {
+	v.heard = true
 	current := &coordinationv1.Lease{}
 	err := v.Live.Get(ctx, v.key(), current)
 	if apierrors.IsNotFound(err) {

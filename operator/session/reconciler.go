@@ -177,6 +177,13 @@ func (v *visit) run(ctx context.Context) error {
 	if !v.ending() {
 		err := v.walk(ctx, up)
 		var end *finalError
+		if err != nil && !errors.As(err, &end) && !v.heard && (v.status().HeldAt != nil || v.status().Agent != nil) {
+			// A step before that of the lease fails, perhaps for ever. An owner who has
+			// gone is noticed all the same.
+			if _, silent := lease(ctx, v); errors.As(silent, &end) {
+				err = silent
+			}
+		}
 		if !errors.As(err, &end) {
 			return err
 		}
@@ -193,6 +200,9 @@ func (v *visit) walk(ctx context.Context, steps []step) error {
 			var end *finalError
 			if errors.As(err, &end) {
 				return err
+			}
+			if !v.ending() {
+				v.refused(err)
 			}
 			return fmt.Errorf("%s: %w", s.name, err)
 		}

@@ -31,6 +31,8 @@ type visit struct {
 	next time.Duration
 	// later says that what is left to do may wait for other sessions' numbers.
 	later bool
+	// heard says that the owner's silence was looked at.
+	heard bool
 	// gone says that a NotFound error is the Session's own end.
 	gone bool
 

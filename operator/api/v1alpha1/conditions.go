@@ -81,6 +81,9 @@ const (
 	// ReasonImageVolumeFailed: the agent did not start from an image volume; it
 	// is tried with an init container. It is an event's reason.
 	ReasonImageVolumeFailed = "ImageVolumeFailed"
+	// ReasonRefused: the API server refuses what is to be done next, by a policy, a
+	// webhook or for want of a right; the message has its words. It is tried again.
+	ReasonRefused = "Refused"
 	// ReasonStandInEnding: waiting for the stand-in's containers to end before
 	// the workload is put back.
 	ReasonStandInEnding = "StandInEnding"

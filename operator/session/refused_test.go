@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// deny has a policy of the cluster refuse what does not fit of the deployments in
+// the test's namespace, and waits until refusing says that it is in force.
+func (w *world) deny(fits, message string, refusing func() error) (lift func()) {
+	w.t.Helper()
+	meta := metav1.ObjectMeta{Name: "house-rule-" + w.namespace}
+	w.must(w.Create(w.ctx, &admissionv1.ValidatingAdmissionPolicy{
+		ObjectMeta: meta,
+		Spec: admissionv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &admissionv1.MatchResources{
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": w.namespace}},
+				ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: []admissionv1.OperationType{admissionv1.Update},
+					Rule:       admissionv1.Rule{APIGroups: []string{"apps"}, APIVersions: []string{"*"}, Resources: []string{"deployments"}},
+				}}},
+			},
+			Validations: []admissionv1.Validation{{Expression: fits, Message: message}},
+		},
+	}))
+	binding := &admissionv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: meta,
+		Spec:       admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: meta.Name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+	}
+	w.must(w.Create(w.ctx, binding))
+	w.eventually("the policy is in force", func() bool { return isRefusal(refusing()) })
+	return func() {
+		w.must(w.Delete(w.ctx, binding))
+		w.eventually("the policy is in force no more", func() bool { return refusing() == nil })
+	}
+}
+
+// try asks whether the deployment could be brought to so many.
+func (w *world) try(replicas int32) func() error {
+	return func() error {
+		d := w.deployment("worker")
+		d.Spec.Replicas = ptr.To(replicas)
+		metav1.SetMetaDataAnnotation(&d.ObjectMeta, "example.com/probe", "1")
+		return w.Update(w.ctx, d, client.DryRunAll)
+	}
+}
+
+const oneAtLeast = "every deployment has a replica"
+
+// A policy comes that lets no deployment be scaled to zero, and somebody scales
+// the held one up. The session cannot keep it at zero, and says so instead of
+// Ready; an owner who is not heard of ends it all the same.
+func TestKeepRefused(t *testing.T) {
+	w := newWorld(t)
+	w.gate = true
+	w.deploy("worker", 3)
+	w.ask("alice", "worker", func(s *v1alpha1.SessionSpec) { s.LeaseDurationSeconds = 30 })
+	operator := w.operator(w.WithWatch)
+	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	w.scale("worker", 5, "kubectl")
+	w.deny("object.spec.replicas >= 1", oneAtLeast, w.try(0))
+
+	if err := w.reconcile(operator, "alice"); !isRefusal(err) {
+		t.Fatalf("reconciling: %v", err)
+	}
+	if c := w.conditionOf("alice", v1alpha1.ConditionReady); c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonRefused || !strings.Contains(c.Message, oneAtLeast) {
+		t.Errorf("Ready is %s, %s: %s", c.Status, c.Reason, c.Message)
+	}
+	w.tick(operator, 20*time.Second)
+	w.renew("alice")
+	_ = w.reconcile(operator, "alice")
+	w.tick(operator, 20*time.Second)
+	_ = w.reconcile(operator, "alice")
+	if c := w.conditionOf("alice", v1alpha1.ConditionReady); c.Reason != v1alpha1.ReasonRefused {
+		t.Fatalf("Ready is %s, %s: %s; its owner is there", c.Status, c.Reason, c.Message)
+	}
+	w.tick(operator, 31*time.Second)
+	w.drive(operator, "alice", "the session is over", w.over("alice"))
+	w.ended("alice", v1alpha1.ReasonLeaseExpired)
+	if n := *w.deployment("worker").Spec.Replicas; n != 5 {
+		t.Errorf("%d replicas, want the stranger's 5", n)
+	}
+}
+
+// Such a refusal goes by, and the session is ready again.
+func TestKeepRefusedForAWhile(t *testing.T) {
+	w := newWorld(t)
+	w.gate = true
+	operator := w.held(3)
+	w.scale("worker", 5, "kubectl")
+	lift := w.deny("object.spec.replicas >= 1", oneAtLeast, w.try(0))
+	_ = w.reconcile(operator, "alice")
+	if w.isReady("alice") {
+		t.Error("ready, and not at zero")
+	}
+	lift()
+	w.drive(operator, "alice", "ready again", func() bool { return w.isReady("alice") })
+}
+
+// An upgrade of the chart takes the right to the held kind away. The session
+// says so, and its owner's end is noticed.
+func TestRightTakenAway(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("worker", 3)
+	w.ask("alice", "worker", func(s *v1alpha1.SessionSpec) { s.LeaseDurationSeconds = 30 })
+	operator := w.operator(w.WithWatch)
+	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	may := false
+	operator.Live = interceptor.NewClient(w.WithWatch, interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, object client.Object, options ...client.GetOption) error {
+		if _, ok := object.(*appsv1.Deployment); ok && !may {
+			return apierrors.NewForbidden(appsv1.Resource("deployments"), key.Name, errors.New("the operator cannot get it"))
+		}
+		return c.Get(ctx, key, object, options...)
+	}})
+	_ = w.reconcile(operator, "alice")
+	if c := w.conditionOf("alice", v1alpha1.ConditionReady); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "cannot get it") {
+		t.Errorf("Ready is %s, %s: %s", c.Status, c.Reason, c.Message)
+	}
+	w.tick(operator, 31*time.Second)
+	w.until("its owner's end is noticed", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return w.conditionOf("alice", v1alpha1.ConditionReady).Reason == v1alpha1.ReasonLeaseExpired
+	})
+	may = true
+	w.drive(operator, "alice", "the session is over", w.over("alice"))
+	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
+		t.Errorf("%d replicas, want 3", n)
+	}
+}
