@@ -201,9 +201,7 @@ func (v *visit) walk(ctx context.Context, steps []step) error {
 			if errors.As(err, &end) {
 				return err
 			}
-			if !v.ending() {
-				v.refused(err)
-			}
+			v.refused(err)
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		if !proceed {

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
@@ -25,16 +26,25 @@ func isRefusal(err error) bool {
 	return false
 }
 
-// refused says in the session what the API server refuses, in its words. It is
-// tried again and again, and said once.
+// refused says what the API server refuses, in its words: of a session that is
+// being undone in Restored, of another one in Ready. It is tried again and again,
+// and said once.
 func (v *visit) refused(err error) {
-	if !isRefusal(err) {
+	if !isRefusal(err) || v.is(v1alpha1.ConditionRestored) {
 		return
+	}
+	condition, action := v1alpha1.ConditionReady, "Hold"
+	if v.ending() {
+		condition, action = v1alpha1.ConditionRestored, "Restore"
 	}
 	message := "The API server refuses what comes next, which is tried again: " + err.Error() + "."
-	if v.condition(v1alpha1.ConditionReady).Message == cut(message, maxMessage) {
+	if v.condition(condition).Message == cut(message, maxMessage) {
 		return
 	}
-	v.waiting(v1alpha1.ReasonRefused, message)
-	v.eventOnBoth(corev1.EventTypeWarning, v1alpha1.ReasonRefused, "Hold", message)
+	if v.ending() {
+		v.set(condition, metav1.ConditionFalse, v1alpha1.ReasonRefused, message)
+	} else {
+		v.waiting(v1alpha1.ReasonRefused, message)
+	}
+	v.eventOnBoth(corev1.EventTypeWarning, v1alpha1.ReasonRefused, action, message)
 }

@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -55,6 +56,20 @@ func (w *world) try(replicas int32) func() error {
 		d.Spec.Replicas = ptr.To(replicas)
 		metav1.SetMetaDataAnnotation(&d.ObjectMeta, "example.com/probe", "1")
 		return w.Update(w.ctx, d, client.DryRunAll)
+	}
+}
+
+// told reads the events that were sent so far.
+func told(recorder *events.FakeRecorder, part string) (n int) {
+	for {
+		select {
+		case event := <-recorder.Events:
+			if strings.Contains(event, part) {
+				n++
+			}
+		default:
+			return n
+		}
 	}
 }
 
@@ -137,6 +152,78 @@ func TestRightTakenAway(t *testing.T) {
 	})
 	may = true
 	w.drive(operator, "alice", "the session is over", w.over("alice"))
+	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
+		t.Errorf("%d replicas, want 3", n)
+	}
+}
+
+// A policy refuses the number at the end. People are told so, in its words and
+// once, at the session and at the workload, and it comes back when it may.
+func TestRestoreRefused(t *testing.T) {
+	w := newWorld(t)
+	w.gate = true
+	operator := w.held(3)
+	recorder := events.NewFakeRecorder(100)
+	operator.Events = recorder
+	lift := w.deny("false", "images are signed", w.try(3))
+	w.must(w.Delete(w.ctx, w.session("alice")))
+	w.until("it is said", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return w.conditionOf("alice", v1alpha1.ConditionRestored).Reason == v1alpha1.ReasonRefused
+	})
+	for range 5 {
+		_ = w.reconcile(operator, "alice")
+	}
+	if c := w.conditionOf("alice", v1alpha1.ConditionRestored); c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, "images are signed") {
+		t.Errorf("Restored is %s, %s: %s", c.Status, c.Reason, c.Message)
+	}
+	if c := w.conditionOf("alice", v1alpha1.ConditionHeld); c.Status != metav1.ConditionFalse {
+		t.Errorf("Held is %s, %s: %s: the gate would keep the pods away", c.Status, c.Reason, c.Message)
+	}
+	if n := told(recorder, "images are signed"); n != 2 {
+		t.Errorf("said in %d events, want 2: of the session and of the workload", n)
+	}
+	lift()
+	w.drive(operator, "alice", "the session is gone", func() bool { return w.session("alice") == nil })
+	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
+		t.Errorf("%d replicas, want 3", n)
+	}
+}
+
+// A policy lets no deployment be brought to zero. The session says so while it
+// waits, and in why it has ended.
+func TestHoldRefused(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("worker", 3)
+	w.deny("object.spec.replicas >= 1", oneAtLeast, w.try(0))
+	w.ask("alice", "worker", func(s *v1alpha1.SessionSpec) { s.SetupDeadlineSeconds = 60 })
+	operator := w.operator(w.WithWatch)
+	recorder := events.NewFakeRecorder(100)
+	operator.Events = recorder
+	w.until("it is said", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return w.conditionOf("alice", v1alpha1.ConditionReady).Reason == v1alpha1.ReasonRefused
+	})
+	for range 5 {
+		_ = w.reconcile(operator, "alice")
+	}
+	if c := w.conditionOf("alice", v1alpha1.ConditionReady); !strings.Contains(c.Message, oneAtLeast) {
+		t.Errorf("Ready is %s, %s: %s", c.Status, c.Reason, c.Message)
+	}
+	if n := told(recorder, oneAtLeast); n != 2 {
+		t.Errorf("said in %d events, want 2: of the session and of the workload", n)
+	}
+	w.renew("alice")
+	w.tick(operator, 40*time.Second)
+	w.renew("alice")
+	w.tick(operator, 2*time.Minute)
+	w.drive(operator, "alice", "the session is over", w.over("alice"))
+	w.ended("alice", v1alpha1.ReasonSetupDeadlineExceeded)
+	if c := w.conditionOf("alice", v1alpha1.ConditionReady); !strings.Contains(c.Message, oneAtLeast) {
+		t.Errorf("it ended by %s", c.Message)
+	}
 	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
 		t.Errorf("%d replicas, want 3", n)
 	}

@@ -56,7 +56,7 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 		v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonWorkloadGone, "The workload was deleted.")
 		return true, v.restored(ctx, v1alpha1.ReasonWorkloadGone, "The workload was deleted; there is nothing to put back.")
 	}
-	if v.condition(v1alpha1.ConditionRestored).Reason != v1alpha1.ReasonRestoring {
+	if v.condition(v1alpha1.ConditionHeld).Reason != v1alpha1.ReasonRestoring {
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The workload is being put back.")
 		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The workload is being put back.")
 		// Before the number: the gate keeps pods from starting while Held.
