@@ -38,7 +38,11 @@ type Scalable struct {
 var _ Workload = Scalable{}
 
 // NotScalableError says why a kind cannot be held at all.
-type NotScalableError struct{ Message string }
+type NotScalableError struct {
+	Message string
+	// Absent says that the cluster has no such kind, and so none of its objects.
+	Absent bool
+}
 
 func (e *NotScalableError) Error() string { return e.Message }
 
@@ -49,7 +53,7 @@ func (w Scalable) learn(ctx context.Context, reader client.Reader) (Workload, er
 	definition := emptyOf(definitionKind)
 	err := reader.Get(ctx, client.ObjectKey{Name: w.GroupResource.String()}, definition)
 	if apierrors.IsNotFound(err) {
-		return nil, &NotScalableError{fmt.Sprintf("the cluster has no custom resource %s", w.GroupResource)}
+		return nil, &NotScalableError{Message: fmt.Sprintf("the cluster has no custom resource %s", w.GroupResource), Absent: true}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the definition of %s: %w", w.GroupResource, err)
@@ -69,17 +73,17 @@ func (w Scalable) learn(ctx context.Context, reader client.Reader) (Workload, er
 		}
 		// What the operator's admission policy lets it write, too.
 		if path := textAt(scale, "specReplicasPath"); path != ".spec.replicas" {
-			return nil, &NotScalableError{fmt.Sprintf("%s has its number of replicas in %s, and only .spec.replicas can be held", w.GroupResource, path)}
+			return nil, &NotScalableError{Message: fmt.Sprintf("%s has its number of replicas in %s, and only .spec.replicas can be held", w.GroupResource, path)}
 		}
 		selector := textAt(scale, "labelSelectorPath")
 		if selector == "" {
-			return nil, &NotScalableError{fmt.Sprintf("the scale subresource of %s does not say which pods it is about (labelSelectorPath), so that nobody could tell when they have ended", w.GroupResource)}
+			return nil, &NotScalableError{Message: fmt.Sprintf("the scale subresource of %s does not say which pods it is about (labelSelectorPath), so that nobody could tell when they have ended", w.GroupResource)}
 		}
 		w.kind = schema.GroupVersionKind{Group: w.Group, Version: textAt(version, "name"), Kind: textAt(definition.Object, "spec", "names", "kind")}
 		w.running, w.selector = pathOf(textAt(scale, "statusReplicasPath")), pathOf(selector)
 		return w, nil
 	}
-	return nil, &NotScalableError{fmt.Sprintf("%s has no scale subresource, so that nothing of it could be brought to zero", w.GroupResource)}
+	return nil, &NotScalableError{Message: fmt.Sprintf("%s has no scale subresource, so that nothing of it could be brought to zero", w.GroupResource)}
 }
 
 // pathOf takes a JSON path of plain names apart, which is all that a definition
@@ -212,4 +216,10 @@ func IsNotScalable(err error) (string, bool) {
 		return no.Message, true
 	}
 	return "", false
+}
+
+// IsAbsent says whether an error is that the cluster has no such kind.
+func IsAbsent(err error) bool {
+	var no *NotScalableError
+	return errors.As(err, &no) && no.Absent
 }

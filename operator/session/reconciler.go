@@ -112,6 +112,8 @@ var undo = []step{
 type finalError struct {
 	reason  string
 	message string
+	// absent says that the cluster has no such kind, and so none of its objects.
+	absent bool
 }
 
 func (e *finalError) Error() string { return e.reason + ": " + e.message }

@@ -150,6 +150,12 @@ func TestRightTakenAway(t *testing.T) {
 		_ = w.reconcile(operator, "alice")
 		return w.conditionOf("alice", v1alpha1.ConditionReady).Reason == v1alpha1.ReasonLeaseExpired
 	})
+	w.until("it is said what to do", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		c := w.conditionOf("alice", v1alpha1.ConditionRestored)
+		return c.Reason == v1alpha1.ReasonRefused && strings.Contains(c.Message, "understudy restore -n "+w.namespace)
+	})
 	may = true
 	w.drive(operator, "alice", "the session is over", w.over("alice"))
 	if n := *w.deployment("worker").Spec.Replicas; n != 3 {

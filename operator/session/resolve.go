@@ -60,7 +60,7 @@ func (v *visit) look(ctx context.Context) error {
 	}
 	object, err := v.holder().Read(ctx, kind, client.ObjectKey{Namespace: v.session.Namespace, Name: target.Name})
 	if meta.IsNoMatchError(err) {
-		return final(v1alpha1.ReasonTargetUnsupported, "the cluster has no %s", groupResource(target))
+		return &finalError{reason: v1alpha1.ReasonTargetUnsupported, message: "the cluster has no " + groupResource(target).String(), absent: true}
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return err
@@ -85,7 +85,7 @@ func (r *Reconciler) learn(ctx context.Context, resource schema.GroupResource) (
 	}
 	kind, err := hold.Learn(ctx, r.Live, kind)
 	if message, no := hold.IsNotScalable(err); no {
-		return nil, final(v1alpha1.ReasonTargetUnsupported, "%s", message)
+		return nil, &finalError{reason: v1alpha1.ReasonTargetUnsupported, message: message, absent: hold.IsAbsent(err)}
 	}
 	return kind, err
 }

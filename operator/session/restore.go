@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,6 +25,8 @@ const (
 	// settleFor is how long it is waited for. The number is back by then; a
 	// controller that does not run must not keep a session from ending.
 	settleFor = 30 * time.Second
+	// lookAtKinds is how often it is looked whether a kind can be held again.
+	lookAtKinds = time.Minute
 	// conflictTries bounds how often one write is tried anew because the
 	// workload's controller wrote at the same time.
 	conflictTries = 10
@@ -44,11 +47,17 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 		v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonNotNeeded, message)
 		return true, nil
 	}
-	if err := v.look(ctx); err != nil {
-		var end *finalError
-		if errors.As(err, &end) {
-			return false, errors.New(end.message)
-		}
+	var kindless *finalError
+	switch err := v.look(ctx); {
+	case errors.As(err, &kindless) && kindless.absent:
+		// With the kind went its objects.
+		v.object, v.seen = nil, hold.Observed{}
+	case errors.As(err, &kindless):
+		v.outOfReach(kindless.message)
+		return false, nil
+	case apierrors.IsForbidden(err):
+		return false, fmt.Errorf("%w; the chart's values give the right (workloads); if it is to stay so, an administrator puts the workload back: %s", err, v.byHand())
+	case err != nil:
 		return false, err
 	}
 	if v.object == nil || v.seen.UID != record.UID {
@@ -93,6 +102,21 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 	}
 	return true, v.restored(ctx, v1alpha1.ReasonRestored, message)
 }
+
+// outOfReach says of a workload that was held that this operator does not know how
+// to put it back, as one that an upgrade of the chart has taken the kind from. The
+// session is kept, and with it what the workload was.
+func (v *visit) outOfReach(why string) {
+	message := fmt.Sprintf("The workload is not put back as long as this is so: %s. If it is to stay so, an administrator puts it back: %s.", why, v.byHand())
+	if restored := v.condition(v1alpha1.ConditionRestored); restored.Message != message {
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonTargetUnsupported, message)
+		v.event(corev1.EventTypeWarning, v1alpha1.ReasonTargetUnsupported, "Restore", message)
+	}
+	v.again(lookAtKinds)
+}
+
+// byHand is what an administrator types where the operator cannot.
+func (v *visit) byHand() string { return "understudy restore -n " + v.session.Namespace + " --force" }
 
 // putBack makes at most one write to the workload's number and one to its
 // field ownership, by what was just read.

@@ -48,7 +48,8 @@ const (
 	// ReasonTargetControlled: the target is itself controlled by something
 	// else, which the message names (final).
 	ReasonTargetControlled = "TargetControlled"
-	// ReasonTargetUnsupported: this kind cannot be held (final).
+	// ReasonTargetUnsupported: this kind cannot be held (final), or not be put back
+	// by an operator that was not told of it.
 	ReasonTargetUnsupported = "TargetUnsupported"
 	// ReasonHoldRefused: this object cannot be held as it is now, or not without
 	// its owner's word; the message has why and what to do (final).
