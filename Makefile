@@ -58,7 +58,7 @@ bench: install ## Measure what it costs, beside floors taken in the same run, an
 
 chaos: export KEEP_ENDED ?= 10s
 chaos: $(if $(filter requests random page off,$(ONLY)),,install) ## Break sessions in every way, write docs/crash-matrix.md; ONLY=requests, random (SESSIONS=300), "cluster PATTERN", cluster-random or page.
-	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/chaos/run $(ONLY)
+	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/chaos/run $(firstword $(ONLY)) $(if $(word 2,$(ONLY)),'$(wordlist 2,99,$(ONLY))')
 
 bench-scale: build ## A thousand sessions at once, on a control plane of its own; writes docs/scale.md; SIZE="-sessions 200 -pods 2000".
 	$(CLUSTER_TOOL) binaries etcd kube-apiserver kube-controller-manager helm

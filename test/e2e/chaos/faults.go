@@ -65,13 +65,13 @@ var cases = []kase{
 		_, err := fault.KillOperator(ctx, s.cluster)
 		return err
 	}},
-	{name: "SIGKILL of the agent", phases: []string{ready, ending}, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "SIGKILL of the agent", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.eachStandIn(ctx, func(pod core.Pod) error {
 			_, err := fault.KillPod(&pod)
 			return err
 		})
 	}},
-	{name: "the stand-in evicted", phases: []string{ready, ending}, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "the stand-in evicted", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.eachStandIn(ctx, func(pod core.Pod) error {
 			return s.cluster.Client.CoreV1().Pods(pod.Namespace).EvictV1(ctx, &policy.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}})
 		})
@@ -93,12 +93,12 @@ var cases = []kase{
 		}
 		return fault.StartAPIServer(ctx, s.cluster)
 	}},
-	{name: "etcd killed and started again", phases: []string{ready, ending}, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "etcd killed and started again", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return fault.RestartEtcd(ctx, s.cluster)
 	}},
 	{name: "the network between developer and cluster cut, packets dropped, beyond the lease", phases: []string{ready, beginning}, gone: true, with: onLaptop, strike: cut},
 	{name: "the network between developer and cluster cut, packets dropped, for 5 s", phases: everyPhase, with: onLaptop, strike: cut, after: lease / 2, heal: mend},
-	{name: "the stand-in's node drained", phases: []string{ready, beginning}, after: lease, strike: drain, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "the stand-in's node drained", phases: everyPhase, after: lease, strike: drain, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.undrain(ctx)
 	}},
 	{name: "the API server answers 429 to CLI and operator for 30 s", phases: everyPhase, with: behindProxies, outside: true, after: ill, strike: answers(fault.TooMany), heal: passes},

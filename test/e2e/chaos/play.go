@@ -267,7 +267,9 @@ func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Dur
 		return r, err
 	}
 	since := time.Now()
-	if err := c.strike(ctx, s, run); err != nil {
+	if err := c.strike(ctx, s, run); errors.Is(err, fault.ErrNoFault) {
+		r.Problem = err.Error()
+	} else if err != nil {
 		return r, err
 	}
 	if !c.gone && phase != ending {
@@ -422,13 +424,23 @@ func (s *stage) count(ctx context.Context, r *result, before queue.Counters) err
 const storeLag = 10 * time.Second
 
 func (s *stage) eachStandIn(ctx context.Context, do func(core.Pod) error) error {
-	pods, err := s.cluster.Client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: understudy.SessionLabel})
-	if err != nil {
-		return fmt.Errorf("looking for stand-ins: %w", err)
-	}
-	var failures []error
-	for _, pod := range pods.Items {
-		failures = append(failures, do(pod))
-	}
-	return errors.Join(failures...)
+	ctx, cancel := context.WithTimeoutCause(ctx, standInWithin, fault.ErrNoFault)
+	defer cancel()
+	return cluster.Until(ctx, func(ctx context.Context) error {
+		pods, err := s.cluster.Client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: understudy.SessionLabel})
+		if err != nil {
+			return fmt.Errorf("looking for stand-ins: %w", err)
+		}
+		failures := []error{}
+		for _, pod := range pods.Items {
+			failures = append(failures, do(pod))
+		}
+		if len(failures) == 0 {
+			return errors.New("there is no stand-in")
+		}
+		return errors.Join(failures...)
+	})
 }
+
+// standInWithin is how long a stand-in is waited for that something is to be done to.
+const standInWithin = 5 * time.Second

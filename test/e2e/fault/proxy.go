@@ -145,4 +145,4 @@ func refuse(w http.ResponseWriter, code int, reason string) {
 }
 
 // ErrNoFault is for a case in which nothing failed: it has proved nothing.
-var ErrNoFault = errors.New("the proxy has failed nothing")
+var ErrNoFault = errors.New("nothing was made to fail")
