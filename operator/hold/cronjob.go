@@ -2,7 +2,6 @@ package hold
 
 import (
 	"context"
-	"fmt"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -69,15 +68,13 @@ func (w CronJob) Pods(ctx context.Context, reader client.Reader, object client.O
 }
 
 func podsOfJobs(ctx context.Context, reader client.Reader, object client.Object, selector labels.Selector) ([]corev1.Pod, error) {
-	var jobs batchv1.JobList
-	if err := reader.List(ctx, &jobs, client.InNamespace(object.GetNamespace())); err != nil {
-		return nil, fmt.Errorf("listing the jobs of %s/%s: %w", object.GetNamespace(), object.GetName(), err)
+	jobs, err := jobsOf(ctx, reader, object)
+	if err != nil {
+		return nil, err
 	}
 	var owners []types.UID
-	for i := range jobs.Items {
-		if metav1.IsControlledBy(&jobs.Items[i], object) {
-			owners = append(owners, jobs.Items[i].UID)
-		}
+	for i := range jobs {
+		owners = append(owners, jobs[i].UID)
 	}
 	return podsOf(ctx, reader, object.GetNamespace(), selector, owners...)
 }

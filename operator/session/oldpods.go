@@ -31,7 +31,8 @@ func oldPods(ctx context.Context, v *visit) (bool, error) {
 	if v.object == nil && len(v.status().OldPods) == 0 {
 		return true, nil
 	}
-	if wasReady && len(v.status().OldPods) == 0 && v.kind.Inspect(v.object).Running == 0 {
+	_, jobs := v.kind.(hold.JobMaker)
+	if wasReady && len(v.status().OldPods) == 0 && v.kind.Inspect(v.object).Running == 0 && !jobs {
 		return true, nil
 	}
 	if v.object != nil {
@@ -49,7 +50,12 @@ func oldPods(ctx context.Context, v *visit) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	v.noteBroken(pods)
+	// After the pods: one that a job began in between is seen by its job.
+	active, err := v.activeJobs(ctx)
+	if err != nil {
+		return false, err
+	}
+	v.noteBroken(pods, active)
 	v.status().OldPods = left
 	switch {
 	case len(judgement.unconfirmed) > 0:
@@ -59,6 +65,10 @@ func oldPods(ctx context.Context, v *visit) (bool, error) {
 	case len(judgement.running) > 0:
 		v.again(lookAtNodes)
 		v.waiting(v1alpha1.ReasonOldPodsRunning, "Waiting for the workload's pods to end: "+named(judgement.running, ", ")+".")
+		return false, nil
+	case len(active) > 0:
+		v.again(lookAtNodes)
+		v.waiting(v1alpha1.ReasonOldPodsRunning, "Waiting for the workload's jobs to end, which may begin another pod: "+named(active, ", ")+".")
 		return false, nil
 	}
 	v.Pods.Stop(v.key())
@@ -92,6 +102,15 @@ func (v *visit) podsNow(ctx context.Context) ([]corev1.Pod, error) {
 		}
 	}
 	return pods, nil
+}
+
+// activeJobs are those of a workload that makes jobs.
+func (v *visit) activeJobs(ctx context.Context) ([]string, error) {
+	maker, ok := v.kind.(hold.JobMaker)
+	if !ok || v.object == nil {
+		return nil, nil
+	}
+	return maker.ActiveJobs(ctx, v.Live, v.object)
 }
 
 type judgement struct {
@@ -206,8 +225,9 @@ func (v *visit) readNode(ctx context.Context, name string) (hold.NodeState, erro
 	return hold.NodeNotReady, nil
 }
 
-// noteBroken says that a pod ran although the workload was held.
-func (v *visit) noteBroken(pods []corev1.Pod) {
+// noteBroken says that a pod ran although the workload was held, and which jobs
+// may begin the next one.
+func (v *visit) noteBroken(pods []corev1.Pod, jobs []string) {
 	if v.status().ReadyAt == nil || v.status().HeldAt == nil {
 		return
 	}
@@ -232,7 +252,11 @@ func (v *visit) noteBroken(pods []corev1.Pod) {
 	if v.status().Record != nil && v.status().Record.ChangedBy != "" {
 		by = v.status().Record.ChangedBy
 	}
-	message := fmt.Sprintf("These pods of the held workload ran: %s; its number was last written by %s.", named(ran, ", "), by)
+	goOn := ""
+	if len(jobs) > 0 {
+		goOn = "; these of its jobs go on: " + named(jobs, ", ")
+	}
+	message := fmt.Sprintf("These pods of the held workload ran: %s%s; its number was last written by %s.", named(ran, ", "), goOn, by)
 	v.set(v1alpha1.ConditionHoldBroken, metav1.ConditionTrue, v1alpha1.ReasonPodRan, message)
 	v.eventOnBoth(corev1.EventTypeWarning, "HoldBroken", "Hold", message)
 	v.Metrics.broken()

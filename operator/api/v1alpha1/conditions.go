@@ -92,8 +92,8 @@ const (
 	ReasonRewritten = "Rewritten"
 	// ReasonPodRan: a pod of the held workload ran.
 	ReasonPodRan = "PodRan"
-	// ReasonOldPodsRunning: waiting for the pods of the workload to end; the
-	// message names them.
+	// ReasonOldPodsRunning: waiting for the pods of the workload to end, or for
+	// jobs that may begin another one; the message names them.
 	ReasonOldPodsRunning = "OldPodsRunning"
 	// ReasonOldPodUnconfirmed: a pod of the workload is gone or unreachable
 	// without proof that its containers ended; the message names it.
