@@ -134,7 +134,7 @@ func (r *restorer) switchedOff(application *unstructured.Unstructured) *v1alpha1
 		return nil
 	}
 	for i := range r.sessions {
-		if record := r.sessions[i].Status.Record; record != nil {
+		if record := r.sessions[i].Status.Record; record != nil && !restored(&r.sessions[i]) {
 			if at := slices.IndexFunc(record.Applications, func(a v1alpha1.Application) bool { return a.UID == application.GetUID() }); at >= 0 {
 				return &record.Applications[at]
 			}

@@ -10,6 +10,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -430,12 +431,18 @@ func (r *restorer) marks(uid types.UID) []string {
 	return record.Marks
 }
 
+// record is what a Session that has not put its workload back remembers of it. One
+// that has is kept for a while to be read, and the number is nobody's but the team's.
 func (r *restorer) record(uid types.UID) *v1alpha1.Record {
 	i := slices.IndexFunc(r.sessions, func(s v1alpha1.Session) bool {
-		return s.Status.HeldAt != nil && s.Status.Record != nil && s.Status.Record.UID == uid
+		return s.Status.HeldAt != nil && s.Status.Record != nil && s.Status.Record.UID == uid && !restored(&s)
 	})
 	if i < 0 {
 		return nil
 	}
 	return r.sessions[i].Status.Record
+}
+
+func restored(session *v1alpha1.Session) bool {
+	return meta.IsStatusConditionTrue(session.Status.Conditions, v1alpha1.ConditionRestored)
 }
