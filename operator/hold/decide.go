@@ -129,8 +129,9 @@ const (
 
 // Remember is the record that a session ought to have of what it sees, and
 // whether that differs from the one it has. A zero is ours once the hold was
-// begun, unless somebody else asked for it too; any other number on a held
-// object is somebody's new wish, and the one to put back from now on.
+// begun, unless there is evidence that somebody asked for it (wishedZero); any
+// other number on a held object is somebody's new wish, and the one to put back
+// from now on.
 func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1.Record, bool) {
 	held := progress == Held
 	fresh := &v1alpha1.Record{UID: o.UID, Replicas: o.Replicas, ReplicaOwners: o.Rightful()}
@@ -148,12 +149,16 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 	case record == nil || record.UID != o.UID:
 		return fresh, true
 	case o.Replicas == 0 && (held || (progress == Begun && o.State == ClaimOurs)):
-		by := wishedZero(record, o)
-		if by == "" {
+		if by := wishedZero(record, o, progress); by != "" {
+			fresh.ChangedBy = by
+			return fresh, true
+		}
+		if len(Joined(record, o)) == 0 {
 			// Our zero.
 			return record, false
 		}
-		fresh.ChangedBy = by
+		// Ours still, and theirs is the ownership of the number that comes back.
+		fresh.Replicas, fresh.ChangedBy = record.Replicas, record.ChangedBy
 		return fresh, true
 	case !held && o.Replicas == record.Replicas && SameOwners(o.Rightful(), record.ReplicaOwners):
 		return record, false
@@ -181,29 +186,69 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 }
 
 // wishedZero names who asked for zero replicas of an object that is at our
-// zero; empty is nobody, or somebody who left no trace. There are two traces. A
-// manager owns the number that did not when it was recorded: who applies a zero
-// on the server's side becomes an owner. And those who owned it, and have got
-// that back, own it no longer: another number went over it, and then a zero by
-// way of the scale subresource, which makes its writer no owner.
-func wishedZero(record *v1alpha1.Record, o Observed) string {
-	if record.Replicas == 0 {
+// zero; empty is nobody, or somebody who left no trace. What is evidence is that
+// the number was not ours any more when the zero was written over it:
+//   - A manager that did not when it was recorded owns it by an update. Those
+//     become owners of what they change and of nothing else.
+//   - Nobody owns it, and somebody did: another number went over it, and then a
+//     zero by way of the scale subresource, which makes its writer no owner.
+//   - Between the note that the hold is begun and our patch: anybody owns it but
+//     us and those of the record.
+//
+// A server-side apply is none. Who applies what is there already owns it beside
+// the others, and a zero may be no more than what was read of the object: Argo CD
+// copies the live number into what it applies when it is told to ignore it,
+// `kubectl get -o yaml | kubectl apply --server-side` does, and the latter makes
+// the owner of before into its own. Joined has those.
+func wishedZero(record *v1alpha1.Record, o Observed, progress Progress) string {
+	if record.Replicas == 0 || o.OwnNumber {
 		return ""
 	}
-	if len(o.Owners) == 0 && len(record.ReplicaOwners) > 0 && o.OwnEntry && !o.OwnNumber {
+	if len(o.Owners) == 0 && len(record.ReplicaOwners) > 0 && o.OwnEntry {
 		return orUnknown("")
 	}
-	var others []v1alpha1.FieldOwner
-	for _, owner := range o.Owners {
-		known := slices.ContainsFunc(record.ReplicaOwners, func(old v1alpha1.FieldOwner) bool { return sameOwner(old, owner) })
-		if !known && !slices.Contains(renamed, owner.Manager) {
-			others = append(others, owner)
-		}
+	others := strangers(record, o)
+	ownedStill := slices.ContainsFunc(o.Owners, func(now v1alpha1.FieldOwner) bool { return containsOwner(record.ReplicaOwners, now) })
+	if progress != Begun || !o.OwnEntry || ownedStill {
+		others = slices.DeleteFunc(others, applies)
 	}
 	if len(others) == 0 || byAutoscaler(others) {
 		return ""
 	}
 	return orUnknown(Writer(others))
+}
+
+// Joined are those who have applied our zero, and own it since beside those of
+// the record: no wish, but something to be said.
+func Joined(record *v1alpha1.Record, o Observed) []v1alpha1.FieldOwner {
+	if record.Replicas == 0 || o.Replicas != 0 {
+		return nil
+	}
+	return slices.DeleteFunc(strangers(record, o), func(owner v1alpha1.FieldOwner) bool { return !applies(owner) })
+}
+
+// withoutJoined are the owners without those, unless there is no other.
+func withoutJoined(record *v1alpha1.Record, o Observed) []v1alpha1.FieldOwner {
+	joined := Joined(record, o)
+	if len(joined) == len(o.Owners) {
+		return o.Owners
+	}
+	return slices.DeleteFunc(slices.Clone(o.Owners), func(owner v1alpha1.FieldOwner) bool { return containsOwner(joined, owner) })
+}
+
+// strangers are the owners that were none when the number was recorded.
+func strangers(record *v1alpha1.Record, o Observed) []v1alpha1.FieldOwner {
+	return slices.DeleteFunc(slices.Clone(o.Owners), func(owner v1alpha1.FieldOwner) bool {
+		return containsOwner(record.ReplicaOwners, owner) || slices.Contains(renamed, owner.Manager)
+	})
+}
+
+func containsOwner(owners []v1alpha1.FieldOwner, owner v1alpha1.FieldOwner) bool {
+	return slices.ContainsFunc(owners, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, owner) })
+}
+
+func applies(owner v1alpha1.FieldOwner) bool {
+	return owner.Operation == metav1.ManagedFieldsOperationApply
 }
 
 // renamed are the names under which the API server sums up owners that it no
@@ -247,20 +292,20 @@ const (
 
 // DecideReturn decides how to put a workload back. held says that the session
 // noted that it was about to bring it to zero. Only our own zero is replaced:
-// it is ours if our claim is on it, or if the claim was stripped off but nobody
-// else has become an owner of the number.
+// it is ours if our claim is on it, or if the claim was stripped off and those
+// who owned the number own it still, alone or with others that have applied it.
 func DecideReturn(record *v1alpha1.Record, o Observed, held bool) Return {
 	if record == nil || o.UID != record.UID {
 		return ReturnNothing
 	}
 	switch o.State {
 	case ClaimOurs:
-		if o.Replicas == 0 && held && wishedZero(record, o) == "" {
+		if o.Replicas == 0 && held && wishedZero(record, o, Held) == "" {
 			return ReturnNumber
 		}
 		return ReturnClaim
 	case ClaimNone, ClaimDamaged:
-		ours := o.OwnNumber || SameOwners(o.Owners, record.ReplicaOwners)
+		ours := o.OwnNumber || SameOwners(withoutJoined(record, o), record.ReplicaOwners)
 		if held && o.Replicas == 0 && record.Replicas != 0 && ours {
 			return ReturnNumber
 		}

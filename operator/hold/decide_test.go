@@ -2,6 +2,7 @@ package hold
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,13 +15,19 @@ func owner(manager string) v1alpha1.FieldOwner {
 	return v1alpha1.FieldOwner{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1"}
 }
 
+func applier(manager string) v1alpha1.FieldOwner {
+	return v1alpha1.FieldOwner{Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: "apps/v1"}
+}
+
 var (
 	team     = []v1alpha1.FieldOwner{owner("team")}
 	stranger = []v1alpha1.FieldOwner{owner("stranger")}
-	both     = []v1alpha1.FieldOwner{owner("team"), owner("stranger")}
-	hpa      = []v1alpha1.FieldOwner{{Manager: "kube-controller-manager", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
-	kedas    = []v1alpha1.FieldOwner{{Manager: "keda", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
-	damaged  = Observed{UID: "w-1", State: ClaimDamaged, Annotated: true, Damage: ErrClaimUnreadable, Owners: team}
+	// An update takes the number from everybody, an apply of what is there owns it beside them.
+	applied = []v1alpha1.FieldOwner{applier("argocd-controller")}
+	both    = []v1alpha1.FieldOwner{owner("team"), applier("argocd-controller")}
+	hpa     = []v1alpha1.FieldOwner{{Manager: "kube-controller-manager", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
+	kedas   = []v1alpha1.FieldOwner{{Manager: "keda", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
+	damaged = Observed{UID: "w-1", State: ClaimDamaged, Annotated: true, Damage: ErrClaimUnreadable, Owners: team}
 )
 
 func seen(replicas int32, state ClaimState, owners []v1alpha1.FieldOwner) Observed {
@@ -91,7 +98,16 @@ func TestRemember(t *testing.T) {
 		"our own": {three, Observed{UID: "w-1", Replicas: 3, State: ClaimOurs, OwnNumber: true}, Held, three},
 		"somebody's zero after the claim, before the hold": {three, seen(0, ClaimOurs, stranger), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger}},
 		"the owner's zero before the hold":                 {three, seen(0, ClaimOurs, team), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: team}},
-		"somebody asks for zero too":                       {three, seen(0, ClaimOurs, both), Held, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: both, ChangedBy: "stranger"}},
+		"somebody updates it to zero":                      {three, seen(0, ClaimOurs, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger, ChangedBy: "stranger"}},
+		"an update to zero, then an apply of it":           {three, seen(0, ClaimOurs, slices.Concat(stranger, applied)), Held, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: slices.Concat(stranger, applied), ChangedBy: "stranger"}},
+		"somebody applies our zero":                        {three, seen(0, ClaimOurs, both), Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: both}},
+		"somebody applies our zero, it is known":           {&v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: both}, seen(0, ClaimOurs, both), Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: both}},
+		"our zero is applied after another's number":       {&v1alpha1.Record{UID: "w-1", Replicas: 5, ReplicaOwners: team, ChangedBy: "team"}, seen(0, ClaimOurs, both), Held, &v1alpha1.Record{UID: "w-1", Replicas: 5, ReplicaOwners: both, ChangedBy: "team"}},
+		"our zero is applied before ownership is back":     {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, OwnNumber: true, Owners: applied, Owed: team}, Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: slices.Concat(applied, team)}},
+		"the owner is made into who applies":               {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, Owners: applied}, Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: applied}},
+		"our zero is applied, nobody had owned it":         {&v1alpha1.Record{UID: "w-1", Replicas: 3}, seen(0, ClaimOurs, applied), Held, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: applied}},
+		"a zero is applied before ours, the hold begun":    {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, Owners: applied}, Begun, &v1alpha1.Record{UID: "w-1", ReplicaOwners: applied, ChangedBy: "argocd-controller"}},
+		"our zero is applied, the hold not yet noted":      {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, OwnNumber: true, Owners: applied, Owed: team}, Begun, &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: slices.Concat(applied, team)}},
 		"somebody asks for zero, the hold not yet noted":   {three, seen(0, ClaimOurs, stranger), Begun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger, ChangedBy: "stranger"}},
 		"the autoscaler's zero":                            {three, seen(0, ClaimOurs, hpa), Held, three},
 		"a zero by way of another number":                  {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true}, Held, &v1alpha1.Record{UID: "w-1", ChangedBy: "unknown"}},
@@ -136,7 +152,10 @@ func TestDecideReturn(t *testing.T) {
 	}{
 		"held":                      {three, seen(0, ClaimOurs, team), true, ReturnNumber},
 		"held, the record was zero": {&v1alpha1.Record{UID: "w-1"}, seen(0, ClaimOurs, team), true, ReturnNumber},
-		"somebody asked for zero at the last moment":   {three, seen(0, ClaimOurs, both), true, ReturnClaim},
+		"somebody asked for zero at the last moment":   {three, seen(0, ClaimOurs, stranger), true, ReturnClaim},
+		"our zero was applied at the last moment":      {three, seen(0, ClaimOurs, both), true, ReturnNumber},
+		"our zero was applied, the claim stripped off": {three, seen(0, ClaimNone, both), true, ReturnNumber},
+		"restored before, then a zero was applied":     {three, seen(0, ClaimNone, applied), true, ReturnNothing},
 		"claimed, the hold never begun":                {three, seen(3, ClaimOurs, team), false, ReturnClaim},
 		"claimed at zero, never held":                  {three, seen(0, ClaimOurs, stranger), false, ReturnClaim},
 		"hold begun, the patch never made":             {three, seen(3, ClaimOurs, team), true, ReturnClaim},

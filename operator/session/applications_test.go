@@ -226,7 +226,13 @@ func TestApplicationComesBack(t *testing.T) {
 		"somebody switches it on": {want: "true", meanwhile: func(a *argo) {
 			edit(a, "kubectl-edit", func(object *unstructured.Unstructured) { a.must(v1alpha1.SetSyncs(object.Object, "true")) })
 		}},
-		"somebody wants it off": {want: "false", off: true, meanwhile: func(a *argo) {
+		"somebody switches it on, then off": {want: "false", off: true, meanwhile: func(a *argo) {
+			for _, enabled := range []string{"true", "false"} {
+				edit(a, "kubectl-edit", func(object *unstructured.Unstructured) { a.must(v1alpha1.SetSyncs(object.Object, enabled)) })
+			}
+		}},
+		// It may have been read of the object.
+		"somebody applies that it is off": {meanwhile: func(a *argo) {
 			patch := []byte(`{"apiVersion":"argoproj.io/v1alpha1","kind":"Application","metadata":{"name":"shop"},"spec":{"syncPolicy":{"automated":{"enabled":false}}}}`)
 			a.must(a.Patch(a.ctx, a.read(), client.RawPatch(types.ApplyPatchType, patch), client.FieldOwner("somebody"), client.ForceOwnership))
 		}},

@@ -3,16 +3,24 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/csaupgrade"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
 )
 
 func (w *world) end(r *Reconciler, name string) {
@@ -136,12 +144,16 @@ func TestZeroIsANumber(t *testing.T) {
 }
 
 // Who asks for zero while it is at zero anyway gets zero at the end, if there is
-// a trace of it: a new owner of the number.
+// evidence of it: it was not at our zero any more.
 func TestSomebodyAsksForZero(t *testing.T) {
-	zero := func(w *world) {
-		d := deployment(w.namespace, "worker")
-		d.Spec.Replicas = ptr.To(int32(0))
-		w.must(w.apply(d, "pipeline"))
+	write := func(w *world, replicas int32) {
+		d := w.deployment("worker")
+		d.Spec.Replicas = ptr.To(replicas)
+		w.must(w.Update(w.ctx, d, client.FieldOwner("kubectl-edit")))
+	}
+	edit := func(w *world) {
+		write(w, 5)
+		write(w, 0)
 	}
 	for name, when := range map[string]func(*world, *Reconciler){
 		"before the hold": func(w *world, r *Reconciler) {
@@ -153,12 +165,12 @@ func TestSomebodyAsksForZero(t *testing.T) {
 		},
 		"during the hold": func(w *world, r *Reconciler) {
 			w.drive(r, "alice", "ready", func() bool { return w.isReady("alice") })
-			zero(w)
-			w.drive(r, "alice", "it is recorded", func() bool { return w.session("alice").Status.Record.ChangedBy == "pipeline" })
+			edit(w)
+			w.drive(r, "alice", "it is recorded", func() bool { return w.session("alice").Status.Record.ChangedBy == "kubectl-edit" })
 		},
 		"at the last moment": func(w *world, r *Reconciler) {
 			w.drive(r, "alice", "ready", func() bool { return w.isReady("alice") })
-			zero(w)
+			edit(w)
 		},
 		"by way of another number": func(w *world, r *Reconciler) {
 			w.drive(r, "alice", "ready", func() bool { return w.isReady("alice") })
@@ -184,6 +196,123 @@ func TestSomebodyAsksForZero(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who applies the zero that it is held at, on the server's side, owns it beside the
+// others and has not asked for it: he may have copied it from the object. The number
+// is kept, it is said once, and the ownership of everybody comes back.
+func TestOurZeroIsApplied(t *testing.T) {
+	// What is in Git, or in the file, without a number of its own.
+	copied := func(w *world) *appsv1.Deployment {
+		d := deployment(w.namespace, "worker")
+		d.Spec.Replicas = w.deployment("worker").Spec.Replicas
+		return d
+	}
+	for name, c := range map[string]struct {
+		// before the session.
+		before func(*world)
+		apply  func(*world)
+		// unseen lets the session end before the operator has looked.
+		unseen bool
+		number int32
+		who    string
+		owners []string
+	}{
+		// With ServerSideApply=true, ignoreDifferences on /spec/replicas and
+		// RespectIgnoreDifferences=true, under an autoscaler.
+		"Argo CD that ignores the number": {
+			before: func(w *world) { w.scale("worker", 4, "kube-controller-manager") },
+			apply: func(w *world) {
+				d := copied(w)
+				d.Spec.Template.Spec.Containers[0].Image = "registry.example/worker:2"
+				w.must(w.apply(d, "argocd-controller", client.ForceOwnership))
+			},
+			number: 4, who: "Argo CD", owners: []string{"argocd-controller", "kube-controller-manager"},
+		},
+		"a pipeline": {
+			apply:  func(w *world) { w.must(w.apply(copied(w), "pipeline")) },
+			number: 3, who: "pipeline", owners: []string{"pipeline", "team"},
+		},
+		"at the last moment": {
+			apply: func(w *world) { w.must(w.apply(copied(w), "pipeline")) }, unseen: true,
+			number: 3, owners: []string{"team"},
+		},
+		// kubectl makes the entry of the client-side apply into that of the other.
+		"kubectl get, and kubectl apply --server-side": {
+			before: func(w *world) { w.must(csaOnly(w)) },
+			apply: func(w *world) {
+				w.must(w.apply(copied(w), "kubectl"))
+				d := w.deployment("worker")
+				before := d.DeepCopy()
+				w.must(csaupgrade.UpgradeManagedFields(d, sets.New("kubectl-client-side-apply"), "kubectl"))
+				w.must(w.Patch(w.ctx, d, client.MergeFrom(before)))
+			},
+			number: 3, who: "kubectl", owners: []string{"kubectl"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.gate = true
+			w.deploy("worker", 3)
+			if c.before != nil {
+				c.before(w)
+			}
+			w.until("its pods run", func() bool {
+				w.play()
+				return w.running("worker") == int(c.number) && w.deployment("worker").Status.ObservedGeneration == w.deployment("worker").Generation
+			})
+			w.ask("alice", "worker")
+			operator := w.operator(w.WithWatch)
+			said := events.NewFakeRecorder(1000)
+			operator.Events = said
+			w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+			c.apply(w)
+			for range 3 {
+				if !c.unseen {
+					w.play()
+					w.must(w.reconcile(operator, "alice"))
+				}
+			}
+			w.end(operator, "alice")
+			d := w.deployment("worker")
+			if *d.Spec.Replicas != c.number {
+				t.Errorf("it comes back at %d, not %d", *d.Spec.Replicas, c.number)
+			}
+			var owners []string
+			for _, owner := range hold.ReplicaOwners(d.ManagedFields, hold.Deployment{}.Field()) {
+				owners = append(owners, owner.Manager)
+			}
+			slices.Sort(owners)
+			if diff := cmp.Diff(c.owners, owners); diff != "" {
+				t.Errorf("owners of the number (-want +got):\n%s", diff)
+			}
+			close(said.Events)
+			var told []string
+			for event := range said.Events {
+				if strings.Contains(event, "ZeroApplied") && strings.Contains(event, "Session alice") {
+					told = append(told, event)
+				}
+			}
+			if c.unseen {
+				return
+			}
+			if want := fmt.Sprintf("%s has applied zero replicas, which is what the session holds it at; %d replicas will be put back", c.who, c.number); len(told) != 1 || !strings.Contains(told[0], want) {
+				t.Errorf("told: %q, want once %q", told, want)
+			}
+		})
+	}
+}
+
+// csaOnly has the workload as `kubectl apply` makes it.
+func csaOnly(w *world) error {
+	d := w.deployment("worker")
+	for i := range d.ManagedFields {
+		if d.ManagedFields[i].Manager == "team" {
+			d.ManagedFields[i].Manager, d.ManagedFields[i].Operation = "kubectl-client-side-apply", metav1.ManagedFieldsOperationUpdate
+		}
+	}
+	return w.Update(w.ctx, d, client.FieldOwner("kubectl-client-side-apply"))
 }
 
 func TestWorkloadDeleted(t *testing.T) {

@@ -63,6 +63,12 @@ func (v *visit) noteChange(old, now *v1alpha1.Record) {
 		v.status().HeldAt = nil
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonPending, "The workload was deleted and made anew.")
 		v.eventOnBoth(corev1.EventTypeNormal, "WorkloadRecreated", "Hold", fmt.Sprintf("%s was made anew with %s and is brought to %s again.", v.targetName(), v.kind.Describe(now.Replicas), v.kind.Describe(0)))
+	case v.seen.Replicas == 0 && now.Replicas != 0:
+		// Ours, which those who have applied it own too.
+		for _, owner := range hold.Joined(old, v.seen) {
+			v.eventOnBoth(corev1.EventTypeNormal, "ZeroApplied", "Record", fmt.Sprintf("%s has applied %s, which is what the session holds it at; %s will be put back. For %s to stay, set it again after the session.",
+				hold.RivalOf(v.object, owner.Manager).Name, v.kind.Describe(0), v.kind.Describe(now.Replicas), v.kind.Describe(0)))
+		}
 	case now.ChangedBy != "":
 		v.eventOnBoth(corev1.EventTypeNormal, "ReplicasRecorded", "Record", fmt.Sprintf("%s asked for %s; that will be put back at the end.", now.ChangedBy, v.kind.Describe(now.Replicas)))
 	}
