@@ -25,6 +25,7 @@ var final = map[string]string{
 	v1alpha1.ReasonPolicyMissing:         "the operator refuses to act without the policies that check who may do what; where they are missing an administrator repairs it with helm upgrade; a session that is older than they are is to be started again",
 	v1alpha1.ReasonStandInRefused:        "the stand-in is a pod like the target's own, in the same namespace: what refuses it says so above",
 	v1alpha1.ReasonTargetEnded:           "start again once there is another pod",
+	v1alpha1.ReasonTargetNotAlone:        "start again with --copy-target --scale-down",
 	v1alpha1.ReasonFreezeUnsupported:     "hold the workload instead: --copy-target --scale-down",
 	v1alpha1.ReasonFreezeFailed:          "hold the workload instead: --copy-target --scale-down",
 	v1alpha1.ReasonAttachUnsupported:     "run in a copy beside it, which needs no agent on a node: --copy-target",

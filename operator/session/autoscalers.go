@@ -24,7 +24,7 @@ import (
 // claim of its own with the pause, in one patch. A kill in between leaves one
 // that is recorded and was never paused, which is seen from its claim.
 func (v *visit) stopAutoscalers(ctx context.Context) (bool, error) {
-	found, err := v.autoscalers(ctx)
+	found, err := v.autoscalers(ctx, v.kind.Kind(), v.session.Spec.Target.Name)
 	if err != nil {
 		return false, err
 	}
@@ -50,9 +50,9 @@ type autoscaler struct {
 	object client.Object
 }
 
-// autoscalers lists those that set the target's number. None where there is no
+// autoscalers lists those that set a workload's number. None where there is no
 // such kind, or where the operator was installed without the rights.
-func (v *visit) autoscalers(ctx context.Context) ([]autoscaler, error) {
+func (v *visit) autoscalers(ctx context.Context, of schema.GroupVersionKind, name string) ([]autoscaler, error) {
 	var found []autoscaler
 	for _, kind := range v.kinds() {
 		scaler, ok := kind.(hold.Autoscaler)
@@ -69,7 +69,7 @@ func (v *visit) autoscalers(ctx context.Context) ([]autoscaler, error) {
 			return nil, fmt.Errorf("looking for autoscalers: %w", err)
 		}
 		for i := range list.Items {
-			if scaler.Scales(&list.Items[i], v.kind.Kind(), v.session.Spec.Target.Name) {
+			if scaler.Scales(&list.Items[i], of, name) {
 				found = append(found, autoscaler{scaler, &list.Items[i]})
 			}
 		}

@@ -26,9 +26,11 @@ var setUpFrozen = []step{
 	{"target pod", targetPod},
 	{"enlist", enlist},
 	{"record pod", recordPod},
+	{"alone", remainsAlone},
 	{"lock", lock},
 	{"lease", lease},
 	{"node agent", nodeAgent},
+	{"still alone", stillAlone},
 	{"ready", ready},
 }
 
@@ -139,9 +141,14 @@ func (v *visit) preflight(pod *corev1.Pod) []plan.Reason {
 // there is an agent.
 func recordPod(ctx context.Context, v *visit) (bool, error) {
 	if v.status().Frozen == nil {
+		onlyOf, err := v.onlyOf(ctx)
+		if err != nil {
+			return false, err
+		}
 		v.status().Frozen = &v1alpha1.FrozenPod{
 			UID: v.pod.UID, NodeName: v.pod.Spec.NodeName,
 			ContainerID: nodeagent.Status(v.pod, v.session.Spec.Target.Container).ContainerID,
+			OnlyOf:      onlyOf,
 		}
 		for _, reason := range v.preflight(v.pod) {
 			v.event(corev1.EventTypeWarning, "Freeze"+reason.Code, "Freeze", "Meanwhile: "+reason.Message+".")

@@ -63,7 +63,7 @@ func (f *frozenWorld) target() *corev1.Pod {
 }
 
 // askFreeze creates a session as the command line tool does.
-func (f *frozenWorld) askFreeze(name string) *v1alpha1.Session {
+func (f *frozenWorld) askFreeze(name string, changes ...func(*v1alpha1.SessionSpec)) *v1alpha1.Session {
 	f.t.Helper()
 	s := &v1alpha1.Session{
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: name},
@@ -73,6 +73,9 @@ func (f *frozenWorld) askFreeze(name string) *v1alpha1.Session {
 			Owner:     v1alpha1.Owner{Username: name + "@example.com"},
 			ClientKey: clientKey,
 		},
+	}
+	for _, change := range changes {
+		change(&s.Spec)
 	}
 	f.must(f.Create(f.ctx, s))
 	return s

@@ -29,6 +29,8 @@ type PodWatches struct {
 
 	lifetime
 	watches map[types.NamespacedName]*podWatch
+	// beside are the watches for pods that come beside a frozen one.
+	beside map[types.NamespacedName]context.CancelFunc
 }
 
 type podWatch struct {
@@ -80,6 +82,10 @@ func (w *PodWatches) Stop(key types.NamespacedName) {
 	if p := w.watches[key]; p != nil {
 		p.stop()
 		delete(w.watches, key)
+	}
+	if stop := w.beside[key]; stop != nil {
+		stop()
+		delete(w.beside, key)
 	}
 }
 

@@ -140,6 +140,7 @@ var finalReasons = map[string]bool{
 	v1alpha1.ReasonAttachFailed:          true,
 	v1alpha1.ReasonNodeAgentLost:         true,
 	v1alpha1.ReasonTargetEnded:           true,
+	v1alpha1.ReasonTargetNotAlone:        true,
 	v1alpha1.ReasonSetupDeadlineExceeded: true,
 	v1alpha1.ReasonLeaseExpired:          true,
 	v1alpha1.ReasonMaxDurationReached:    true,

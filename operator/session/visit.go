@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -42,6 +43,8 @@ type visit struct {
 	seen   hold.Observed
 	// Set by targetPod: the pod that is frozen.
 	pod *corev1.Pod
+	// controllers of ReplicaSets and Jobs that were read, by the UIDs of these.
+	controllers map[types.UID]*metav1.OwnerReference
 	// nodes that were read.
 	nodes map[string]hold.NodeState
 }

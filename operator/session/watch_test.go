@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	managerconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -64,17 +65,25 @@ func (w *world) stand(session string) client.Object {
 	return &pods[0]
 }
 
-// start runs the operator's controllers until the test ends.
-func (w *world) start() {
+// start runs the operator's controllers until the test ends. Told of a namespace for
+// agents it freezes, and looks at this world alone, not at what other tests have left.
+func (w *world) start(agents ...string) {
 	w.t.Helper()
 	scheme := runtime.NewScheme()
 	w.must(errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)))
-	mgr, err := manager.New(w.config, manager.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Controller: managerconfig.Controller{SkipNameValidation: ptr.To(true)}})
+	options := manager.Options{Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, Controller: managerconfig.Controller{SkipNameValidation: ptr.To(true)}}
+	for _, namespace := range agents {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{w.namespace: {}, namespace: {}}
+	}
+	mgr, err := manager.New(w.config, options)
 	w.must(err)
 	r := &Reconciler{
 		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder("understudy-operator"),
 		Kinds: hold.AllKinds(w.custom...), PolicyName: testPolicy, PolicyLag: -time.Hour, Agent: Agent{Image: "registry.example/agent:1"},
 		Hearing: &Hearing{Live: mgr.GetAPIReader()}, Pods: NewPodWatches(w.WithWatch),
+	}
+	for _, namespace := range agents {
+		r.AgentsNamespace = namespace
 	}
 	w.must(r.AddTo(mgr))
 	ctx, cancel := context.WithCancel(context.Background())

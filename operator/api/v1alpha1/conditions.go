@@ -104,6 +104,9 @@ const (
 	// ReasonTargetEnded: the pod that was frozen is being deleted, or has ended
 	// (final).
 	ReasonTargetEnded = "TargetEnded"
+	// ReasonTargetNotAlone: the pod that was frozen was the only one of its workload,
+	// and no longer is; the message names the other and who made it so (final).
+	ReasonTargetNotAlone = "TargetNotAlone"
 	// ReasonFreezeUnsupported: this pod would not survive being frozen, or
 	// cannot be reached; the message says why (final).
 	ReasonFreezeUnsupported = "FreezeUnsupported"

@@ -348,6 +348,12 @@ type FrozenPod struct {
 	// pod's status: "containerd://...".
 	// +optional
 	ContainerID string `json:"containerID,omitempty"`
+	// OnlyOf is the workload whose only pod it was when it was recorded, and has to
+	// remain: another one would take what the frozen one does not. Empty for a pod
+	// of nobody's, for one that had others beside it then, and for one that is
+	// attached to.
+	// +optional
+	OnlyOf *WorkloadReference `json:"onlyOf,omitempty"`
 	// FrozenAt is when the kernel was first known to have confirmed it, or the agent
 	// to be attached.
 	// +optional
@@ -355,6 +361,14 @@ type FrozenPod struct {
 	// Thawed is what proved that nothing is frozen any more; empty until then.
 	// +optional
 	Thawed string `json:"thawed,omitempty"`
+}
+
+// WorkloadReference names what a pod is one of, in the Session's namespace.
+type WorkloadReference struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Name       string    `json:"name"`
+	UID        types.UID `json:"uid"`
 }
 
 // Autoscaler is what set the workload's number and is paused while it is held.
