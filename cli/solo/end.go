@@ -3,12 +3,14 @@ package solo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -122,7 +124,8 @@ func (s *Session) delete(ctx context.Context) error {
 }
 
 // another makes an agent that only thaws, and waits for what that one has seen. What
-// one of another session has seen was before this one froze: it is deleted.
+// one of another session has seen was before this one froze: it is deleted. So is one
+// that its node did not let run, and the next is made after a pause that grows.
 func (s *Session) another(ctx context.Context, waits func(string)) (proof string, err error) {
 	wanted := nodeagent.SoloThaw(s.plan.solo())
 	pods := s.plan.client.Steady().CoreV1().Pods(wanted.Namespace)
@@ -141,13 +144,26 @@ func (s *Session) another(ctx context.Context, waits func(string)) (proof string
 			_ = remove(ctx, ours) // the next one clears it away
 		}
 	}()
+	spent := map[types.UID]bool{} // those that its node did not let run
+	var why string                // what was said of the last of them
+	var next time.Time
 	for {
 		agent, err := pods.Get(ctx, wanted.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
+		if apierrors.IsNotFound(err) && !time.Now().Before(next) {
 			agent, err = create(ctx, wanted, pods.Create)
+		}
+		if err == nil && agent.Labels[v1alpha1.SessionUIDLabel] == string(s.plan.uid) && nodeagent.Spent(agent) && !spent[agent.UID] {
+			spent[agent.UID] = true
+			why = strings.TrimSuffix(pending.Reason(agent, nil), ".")
+			next = time.Now().Add(nodeagent.Retry(len(spent)))
 		}
 		var waiting string
 		switch {
+		case err == nil && spent[agent.UID] && agent.DeletionTimestamp.IsZero():
+			err = remove(ctx, agent)
+			waiting = rejected(wanted.Spec.NodeName, why, len(spent), err)
+		case len(spent) > 0 && (apierrors.IsNotFound(err) || err == nil && spent[agent.UID]):
+			waiting = rejected(wanted.Spec.NodeName, why, len(spent), nil)
 		case err != nil:
 			waiting = fmt.Sprintf("an agent that thaws, as the one before could not be asked (%v)", err)
 		case agent.Labels[v1alpha1.SessionUIDLabel] != string(s.plan.uid):
@@ -169,6 +185,15 @@ func (s *Session) another(ctx context.Context, waits func(string)) (proof string
 			return "", err
 		}
 	}
+}
+
+// rejected says what is waited for where a node did not let an agent run.
+func rejected(node, why string, times int, err error) string {
+	waiting := fmt.Sprintf("node %s to let an agent run that thaws (%s; %d so far)", node, why, times)
+	if err != nil {
+		waiting += fmt.Sprintf("; taking the last one away: %v", err)
+	}
+	return waiting
 }
 
 // clear takes away what is left, and waits a moment to see it gone. What it cannot

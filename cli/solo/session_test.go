@@ -164,6 +164,49 @@ func TestThawedByAnother(t *testing.T) {
 	})
 }
 
+// One that its node has no room for is taken away, and another is made: not at once
+// again and again, and with the kubelet's words.
+func TestThawingIsRejected(t *testing.T) {
+	w := newWorld(t, nil)
+	s := w.made(Options{})
+	w.freezes()
+	w.wait(s, "the freeze", func(state session.State) bool { return state.Is(v1alpha1.ConditionFrozen) })
+	w.says(w.frozenBy(), corev1.PodRunning, ended(137, ""))
+	w.lets(w.frozenBy())
+	w.wait(s, "its end", func(state session.State) bool { return state.Ended() != nil })
+	results, waits := w.endHeard(s)
+	name := "thaw-pod-" + string(w.pod.UID)
+	began := time.Now()
+	var last *corev1.Pod
+	for range 3 {
+		w.until("another one is made", func() bool {
+			pod := w.agent(w.pod.Namespace, name)
+			if pod == nil || last != nil && pod.UID == last.UID {
+				return false
+			}
+			last = pod
+			return true
+		})
+		last.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "Pod was rejected: no room for one more"}
+		_, err := w.admin.Kube.CoreV1().Pods(last.Namespace).UpdateStatus(t.Context(), last, metav1.UpdateOptions{})
+		w.must(err)
+	}
+	if took := time.Since(began); took < nodeagent.Retry(1)+nodeagent.Retry(2) {
+		t.Errorf("three were made within %v", took)
+	}
+	w.until("that is said", func() bool {
+		return strings.Contains(waits(), "node-1 to let an agent run that thaws (OutOfpods: Pod was rejected: no room for one more; 3 so far)")
+	})
+	w.until("there is room", func() bool {
+		pod := w.agent(w.pod.Namespace, name)
+		return pod != nil && pod.UID != last.UID
+	})
+	w.says(w.agent(w.pod.Namespace, name), corev1.PodSucceeded, ended(0, "thawed by an agent that only thaws"))
+	if r := <-results; r.err != nil || !strings.Contains(r.state.Outcome(), "only thaws") {
+		t.Errorf("it ends with %v: %q", r.err, r.state.Outcome())
+	}
+}
+
 // What an agent of a session before has seen proves nothing of this one.
 func TestProofOfAnother(t *testing.T) {
 	w := newWorld(t, nil)

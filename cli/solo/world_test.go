@@ -260,14 +260,25 @@ func (w *world) wait(s *Session, what string, enough func(session.State) bool) s
 
 // end ends a session as its user does, while the test goes on.
 func (w *world) end(s *Session) <-chan result {
+	results, _ := w.endHeard(s)
+	return results
+}
+
+// endHeard is end, and what it says last that it waits for.
+func (w *world) endHeard(s *Session) (_ <-chan result, waits func() string) {
 	results := make(chan result, 1)
+	var last atomic.Value
+	last.Store("")
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		state, err := s.End(ctx, func(what string) { w.t.Log("waiting: " + what) })
+		state, err := s.End(ctx, func(what string) {
+			w.t.Log("waiting: " + what)
+			last.Store(what)
+		})
 		results <- result{state, err}
 	}()
-	return results
+	return results, func() string { return last.Load().(string) }
 }
 
 type result struct {

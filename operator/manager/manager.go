@@ -190,7 +190,7 @@ func New(config *rest.Config, options Options, now func() time.Time, logger logr
 		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder(Name), Kinds: hold.AllKinds(options.CustomWorkloads...),
 		Flux:            options.MarkFlux,
 		ArgoCD:          options.ArgoCDNamespaces,
-		Agent:           session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery)},
+		Agent:           session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery), PriorityClass: options.AgentsPriorityClass},
 		AgentsNamespace: options.AgentsNamespace,
 		PolicyName:      options.PolicyPrefix + "-sessions",
 		KeepFinal:       options.KeepEnded,

@@ -23,6 +23,7 @@ func TestParseOptions(t *testing.T) {
 		"kept shorter":           {args: []string{"--agent-image=a", "--namespace=n"}, env: map[string]string{"UNDERSTUDY_KEEP_ENDED": "90s"}, want: func(o Options) bool { return o.KeepEnded == 90*time.Second }},
 		"kept for ever":          {args: []string{"--agent-image=a", "--namespace=n", "--keep-ended=0"}, err: `--keep-ended is "0"`},
 		"identity":               {args: []string{"--agent-image=a", "--namespace=n"}, env: map[string]string{"UNDERSTUDY_LEADER_IDENTITY": "pod-1"}, want: func(o Options) bool { return o.LeaderIdentity == "pod-1" }},
+		"agents' priority":       {args: []string{"--agent-image=a", "--namespace=n", "--agents-priority-class=high"}, want: func(o Options) bool { return o.AgentsPriorityClass == "high" }},
 		"no image":               {args: []string{"--namespace=n"}, err: "--agent-image is required"},
 		"no namespace":           {args: []string{"--agent-image=a"}, err: "--namespace is required"},
 		"agents beside us":       {args: []string{"--agent-image=a", "--namespace=n", "--agents-namespace=n"}, err: "a namespace of its own"},

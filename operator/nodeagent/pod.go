@@ -43,6 +43,9 @@ type Options struct {
 	PullPolicy corev1.PullPolicy
 	// NodeName that it runs on: no scheduler is asked.
 	NodeName string
+	// PriorityClass of the pod; empty for none. A critical one the kubelet makes room
+	// for, and does not throw out.
+	PriorityClass string
 	// Target is the UID of the pod that is frozen.
 	Target types.UID
 }
@@ -94,7 +97,8 @@ func base(o Options, command string, args ...string) *corev1.Pod {
 			},
 		},
 		Spec: corev1.PodSpec{
-			NodeName: o.NodeName,
+			NodeName:          o.NodeName,
+			PriorityClassName: o.PriorityClass,
 			// A cordoned or tainted node has pods to be thawed too.
 			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			HostPID:                       true,

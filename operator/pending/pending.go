@@ -11,10 +11,16 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Reason says why a pod does not run yet, in the words of who knows:
-// the kubelet's on a container that waits, the scheduler's condition, or the
-// latest warning about the pod.
+// Reason says why a pod does not run yet, or never will, in the words of who knows:
+// the kubelet's on a pod that it has rejected or thrown out or on a container that
+// waits, the scheduler's condition, or the latest warning about the pod.
 func Reason(pod *corev1.Pod, events []corev1.Event) string {
+	if why := pod.Status.Reason; why != "" && pod.Status.Phase == corev1.PodFailed {
+		if pod.Status.Message != "" {
+			why += ": " + pod.Status.Message
+		}
+		return why
+	}
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
 		for _, status := range statuses {
 			if why := containerReason(status); why != "" {

@@ -26,6 +26,8 @@ func TestReason(t *testing.T) {
 		"image":              {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{waiting("ErrImagePull", "no such image")}}}, nil, "container worker: ErrImagePull: no such image"},
 		"init container":     {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}, Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{waiting("ErrImagePull", "no agent")}, ContainerStatuses: []corev1.ContainerStatus{waiting("PodInitializing", "")}}}, nil, "container worker: ErrImagePull: no agent"},
 		"volume, latest one": {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}}, []corev1.Event{warning("FailedMount", "new", 20), warning("FailedScheduling", "old", 10)}, "FailedMount: new"},
+		"rejected":           {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}, Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "Pod was rejected: no room"}}, nil, "OutOfpods: Pod was rejected: no room"},
+		"rejected, no more":  {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}, Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "NodeAffinity"}}, nil, "NodeAffinity"},
 		"a normal event":     {corev1.Pod{Spec: corev1.PodSpec{NodeName: "n1"}}, []corev1.Event{{Type: corev1.EventTypeNormal, Reason: "Pulling"}}, "its containers are being created on node n1."},
 	} {
 		t.Run(name, func(t *testing.T) {

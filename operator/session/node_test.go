@@ -22,6 +22,8 @@ type frozenWorld struct {
 	// mute agents run but never say that they froze; dead ones do not thaw when
 	// they are ended, as neither they nor their guard are there any more.
 	mute, dead bool
+	// full is a node whose kubelet rejects every pod.
+	full bool
 	// froze counts how often the container was frozen.
 	froze int
 }
@@ -101,6 +103,10 @@ func (f *frozenWorld) playNode() {
 		ended, _, _ := nodeagent.Ended(&pod)
 		running := nodeagent.Status(&pod, nodeagent.AgentContainer)
 		switch {
+		case f.full && running == nil && pod.Status.Phase == corev1.PodPending:
+			pod.Status.Phase, pod.Status.Reason, pod.Status.Message = corev1.PodFailed, "OutOfpods", "Pod was rejected: no room for one more"
+			f.must(f.Status().Update(f.ctx, &pod))
+		case pod.Status.Phase == corev1.PodFailed:
 		case ended && !pod.DeletionTimestamp.IsZero():
 			f.must(client.IgnoreNotFound(f.Delete(f.ctx, &pod, client.GracePeriodSeconds(0))))
 		case ended:

@@ -30,6 +30,8 @@ type Agent struct {
 	PullPolicy corev1.PullPolicy
 	// Delivery; empty is DeliveryAuto.
 	Delivery Delivery
+	// PriorityClass of agents on nodes, where they are let have it; empty for none.
+	PriorityClass string
 }
 
 // Reconciler brings Sessions to what they ask for, and workloads back to what

@@ -42,9 +42,13 @@ func thaw(ctx context.Context, v *visit) (bool, error) {
 		return false, err
 	}
 	if waiting != "" {
-		v.set(grip.condition, metav1.ConditionUnknown, grip.undoing, "Waiting for "+waiting+".")
-		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, grip.undoing, "Waiting for "+waiting+".")
-		v.again(thawEvery)
+		message := "Waiting for " + waiting + "."
+		if was := v.condition(v1alpha1.ConditionRestored); t.rejected != "" && was.Message != cut(message, maxMessage) {
+			v.eventOnBoth(corev1.EventTypeWarning, grip.actionEnd+"Delayed", grip.actionEnd, fmt.Sprintf("Node %s did not let an agent run that was to look whether all is undone: %s.", t.node, t.rejected))
+		}
+		v.set(grip.condition, metav1.ConditionUnknown, grip.undoing, message)
+		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, grip.undoing, message)
+		v.again(t.lookAgain())
 		return false, nil
 	}
 	if t.doubtful {
@@ -56,6 +60,14 @@ func thaw(ctx context.Context, v *visit) (bool, error) {
 	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, grip.undone, fmt.Sprintf(grip.over, frozen.Thawed))
 	v.Pods.Stop(v.key())
 	return true, v.save(ctx)
+}
+
+// lookAgain is when there may be something to do.
+func (t *thawing) lookAgain() time.Duration {
+	if t.rejected != "" {
+		return t.next
+	}
+	return thawEvery
 }
 
 // thawEvery is how often a thaw in progress is looked at, beside the watch.

@@ -1,9 +1,11 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -18,6 +20,7 @@ import (
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
 	"understudy.dev/understudy/operator/nodeagent"
+	"understudy.dev/understudy/operator/pending"
 )
 
 // thawing brings one pod to be thawed, with the Session or, from the lock
@@ -39,6 +42,10 @@ type thawing struct {
 	prove     func(context.Context, string) error
 	doubtful  bool
 	agentPods []corev1.Pod
+	// Set where the kubelet did not let run what was to thaw: what it says, and how
+	// long it is until the next is made.
+	rejected string
+	next     time.Duration
 }
 
 // run does what can be done now, and answers what it waits for; empty when the
@@ -69,6 +76,7 @@ func (t *thawing) seek(ctx context.Context) (proof, waiting string, err error) {
 	}
 	working := ""
 	highest := t.made
+	var spent []*corev1.Pod
 	for i := range t.agentPods {
 		pod := &t.agentPods[i]
 		number := nodeagent.Number(pod)
@@ -77,10 +85,16 @@ func (t *thawing) seek(ctx context.Context) (proof, waiting string, err error) {
 		if ended && proved {
 			proof = message
 		}
+		if nodeagent.Spent(pod) {
+			spent = append(spent, pod)
+		}
 		if ended && (proved || !pod.DeletionTimestamp.IsZero()) || terminal(pod) {
 			continue
 		}
-		working = pod.Name
+		working = "the agent " + pod.Name + " on node " + t.node + " to end"
+		if nodeagent.NeverRan(pod) {
+			working += ": " + strings.TrimSuffix(pending.Reason(pod, nil), ".")
+		}
 		if pod.DeletionTimestamp.IsZero() && !nodeagent.OnlyThaws(pod) {
 			if err := t.deletePod(ctx, pod); err != nil {
 				return "", "", err
@@ -105,16 +119,56 @@ func (t *thawing) seek(ctx context.Context) (proof, waiting string, err error) {
 	case node == hold.NodeNotReady:
 		return "", "node " + t.node + ", which is not Ready", nil
 	case working != "":
-		return "", "the agent " + working + " on node " + t.node + " to end", nil
+		return "", working, nil
+	}
+	if waiting, err := t.rest(ctx, spent); err != nil || waiting != "" {
+		return "", waiting, err
 	}
 	pod := nodeagent.Thaw(nodeagent.Options{
 		Namespace: t.namespace, SessionNamespace: t.session.Namespace, SessionName: t.session.Name, SessionUID: t.uid,
-		Number: highest + 1, Image: t.Agent.Image, PullPolicy: t.Agent.PullPolicy, NodeName: t.node, Target: t.pod,
+		Number: highest + 1, Image: t.Agent.Image, PullPolicy: t.Agent.PullPolicy, NodeName: t.node, PriorityClass: t.Agent.PriorityClass, Target: t.pod,
 	})
-	if err := t.Writer.Create(ctx, pod, client.FieldOwner(hold.FieldManager)); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := t.createAgent(ctx, pod); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", "", fmt.Errorf("making an agent that thaws: %w", err)
 	}
 	return "", "an agent that thaws, as the one before could not be asked", nil
+}
+
+// rest says what is waited for before another agent that thaws is made; empty when
+// it may be made now. Of those that the kubelet did not let run the last one is kept
+// until then: when it was made and which number it has is all that is remembered.
+func (t *thawing) rest(ctx context.Context, spent []*corev1.Pod) (waiting string, err error) {
+	if len(spent) == 0 {
+		return "", nil
+	}
+	last := slices.MaxFunc(spent, func(a, b *corev1.Pod) int { return cmp.Compare(nodeagent.Number(a), nodeagent.Number(b)) })
+	for _, pod := range spent {
+		if pod == last {
+			continue
+		}
+		if err := t.drop(ctx, pod); err != nil {
+			return "", err
+		}
+	}
+	times := max(1, int(nodeagent.Number(last)-t.made))
+	at := last.CreationTimestamp.Add(nodeagent.Retry(times))
+	if t.next = at.Sub(t.now()); t.next <= 0 {
+		return "", nil
+	}
+	t.rejected = strings.TrimSuffix(pending.Reason(last, nil), ".")
+	return fmt.Sprintf("an agent that thaws, which node %s has not let run (%s; %d so far): the next is made at %s", t.node, t.rejected, times, at.UTC().Format(time.TimeOnly)), nil
+}
+
+// createAgent makes an agent's pod. Where its priority is refused (some clusters let
+// critical pods be only where a quota says so) it is made without: one that can be
+// thrown out is better than none.
+func (r *Reconciler) createAgent(ctx context.Context, pod *corev1.Pod) error {
+	err := r.Writer.Create(ctx, pod, client.FieldOwner(hold.FieldManager))
+	if pod.Spec.PriorityClassName == "" || !apierrors.IsForbidden(err) {
+		return err
+	}
+	pod.Spec.PriorityClassName = ""
+	return r.Writer.Create(ctx, pod, client.FieldOwner(hold.FieldManager))
 }
 
 // terminal says that the kubelet starts nothing of a pod any more.
@@ -133,13 +187,7 @@ func (t *thawing) deletePod(ctx context.Context, pod *corev1.Pod) error {
 // the lock last, as it is the memory of the rest.
 func (t *thawing) clear(ctx context.Context) (waiting string, err error) {
 	for i := range t.agentPods {
-		pod := &t.agentPods[i]
-		if pod.DeletionTimestamp.IsZero() {
-			if err := t.deletePod(ctx, pod); err != nil {
-				return "", err
-			}
-		}
-		if err := t.release(ctx, pod); err != nil {
+		if err := t.drop(ctx, &t.agentPods[i]); err != nil {
 			return "", err
 		}
 	}
@@ -158,6 +206,16 @@ func (t *thawing) clear(ctx context.Context) (waiting string, err error) {
 		}
 	}
 	return "", t.unlock(ctx)
+}
+
+// drop deletes a pod whose end was read, and lets it go.
+func (t *thawing) drop(ctx context.Context, pod *corev1.Pod) error {
+	if pod.DeletionTimestamp.IsZero() {
+		if err := t.deletePod(ctx, pod); err != nil {
+			return err
+		}
+	}
+	return t.release(ctx, pod)
 }
 
 // release takes the finalizer off a pod whose end was read.

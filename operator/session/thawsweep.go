@@ -47,7 +47,10 @@ func (s *ThawSweeper) Reconcile(ctx context.Context, request reconcile.Request) 
 		return reconcile.Result{}, err
 	}
 	if waiting != "" {
-		return reconcile.Result{RequeueAfter: thawEvery}, nil
+		if t.rejected != "" {
+			log.FromContext(ctx).Info("an agent that thaws was not let run", "session", key, "pod", held.Annotations[lockPodAnnotation], "node", t.node, "reason", t.rejected, "next", t.next)
+		}
+		return reconcile.Result{RequeueAfter: t.lookAgain()}, nil
 	}
 	log.FromContext(ctx).Info("thawed what a session left that is gone", "session", key, "pod", held.Annotations[lockPodAnnotation], "proof", t.proof)
 	return reconcile.Result{}, nil

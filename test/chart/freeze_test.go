@@ -2,6 +2,7 @@ package chart
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -251,6 +252,23 @@ func TestAgentsNamespace(t *testing.T) {
 		t.Errorf("the agents' namespace enforces %q", level)
 	}
 	hasArg(t, o, "--agents-namespace="+agents)
+	hasArg(t, o, "--agents-priority-class=system-node-critical")
+	// One that speaks of another class would keep every agent out where one is asked for.
+	quota := into[corev1.ResourceQuota](t, o, "ResourceQuota/understudy-agents").Spec
+	if quota.ScopeSelector == nil || len(quota.ScopeSelector.MatchExpressions) != 1 || quota.ScopeSelector.MatchExpressions[0].Values[0] != "system-node-critical" || quota.Hard.Pods().Value() < 100_000 {
+		t.Errorf("the agents' quota is %+v", quota)
+	}
+	if o, err = render(t, append(modern, "--set", "freeze.enabled=true,freeze.priorityClassName=")...); err != nil {
+		t.Fatal(err)
+	}
+	for _, arg := range operator(t, o).Containers[0].Args {
+		if strings.HasPrefix(arg, "--agents-priority-class") {
+			t.Errorf("with no priority class there is %s", arg)
+		}
+	}
+	if o["ResourceQuota/understudy-agents"] != nil {
+		t.Error("with no priority class there is a quota")
+	}
 	_, err = render(t, append(modern, "--set", "freeze.enabled=true,freeze.namespace="+releaseNamespace)...)
 	check(t, err, "the release's own")
 	if o, err = render(t, append(modern, "--set", "freeze.enabled=false")...); err != nil {
