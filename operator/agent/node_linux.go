@@ -157,7 +157,8 @@ func beenHere(dir string) (bool, error) {
 }
 
 // thawPod undoes what is recorded of a pod, whoever froze it, and thaws what is
-// frozen without a record. An empty UID is every pod of the node. It answers, as
+// frozen without a record. An empty UID is every pod of the node, where what is
+// frozen without a record is named and left. It answers, as
 // the one that it says it is, what it has seen; its success proves that nothing
 // is frozen. A record that cannot be read is in the way of the proof only where it
 // is of that pod: its containers are thawed all the same, but its fence may stand.
@@ -195,10 +196,13 @@ func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir,
 		}
 	}
 	more := 0
-	if !lives {
+	switch {
+	case podUID == "":
+		more, err = thawNode(ctx, node, dir, records)
+	case !lives:
 		more, err = thawRest(ctx, node, podUID)
-		errs = append(errs, err)
 	}
+	errs = append(errs, err)
 	if err := errors.Join(errs...); err != nil {
 		return "", err
 	}
@@ -228,30 +232,17 @@ func whoThawed(self string, found int, words []record.Word) string {
 }
 
 // thawRest thaws a pod's containers of which there is no record (any more).
-// Without a pod it does nothing: there are others that freeze.
 func thawRest(ctx context.Context, node cgroup.Node, podUID string) (thawed int, err error) {
-	if podUID == "" {
-		return 0, nil
-	}
 	containers, err := node.Containers(podUID)
 	if err != nil {
 		return 0, err
 	}
 	for _, c := range containers {
-		group, err := node.Find(c)
-		if errors.Is(err, cgroup.ErrGone) {
-			continue
-		}
-		if err != nil {
-			return thawed, err
-		}
-		state, err := group.State()
-		if err == nil && (state.Asked || state.Frozen) {
-			err = group.Thaw(ctx)
+		found, err := thawOne(ctx, node, c)
+		if found {
 			thawed++
 		}
-		group.Close()
-		if err != nil && !errors.Is(err, cgroup.ErrGone) {
+		if err != nil {
 			return thawed, err
 		}
 	}
