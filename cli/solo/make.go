@@ -40,6 +40,9 @@ func (p *Plan) Make(ctx context.Context, spec v1alpha1.SessionSpec, waits func(s
 	if err := p.await(ctx, waits); err != nil {
 		return nil, err
 	}
+	if err := p.remainsAlone(ctx); err != nil {
+		return nil, err
+	}
 	task, err := p.task(ctx, spec)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/operator/fence/plan"
+	"understudy.dev/understudy/operator/hold/standing"
 	"understudy.dev/understudy/operator/nodeagent"
 )
 
@@ -37,6 +38,9 @@ type Plan struct {
 	uid     types.UID
 	pod     *corev1.Pod
 	target  *target.Target
+	// only is the workload whose only pod it is, and has to remain; nil for a pod of
+	// nobody's.
+	only *metav1.OwnerReference
 	// setup is how long the agent is waited for.
 	setup time.Duration
 }
@@ -55,6 +59,9 @@ func Check(ctx context.Context, client *session.Client, t *target.Target, o Opti
 		return nil, fmt.Errorf("reading pod %s: %w", t.Name, err)
 	}
 	if err := p.suits(); err != nil {
+		return nil, err
+	}
+	if p.only, err = standing.WorkloadOf(p.pod, p.above(ctx)); err != nil {
 		return nil, err
 	}
 	if o.Namespace == client.Namespace {

@@ -210,11 +210,13 @@ func (s *Session) begin() {
 	s.ending = true
 }
 
-// Run follows the agent until it is gone or ctx is done, and the frozen pod as long.
+// Run follows the agent until it is gone or ctx is done, and the frozen pod as long,
+// and what comes beside that.
 func (s *Session) Run(ctx context.Context) {
 	target, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { s.watchTarget(target) })
+	beside.Go(func() { s.watchBeside(target) })
 	s.watch(ctx)
 	stop()
 	beside.Wait()

@@ -23,6 +23,8 @@ type Reach struct {
 	Bare bool
 	// Pods of the target that have not ended.
 	Pods []corev1.Pod
+	// owners of the pod that was found last, the nearest first.
+	owners []metav1.OwnerReference
 }
 
 // Reaching finds the pods of what a person names: a pod stands for the whole
@@ -69,6 +71,9 @@ func Reaching(ctx context.Context, reader Reader, namespace string, ref Ref) (Re
 		}
 		if reach.Bare && pod.UID == whole || !reach.Bare && top != nil && top.UID == whole {
 			reach.Pods = append(reach.Pods, pod)
+			if reach.owners, err = owners.all(ctx, &pod); err != nil {
+				return reach, err
+			}
 		}
 	}
 	return reach, nil
@@ -84,22 +89,30 @@ type ownership struct {
 
 // top is the workload that an object belongs to in the end; nil for none.
 func (o ownership) top(ctx context.Context, object metav1.Object) (*metav1.OwnerReference, error) {
-	top := metav1.GetControllerOf(object)
-	for top != nil {
-		above, known := o.above[top.UID]
+	all, err := o.all(ctx, object)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return &all[len(all)-1], nil
+}
+
+// all are what controls an object, and what controls that, up to the workload that it
+// belongs to in the end.
+func (o ownership) all(ctx context.Context, object metav1.Object) ([]metav1.OwnerReference, error) {
+	var all []metav1.OwnerReference
+	for next := metav1.GetControllerOf(object); next != nil; {
+		all = append(all, *next)
+		above, known := o.above[next.UID]
 		if !known {
 			var err error
-			if above, err = o.controllerOf(ctx, *top); err != nil {
+			if above, err = o.controllerOf(ctx, *next); err != nil {
 				return nil, err
 			}
-			o.above[top.UID] = above
+			o.above[next.UID] = above
 		}
-		if above == nil {
-			return top, nil
-		}
-		top = above
+		next = above
 	}
-	return top, nil
+	return all, nil
 }
 
 // controllerOf is what controls an owner. What is of an unknown kind, is gone or
@@ -135,6 +148,6 @@ func (r Reach) Frozen(namespace, asked string) (*Target, error) {
 	}
 	return &Target{
 		Target:    v1alpha1.Target{Resource: "pods", Name: pod.Name, UID: pod.UID, Container: name},
-		Namespace: namespace, Kind: "pod", Replicas: 1, Notices: notices, Pod: pod,
+		Namespace: namespace, Kind: "pod", Replicas: 1, Notices: notices, Pod: pod, Owners: r.owners,
 	}, nil
 }

@@ -40,6 +40,9 @@ type Target struct {
 	// it is nil and Pod is the pod that the stand-in is made of.
 	Template *corev1.PodTemplateSpec
 	Pod      *corev1.Pod
+	// Owners are what a pod that is to be frozen belongs to, the nearest first; none
+	// for a bare one.
+	Owners []metav1.OwnerReference
 }
 
 // Nothing is the target of a session without one.

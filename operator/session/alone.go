@@ -27,7 +27,7 @@ import (
 // one has come since.
 func (v *visit) onlyOf(ctx context.Context) (*v1alpha1.WorkloadReference, error) {
 	if !v.freezes() {
-		return nil, nil //nolint:nilnil // nothing that it has to remain the only one of
+		return nil, nil
 	}
 	of, err := standing.WorkloadOf(v.pod, v.above(ctx))
 	if err != nil || of == nil {
@@ -41,7 +41,7 @@ func (v *visit) onlyOf(ctx context.Context) (*v1alpha1.WorkloadReference, error)
 	for i := range c.others {
 		if c.others[i].CreationTimestamp.Time.Before(v.session.CreationTimestamp.Time) {
 			v.event(corev1.EventTypeWarning, "FreezeNotAlone", "Freeze", fmt.Sprintf("Meanwhile: pod %s of %s goes on, and takes what the frozen one does not.", c.others[i].Name, workloadName(only)))
-			return nil, nil //nolint:nilnil // as above
+			return nil, nil
 		}
 	}
 	return only, v.warnOfAutoscalers(ctx, only)
@@ -53,7 +53,7 @@ func (v *visit) warnOfAutoscalers(ctx context.Context, only *v1alpha1.WorkloadRe
 	scalers, err := v.autoscalers(ctx, schema.FromAPIVersionAndKind(only.APIVersion, only.Kind), only.Name)
 	for _, s := range scalers {
 		name := s.kind.Kind().Kind + " " + s.object.GetName()
-		v.event(corev1.EventTypeWarning, "FreezeScaled", "Freeze", fmt.Sprintf("Meanwhile: %s.", standing.MayBeScaled(name, workloadName(only))))
+		v.event(corev1.EventTypeWarning, "FreezeScaled", "Freeze", fmt.Sprintf("Meanwhile: %s; %s.", standing.MayBeScaled(name, workloadName(only)), standing.HoldWhole))
 	}
 	return err
 }

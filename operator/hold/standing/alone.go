@@ -65,6 +65,9 @@ func Beside(pods []corev1.Pod, frozen types.UID, workloads []types.UID, above Ab
 	return found, nil
 }
 
+// HoldWhole is what to do where one pod is not enough.
+const HoldWhole = "--copy-target --scale-down holds the whole workload, and stops what scales it"
+
 // NotAlone is what is said where a frozen pod is no longer the only one of its
 // workload: others by their names, the workload as people write it, and why it has
 // more, empty where nobody knows.
@@ -79,8 +82,7 @@ func NotAlone(frozen string, others []string, workload, why string) string {
 	if why != "" {
 		why = " (" + why + ")"
 	}
-	return fmt.Sprintf("%s come beside the frozen pod %s of %s%s, and would take what is meant for you; --copy-target --scale-down holds the whole workload, and stops what scales it",
-		subject, frozen, workload, why)
+	return fmt.Sprintf("%s come beside the frozen pod %s of %s%s, and would take what is meant for you; %s", subject, frozen, workload, why, HoldWhole)
 }
 
 // Scaled says why a workload has more pods than one: its number, and who wrote that
@@ -100,5 +102,5 @@ func Scaled(replicas int32, writer, rollout string) string {
 // MayBeScaled is what is said beforehand of what may raise the number of a workload
 // whose only pod is frozen.
 func MayBeScaled(scaler, workload string) string {
-	return fmt.Sprintf("%s may give %s more pods, and the first of these ends the session; --copy-target --scale-down holds the whole workload, and stops what scales it", scaler, workload)
+	return fmt.Sprintf("%s may give %s more pods, and the first of these ends the session", scaler, workload)
 }

@@ -96,7 +96,7 @@ func TestBeside(t *testing.T) {
 }
 
 func TestNotAlone(t *testing.T) {
-	const rest = ", and would take what is meant for you; --copy-target --scale-down holds the whole workload, and stops what scales it"
+	const rest = ", and would take what is meant for you; " + HoldWhole
 	for _, c := range []struct {
 		others []string
 		why    string

@@ -1,5 +1,6 @@
 // Package standing says how a workload stands towards being held: why it must
-// not be, as it is now, and what a rollout of it still waits for.
+// not be, as it is now, what a rollout of it still waits for, and whether one of its
+// pods is alone.
 //
 // It is pure, and asked on both sides: by the operator before it holds, and by
 // the command line tool before anything is made. What is said beforehand is so
