@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -36,6 +37,9 @@ const (
 	number
 	// claim: take it off; the number is somebody's.
 	claim
+	// copied: take it off, but say what is in it. It is of another object, from
+	// which this one was made, at zero; and its number is written nowhere else.
+	copied
 	// person: nobody knows the number.
 	person
 )
@@ -59,6 +63,8 @@ func decide(object *unstructured.Unstructured, field []string, remembered int32,
 		return person, 0
 	case err == nil && read.Workload == object.GetUID() && zero && read.Replicas != 0:
 		return number, read.Replicas
+	case err == nil && read.Workload != object.GetUID() && zero && read.Replicas != 0:
+		return copied, read.Replicas
 	}
 	return claim, 0
 }
@@ -96,9 +102,14 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 	name := fmt.Sprintf("%s %s/%s", resource.Resource, object.GetNamespace(), object.GetName())
 	objects := r.objects.Resource(resource).Namespace(object.GetNamespace())
 	field := fieldOf(resource)
+	told := false
 	err := r.patiently(ctx, func() error {
 		remembered, held := r.remembered(object.GetUID())
 		what, replicas := decide(object, field, remembered, held)
+		if what == copied && r.targeted(resource, object) {
+			// Made anew while it was held, from what was read of it.
+			what = number
+		}
 		switch what {
 		case nothing:
 			return nil
@@ -113,6 +124,15 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 			}
 			put(object, field, replicas)
 		case claim:
+			if r.DryRun {
+				r.Say("the claim on %s would be taken off", name)
+				return nil
+			}
+		case copied:
+			if !told {
+				r.Say("%s was made at zero with a claim that is of another object, which had %s: it is left at zero; if it is to have that too, set it by hand", name, describe(field, replicas))
+			}
+			told = true
 			if r.DryRun {
 				r.Say("the claim on %s would be taken off", name)
 				return nil
@@ -148,6 +168,17 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 		return nil
 	}
 	return r.disown(ctx, resource, object)
+}
+
+// targeted says whether the claim on an object is of a session that holds what
+// has the object's name, so that the object that was claimed was here before it.
+func (r *restorer) targeted(resource schema.GroupVersionResource, object *unstructured.Unstructured) bool {
+	read, err := v1alpha1.ParseClaim(object.GetAnnotations()[v1alpha1.ClaimAnnotation])
+	return err == nil && slices.ContainsFunc(r.sessions, func(s v1alpha1.Session) bool {
+		target := s.Spec.Target
+		return s.UID == read.Session && s.Namespace == object.GetNamespace() && s.Status.HeldAt != nil && !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionRestored) &&
+			target.Group == resource.Group && target.Resource == resource.Resource && target.Name == object.GetName()
+	})
 }
 
 func put(object *unstructured.Unstructured, field []string, replicas int32) {

@@ -31,6 +31,12 @@ type Observed struct {
 	// Claim is set for ClaimOurs and ClaimForeign.
 	Claim Claim
 	State ClaimState
+	// Copied is the claim on another object that this one bears: it was made from
+	// what was read of that one while it was held.
+	Copied Claim
+	// CopiedOurs says that it is this session's, so that the other is the object of
+	// the same name that was here before.
+	CopiedOurs bool
 	// Damage is why the claim cannot be read, for ClaimDamaged.
 	Damage error
 	// Annotated says that there is an annotation, whatever it is worth.
@@ -73,7 +79,7 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 	case err != nil:
 		o.State, o.Damage = ClaimDamaged, err
 	case claim.Workload != o.UID:
-		o.State = ClaimNone
+		o.State, o.Copied, o.CopiedOurs = ClaimNone, claim, claim.Session == session
 	case claim.Session == session:
 		o.State, o.Claim = ClaimOurs, claim
 	default:
@@ -84,6 +90,10 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 
 // Rightful are the owners of the number, had we not written it.
 func (o Observed) Rightful() []v1alpha1.FieldOwner { return slices.Concat(o.Owners, o.Owed) }
+
+// CopiedZero says that an object was made at the zero that this session held the
+// one of before at.
+func (o Observed) CopiedZero() bool { return o.CopiedOurs && o.Replicas == 0 }
 
 // Free says what stands between a session and a workload that it wants.
 type Free int
@@ -146,9 +156,13 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 		// The status lost what the claim still knows.
 		fresh.Replicas = o.Claim.Replicas
 		return fresh, true
+	case (record == nil || record.UID != o.UID) && o.CopiedZero():
+		// Nor did who replaced the object mean more than to write back what he had read.
+		fresh.Replicas = o.Copied.Replicas
+		return fresh, true
 	case record == nil || record.UID != o.UID:
 		return fresh, true
-	case o.Replicas == 0 && (held || (progress == Begun && o.State == ClaimOurs)):
+	case o.Replicas == 0 && (held || (progress == Begun && (o.State == ClaimOurs || o.CopiedOurs))):
 		if by := wishedZero(record, o, progress); by != "" {
 			fresh.ChangedBy = by
 			return fresh, true

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
@@ -36,6 +37,15 @@ func seen(replicas int32, state ClaimState, owners []v1alpha1.FieldOwner) Observ
 		o.Claim = Claim{Workload: "w-1", Session: "s-1", Name: "alice-1", Owner: "alice", Replicas: 3}
 	}
 	return o
+}
+
+// replaced is an object that was made from what was read of w-1 while that session
+// held it.
+func replaced(replicas int32, session types.UID) Observed {
+	return Observed{
+		UID: "w-2", Replicas: replicas, Owners: stranger, Annotated: true,
+		Copied: Claim{Workload: "w-1", Session: session, Name: "alice-1", Owner: "alice", Replicas: 3}, CopiedOurs: session == "s-1",
+	}
 }
 
 // scaled is the record of a workload whose autoscaler is paused.
@@ -115,7 +125,11 @@ func TestRemember(t *testing.T) {
 		"ownership not yet given back":                     {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, OwnNumber: true}, Held, three},
 		"all owners summed up as one":                      {three, seen(0, ClaimOurs, []v1alpha1.FieldOwner{owner("before-first-apply")}), Held, three},
 		"owners summed up by the API server":               {three, seen(0, ClaimOurs, []v1alpha1.FieldOwner{owner("ancient-changes")}), Held, three},
-		"made anew":                                        {&v1alpha1.Record{UID: "w-0", Replicas: 9}, seen(3, ClaimNone, team), Held, three},
+		"made anew from what was held":                     {three, replaced(0, "s-1"), Held, &v1alpha1.Record{UID: "w-2", Replicas: 3, ReplicaOwners: stranger}},
+		"made anew so, the hold begun":                     {&v1alpha1.Record{UID: "w-2", Replicas: 3, ReplicaOwners: stranger}, replaced(0, "s-1"), Begun, &v1alpha1.Record{UID: "w-2", Replicas: 3, ReplicaOwners: stranger}},
+		"made anew so, with a number of its own":           {three, replaced(5, "s-1"), Held, &v1alpha1.Record{UID: "w-2", Replicas: 5, ReplicaOwners: stranger}},
+		"made anew from what another session held":         {three, replaced(0, "s-2"), Held, &v1alpha1.Record{UID: "w-2", ReplicaOwners: stranger}},
+		"made anew": {&v1alpha1.Record{UID: "w-0", Replicas: 9}, seen(3, ClaimNone, team), Held, three},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, changed := Remember(c.record, c.seen, c.at)
@@ -131,6 +145,8 @@ func TestRemember(t *testing.T) {
 			at := c.at
 			switch {
 			case c.record == nil && c.seen.State == ClaimOurs:
+				at = Begun
+			case c.record != nil && c.record.UID != got.UID && c.seen.CopiedZero():
 				at = Begun
 			case c.record != nil && c.record.UID != got.UID:
 				at = NotBegun

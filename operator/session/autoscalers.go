@@ -87,7 +87,7 @@ func (v *visit) recordAutoscalers(found []autoscaler) (changed bool, err error) 
 			seen := hold.Observe(a.kind, a.object, v.session.UID)
 			was := &v1alpha1.Record{UID: record.Autoscalers[i].UID, Replicas: record.Autoscalers[i].Replicas, ReplicaOwners: record.Autoscalers[i].Owners}
 			progress := hold.NotBegun
-			if seen.State == hold.ClaimOurs {
+			if seen.State == hold.ClaimOurs || seen.CopiedOurs {
 				progress = hold.Held
 			}
 			now, different := hold.Remember(was, seen, progress)

@@ -33,7 +33,7 @@ func record(ctx context.Context, v *visit) (bool, error) {
 	remembered, changed := hold.Remember(old, v.seen, v.progress())
 	if changed {
 		v.status().Record = remembered
-		if old == nil && v.seen.State == hold.ClaimOurs && v.seen.Replicas == 0 {
+		if old == nil && v.seen.Replicas == 0 && (v.seen.State == hold.ClaimOurs || v.seen.CopiedOurs) {
 			// The status was lost after the hold: it was begun.
 			now := metav1.NewMicroTime(v.now())
 			v.status().HeldAt = &now
@@ -58,6 +58,12 @@ func (v *visit) progress() hold.Progress {
 func (v *visit) noteChange(old, now *v1alpha1.Record) {
 	switch {
 	case old == nil:
+	case old.UID != now.UID && v.seen.CopiedZero():
+		// By our hand, if not on this object: the hold goes on.
+		begun := metav1.NewMicroTime(v.now())
+		v.status().HeldAt = &begun
+		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonPending, "The workload was deleted and made anew.")
+		v.eventOnBoth(corev1.EventTypeNormal, "WorkloadRecreated", "Hold", fmt.Sprintf("%s was made anew from what was read of it while it was held, at %s; %s will be put back.", v.targetName(), v.kind.Describe(0), v.kind.Describe(now.Replicas)))
 	case old.UID != now.UID:
 		// A new object of the same name: whatever was held is gone with the old.
 		v.status().HeldAt = nil

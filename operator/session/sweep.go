@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -59,17 +60,17 @@ func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (rec
 		// what follows it was not done.
 		return s.cleanCopies(ctx, kind, object)
 	}
-	if claim, err := hold.ParseClaim(object.GetAnnotations()[v1alpha1.ClaimAnnotation]); err == nil && claim.Workload == object.GetUID() {
-		alive, err := s.livingIn(ctx, request.Namespace, claim.Name, claim.Session)
-		if err != nil {
-			return reconcile.Result{}, err
+	claim, unreadable := hold.ParseClaim(object.GetAnnotations()[v1alpha1.ClaimAnnotation])
+	if unreadable == nil {
+		if living, err := s.ofLiving(ctx, kind, object, claim); living || err != nil {
+			return reconcile.Result{RequeueAfter: sweepAgain}, err
 		}
-		if alive != nil {
-			return reconcile.Result{RequeueAfter: sweepAgain}, nil
-		}
-	} else if held, err := s.remembered(ctx, object); held || err != nil {
+	}
+	if unreadable != nil || claim.Workload != object.GetUID() {
 		// Its session knows better than a damaged annotation, or none.
-		return reconcile.Result{RequeueAfter: sweepAgain}, err
+		if held, err := s.remembered(ctx, object); held || err != nil {
+			return reconcile.Result{RequeueAfter: sweepAgain}, err
+		}
 	}
 	err = s.sweepOne(ctx, kind, object)
 	if apierrors.IsConflict(err) {
@@ -123,6 +124,18 @@ func bearsOurs(object client.Object) bool {
 	return claimed || v1alpha1.Marked(object.GetLabels()) || hold.OwnsAnything(object.GetManagedFields())
 }
 
+// ofLiving says whether the claim on an object is of a living session that knows
+// what to do about it: one on this very object, or the one that it was taken from
+// had been the session's target before this one.
+func (s *Sweeper) ofLiving(ctx context.Context, kind hold.Workload, object client.Object, claim hold.Claim) (bool, error) {
+	session, err := s.livingIn(ctx, object.GetNamespace(), claim.Name, claim.Session)
+	if err != nil || session == nil {
+		return false, err
+	}
+	target := session.Spec.Target
+	return claim.Workload == object.GetUID() || (groupResource(target) == kind.Resource() && target.Name == object.GetName()), nil
+}
+
 // remembered says whether a living session has a record of the workload.
 func (s *Sweeper) remembered(ctx context.Context, object client.Object) (bool, error) {
 	var sessions v1alpha1.SessionList
@@ -158,6 +171,14 @@ func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object cl
 		}
 		r.Metrics.swept()
 		r.tell(kind, object, corev1.EventTypeWarning, "Restored", fmt.Sprintf("Put back: %s; session %s of %s is gone.", kind.Describe(seen.Claim.Replicas), seen.Claim.Name, seen.Claim.Owner))
+	case action == hold.ReturnClaim && seen.Replicas == 0 && seen.Copied.Replicas != 0:
+		// Whether it is to have that number nobody knows but a person, and it is
+		// written nowhere else. So it is said before it is taken off.
+		r.tell(kind, object, corev1.EventTypeWarning, "ClaimRemoved", fmt.Sprintf("It was made at %s with a claim that is of another object, held by session %s of %s: that is taken off, and this one left as it is. Before that session the other had %s. For this one to have that too: %s",
+			kind.Describe(0), seen.Copied.Name, seen.Copied.Owner, kind.Describe(seen.Copied.Replicas), byHand(kind, object, seen.Copied.Replicas)))
+		if err := holder.Drop(ctx, object); err != nil {
+			return err
+		}
 	case action == hold.ReturnClaim:
 		if err := holder.Drop(ctx, object); err != nil {
 			return err
@@ -165,6 +186,18 @@ func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object cl
 		r.tell(kind, object, corev1.EventTypeNormal, "ClaimRemoved", "Took off the claim of a session that is gone.")
 	}
 	return r.tidy(ctx, kind, object, owners)
+}
+
+// byHand is the command that gives a workload a number.
+func byHand(kind hold.Workload, object client.Object, replicas int32) string {
+	verb, change := "annotate", strings.TrimPrefix(kind.Field()[len(kind.Field())-1], "f:")+"-"
+	switch change {
+	case "replicas-":
+		verb, change = "scale", fmt.Sprintf("--replicas=%d", replicas)
+	case "suspend-":
+		verb, change = "patch", fmt.Sprintf(`--type=merge -p '{"spec":{"suspend":%t}}'`, replicas == 0)
+	}
+	return fmt.Sprintf("kubectl -n %s %s %s/%s %s", object.GetNamespace(), verb, kind.Resource(), object.GetName(), change)
 }
 
 // tidy gives the ownership back and cleans the copies, for as long as the
@@ -201,7 +234,7 @@ func (r *Reconciler) tell(kind hold.Workload, object client.Object, eventType, r
 	}
 	ref := &corev1.ObjectReference{Namespace: object.GetNamespace(), Name: object.GetName(), UID: object.GetUID()}
 	ref.APIVersion, ref.Kind = kind.Kind().ToAPIVersionAndKind()
-	r.Events.Eventf(ref, nil, eventType, reason, "Sweep", "%s", note)
+	r.Events.Eventf(ref, nil, eventType, reason, "Sweep", "%s", cut(note, maxNote))
 }
 
 // Sweep goes through the cluster's objects of every kind that is not in the

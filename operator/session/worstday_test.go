@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -11,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -34,7 +36,14 @@ func TestExportedDuringASession(t *testing.T) {
 	exported.Annotations = map[string]string{v1alpha1.ClaimAnnotation: w.deployment("worker").Annotations[v1alpha1.ClaimAnnotation]}
 	exported.Spec.Replicas = ptr.To(int32(0))
 	w.must(w.Create(w.ctx, exported))
-	w.must((&Sweeper{Reconciler: operator, Kind: hold.Deployment{}}).sweepOneFor(w, w.deployment("copy")))
+	said := events.NewFakeRecorder(10)
+	told := w.operator(w.WithWatch)
+	told.Events = said
+	w.must((&Sweeper{Reconciler: told, Kind: hold.Deployment{}}).sweepOneFor(w, w.deployment("copy")))
+	want := fmt.Sprintf("the other had 3 replicas. For this one to have that too: kubectl -n %s scale deployments.apps/copy --replicas=3", w.namespace)
+	if event := <-said.Events; !strings.Contains(event, want) {
+		t.Errorf("it says %q, want %q", event, want)
+	}
 	if d := w.deployment("copy"); *d.Spec.Replicas != 0 || d.Annotations[v1alpha1.ClaimAnnotation] != "" {
 		t.Errorf("the copy is at %d, with the annotations %v", *d.Spec.Replicas, d.Annotations)
 	}
@@ -107,6 +116,42 @@ func TestReplacedDuringASession(t *testing.T) {
 	w.end(operator, "alice")
 	if n := *w.deployment("worker").Spec.Replicas; n != 4 {
 		t.Errorf("%d replicas, want the file's 4", n)
+	}
+}
+
+// replaceByForce is `kubectl replace --force` with a file that was read of it.
+func (w *world) replaceByForce(name string, exported *appsv1.Deployment) {
+	w.t.Helper()
+	w.must(w.Delete(w.ctx, w.deployment(name), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+	again := deployment(w.namespace, name)
+	again.Spec, again.Annotations, again.Labels = exported.Spec, exported.Annotations, exported.Labels
+	w.must(w.Create(w.ctx, again, client.FieldOwner("kubectl-replace")))
+}
+
+// Somebody reads the workload while it is held, and replaces it by force with that:
+// an object of another UID, at zero, with the session's claim on the old one. The
+// hold goes on, the sweep leaves it to the session, and the number comes back.
+func TestReplacedByForceDuringASession(t *testing.T) {
+	w := newWorld(t)
+	operator := w.held(3)
+	exported := w.deployment("worker")
+	for range 2 {
+		w.replaceByForce("worker", exported)
+		w.must((&Sweeper{Reconciler: operator, Kind: hold.Deployment{}}).sweepOneFor(w, w.deployment("worker")))
+		w.drive(operator, "alice", "the new one is held", func() bool {
+			claim, err := hold.ParseClaim(w.deployment("worker").Annotations[v1alpha1.ClaimAnnotation])
+			return err == nil && claim.Workload == w.deployment("worker").UID && w.isReady("alice")
+		})
+		if r := w.session("alice").Status.Record; r.Replicas != 3 || r.UID != w.deployment("worker").UID {
+			t.Errorf("recorded %+v", r)
+		}
+	}
+	w.end(operator, "alice")
+	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
+		t.Errorf("it comes back at %d, not 3", n)
+	}
+	if left := w.leftovers("worker"); len(left) > 0 {
+		t.Errorf("left over: %q", left)
 	}
 }
 

@@ -1,0 +1,98 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/apitest"
+)
+
+func TestMain(m *testing.M) { os.Exit(apitest.Main(m)) }
+
+// An object that was made from what was read of a held one bears that one's claim,
+// at zero. Under the name that the session holds it is that workload, made anew, and
+// is put back; under another one nobody knows what it should have, so the number is
+// said before the claim is taken off.
+func TestMadeFromWhatWasHeld(t *testing.T) {
+	config := apitest.Config(t)
+	scheme := runtime.NewScheme()
+	must(t, errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)))
+	c, err := client.New(config, client.Options{Scheme: scheme})
+	must(t, err)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "restore-"}}
+	must(t, c.Create(t.Context(), namespace))
+	ns := namespace.Name
+
+	session := &v1alpha1.Session{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "alice"},
+		Spec: v1alpha1.SessionSpec{
+			Target:   v1alpha1.Target{Group: "apps", Resource: "deployments", Name: "worker", UID: "before", Container: "worker"},
+			Takeover: v1alpha1.TakeoverScaleDown, Owner: v1alpha1.Owner{Username: "alice"},
+			ClientKey: "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+		},
+	}
+	must(t, c.Create(t.Context(), session))
+	now := metav1.NowMicro()
+	session.Status.HeldAt, session.Status.Record = &now, &v1alpha1.Record{UID: "before", Replicas: 3}
+	must(t, c.Status().Update(t.Context(), session))
+
+	labels := map[string]string{"app": "worker"}
+	claim := v1alpha1.NewClaim("before", session.UID, "alice", "alice", 3, now.Time)
+	for _, name := range []string{"worker", "copy"} {
+		must(t, c.Create(t.Context(), &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, Annotations: map[string]string{v1alpha1.ClaimAnnotation: claim.String()}},
+			Spec: appsv1.DeploymentSpec{
+				Replicas: ptr.To(int32(0)), Selector: &metav1.LabelSelector{MatchLabels: labels},
+				Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "worker", Image: "registry.example/worker:1"}}}},
+			},
+		}))
+	}
+	run := func(dryRun bool) string {
+		var said []string
+		must(t, Run(t.Context(), config, Options{Namespace: ns, DryRun: dryRun, Say: func(format string, args ...any) {
+			said = append(said, fmt.Sprintf(format, args...))
+		}}))
+		return strings.Join(said, "\n")
+	}
+	had := "deployments " + ns + "/copy was made at zero with a claim that is of another object, which had replicas: 3"
+	for _, trial := range []struct {
+		dryRun bool
+		want   []string
+	}{
+		{true, []string{had, "the claim on deployments " + ns + "/copy would be taken off", "deployments " + ns + "/worker would be put back: replicas: 3"}},
+		{false, []string{had, "the claim on deployments " + ns + "/copy is taken off", "deployments " + ns + "/worker is put back: replicas: 3"}},
+	} {
+		said := run(trial.dryRun)
+		for _, want := range trial.want {
+			if strings.Count(said, want) != 1 {
+				t.Errorf("with a dry run: %v, it does not say %q once:\n%s", trial.dryRun, want, said)
+			}
+		}
+	}
+	for name, want := range map[string]int32{"worker": 3, "copy": 0} {
+		d := &appsv1.Deployment{}
+		must(t, c.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: name}, d))
+		if _, claimed := d.Annotations[v1alpha1.ClaimAnnotation]; *d.Spec.Replicas != want || claimed {
+			t.Errorf("%s is at %d, not %d, claimed: %v", name, *d.Spec.Replicas, want, claimed)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
