@@ -60,6 +60,13 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 	case err != nil:
 		return false, err
 	}
+	if v.object != nil && v.seen.UID != record.UID && v.seen.CopiedZero() {
+		// Made anew since the session looked last, from what it was at.
+		old := record
+		record, _ = hold.Remember(old, v.seen, v.progress())
+		v.status().Record = record
+		v.noteChange(old, record)
+	}
 	if v.object == nil || v.seen.UID != record.UID {
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonWorkloadGone, "The workload was deleted.")
 		v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonWorkloadGone, "The workload was deleted.")

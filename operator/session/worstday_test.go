@@ -146,6 +146,8 @@ func TestReplacedByForceDuringASession(t *testing.T) {
 			t.Errorf("recorded %+v", r)
 		}
 	}
+	// And at the last moment, when the session does not look any more.
+	w.replaceByForce("worker", exported)
 	w.end(operator, "alice")
 	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
 		t.Errorf("it comes back at %d, not 3", n)
