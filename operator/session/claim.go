@@ -96,7 +96,7 @@ func (r *Reconciler) livingIn(ctx context.Context, namespace, name string, uid t
 	other := &v1alpha1.Session{}
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, other)
 	switch {
-	case apierrors.IsNotFound(err):
+	case noSessions(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("reading session %s/%s: %w", namespace, name, err)
@@ -105,6 +105,10 @@ func (r *Reconciler) livingIn(ctx context.Context, namespace, name string, uid t
 	}
 	return other, nil
 }
+
+// noSessions says whether an error is that a session is not there, or no sessions
+// at all, because their definition is gone.
+func noSessions(err error) bool { return apierrors.IsNotFound(err) || meta.IsNoMatchError(err) }
 
 func (v *visit) living(ctx context.Context, name string, uid types.UID) (*v1alpha1.Session, error) {
 	return v.livingIn(ctx, v.session.Namespace, name, uid)

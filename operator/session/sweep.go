@@ -139,7 +139,7 @@ func (s *Sweeper) ofLiving(ctx context.Context, kind hold.Workload, object clien
 // remembered says whether a living session has a record of the workload.
 func (s *Sweeper) remembered(ctx context.Context, object client.Object) (bool, error) {
 	var sessions v1alpha1.SessionList
-	if err := s.Live.List(ctx, &sessions, client.InNamespace(object.GetNamespace())); err != nil {
+	if err := s.Live.List(ctx, &sessions, client.InNamespace(object.GetNamespace())); err != nil && !noSessions(err) {
 		return false, fmt.Errorf("listing sessions: %w", err)
 	}
 	for i := range sessions.Items {
@@ -237,19 +237,29 @@ func (r *Reconciler) tell(kind hold.Workload, object client.Object, eventType, r
 	r.Events.Eventf(ref, nil, eventType, reason, "Sweep", "%s", cut(note, maxNote))
 }
 
-// Sweep goes through the cluster's objects of every kind that is not in the
-// cache, at the start and then rarely: it finds the workloads whose claim belongs
-// to no session any more, and the copies of claims on ReplicaSets that a restore
-// has missed because a controller worked on an old view. It lists metadata alone,
-// a page at a time.
+// Sweep goes through the cluster's objects of every kind that is held, at the start,
+// and then rarely of those that are not in the cache: it finds the workloads whose
+// claim belongs to no session any more, and the copies of claims on ReplicaSets that
+// a restore has missed because a controller worked on an old view. It lists metadata
+// alone, a page at a time.
+//
+// The first time it does not rely on the cache: no controller starts while the
+// definition of Sessions is missing, and then every claim is one that is left over.
 type Sweep struct {
 	*Reconciler
 	// Every is the time between two sweeps; 0 is 30 minutes.
 	Every time.Duration
+
+	// missed is when the definition of Sessions was first found missing.
+	missed time.Time
 }
 
 // sweepFailed is how soon a sweep is tried again that did not come through.
 const sweepFailed = 30 * time.Second
+
+// lookAtDefinition is how long the definition of Sessions has to be missing before
+// it counts as gone.
+const lookAtDefinition = 15 * time.Second
 
 // NeedLeaderElection is asked by the manager.
 func (s *Sweep) NeedLeaderElection() bool { return true }
@@ -260,9 +270,14 @@ func (s *Sweep) Start(ctx context.Context) error {
 	if every == 0 {
 		every = 30 * time.Minute
 	}
-	for {
+	for first := true; ; {
 		wait := every
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+		switch err := s.sweep(ctx, first); {
+		case err == nil:
+			first = false
+		case errors.Is(err, errUnsure):
+			wait = lookAtDefinition
+		case ctx.Err() == nil:
 			log.FromContext(ctx).Error(err, "sweeping the workloads")
 			wait = min(wait, sweepFailed)
 		}
@@ -274,12 +289,17 @@ func (s *Sweep) Start(ctx context.Context) error {
 	}
 }
 
-// Sweep goes once through all of them. What fails does not keep it from the
-// rest.
-func (s *Sweep) Sweep(ctx context.Context) error {
+// Sweep goes once through those that are not in the cache.
+func (s *Sweep) Sweep(ctx context.Context) error { return s.sweep(ctx, false) }
+
+// sweep goes once through them. What fails does not keep it from the rest.
+func (s *Sweep) sweep(ctx context.Context, all bool) error {
+	if err := s.sure(ctx); err != nil {
+		return err
+	}
 	var failures []error
 	for _, kind := range s.kinds() {
-		if hold.Holds(kind) && !cached(kind) {
+		if hold.Holds(kind) && (all || !cached(kind)) {
 			failures = append(failures, s.sweepKind(ctx, kind))
 		}
 	}
@@ -287,6 +307,24 @@ func (s *Sweep) Sweep(ctx context.Context) error {
 		failures = append(failures, s.sweepApplications(ctx, namespace))
 	}
 	return errors.Join(failures...)
+}
+
+var errUnsure = errors.New("it is not known yet whether the cluster has the definition of sessions")
+
+// sure fails while it may be that the API server has only just begun, and does not
+// know of the definition of Sessions yet: then every session would seem to be gone.
+func (s *Sweep) sure(ctx context.Context) error {
+	err := s.Live.List(ctx, &v1alpha1.SessionList{}, client.Limit(1))
+	switch {
+	case !meta.IsNoMatchError(err):
+		s.missed = time.Time{}
+	case s.missed.IsZero():
+		s.missed = time.Now()
+		return errUnsure
+	case time.Since(s.missed) < lookAtDefinition:
+		return errUnsure
+	}
+	return nil
 }
 
 func (s *Sweep) sweepKind(ctx context.Context, kind hold.Workload) error {
