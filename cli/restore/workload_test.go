@@ -3,7 +3,6 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -18,8 +17,6 @@ import (
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/apitest"
 )
-
-func TestMain(m *testing.M) { os.Exit(apitest.Main(m)) }
 
 // An object that was made from what was read of a held one bears that one's claim,
 // at zero. Under the name that the session holds it is that workload, made anew, and
