@@ -115,12 +115,14 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 		return askAlone(ctx, client, opts)
 	}
 	var found, installed, mayCreate, mayTakeOver, who, stands error
+	var scalers []string
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
 	group.Go(func() error {
 		if a.target, a.takeover, found = resolve(ctx, client, opts, true); found == nil {
 			// What the target itself says against it costs no request.
 			stands = plan.First(&plan.World{Asked: opts.Config, Takeover: a.takeover, Target: a.target})
+			group.Go(func() error { scalers = mayScale(ctx, client, a); return nil })
 			mayTakeOver = client.MayTakeOver(ctx, a.target, verb(a))
 		}
 		return nil
@@ -139,6 +141,9 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 			break
 		}
 	}
+	if found == nil {
+		a.target.Notices = append(a.target.Notices, scalers...)
+	}
 	return a
 }
 
@@ -148,13 +153,30 @@ func askAlone(ctx context.Context, client *session.Client, opts *ExecOptions) an
 	var found, who error
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
-	group.Go(func() error { a.target, a.takeover, found = resolve(ctx, client, opts, false); return nil })
+	group.Go(func() error {
+		if a.target, a.takeover, found = resolve(ctx, client, opts, false); found == nil {
+			a.target.Notices = append(a.target.Notices, mayScale(ctx, client, a)...)
+		}
+		return nil
+	})
 	group.Go(func() error { a.username, who = client.Username(ctx); return nil })
 	_ = group.Wait() // each question has an error of its own
 	if a.err = cmp.Or(found, who); a.err == nil && a.here == nil {
 		a.plan, a.err = planAlone(ctx, client, opts.Config, a.target, owner(a.username))
 	}
 	return a
+}
+
+// mayScale says what may bring another pod beside the one that is to be frozen.
+func mayScale(ctx context.Context, client *session.Client, a answers) []string {
+	if a.takeover != config.TakeoverFreeze {
+		return nil
+	}
+	var notices []string
+	for _, finding := range plan.MayScale(ctx, client, a.target) {
+		notices = append(notices, finding.Says+"; "+finding.Do)
+	}
+	return notices
 }
 
 // freezesAlone says whether something is to be frozen and no operator does it,

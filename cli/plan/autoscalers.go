@@ -1,13 +1,26 @@
 package plan
 
 import (
+	"context"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"understudy.dev/understudy/cli/session"
+	"understudy.dev/understudy/cli/target"
+	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/operator/hold/standing"
 )
 
 // autoscalers are what sets the target's number, and what becomes of each.
 func autoscalers(w *World) []Finding {
-	if w.Target.None() || w.Target.Object == nil || w.freezes() || w.attaches() {
+	if w.freezes() {
+		return mayScale(w)
+	}
+	if w.Target.None() || w.Target.Object == nil || w.attaches() {
 		return nil
 	}
 	var found []Finding
@@ -41,17 +54,77 @@ func (w *World) scaledObjects() []unstructured.Unstructured {
 	}
 	var found []unstructured.Unstructured
 	for _, scaler := range w.ScaledObjects.Items {
-		at := func(field, otherwise string) string {
-			if text, _, _ := unstructured.NestedString(scaler.Object, "spec", "scaleTargetRef", field); text != "" {
-				return text
-			}
-			return otherwise // as KEDA takes it
-		}
-		if w.isTarget(at("apiVersion", "apps/v1"), at("kind", "Deployment"), at("name", "")) {
+		if w.isTarget(scales(&scaler)) {
 			found = append(found, scaler)
 		}
 	}
 	return found
+}
+
+// scales is what a ScaledObject of KEDA's refers to, with its defaults.
+func scales(scaler *unstructured.Unstructured) (apiVersion, kind, name string) {
+	at := func(field, otherwise string) string {
+		if text, _, _ := unstructured.NestedString(scaler.Object, "spec", "scaleTargetRef", field); text != "" {
+			return text
+		}
+		return otherwise // as KEDA takes it
+	}
+	return at("apiVersion", "apps/v1"), at("kind", "Deployment"), at("name", "")
+}
+
+// mayScale are what may bring a pod beside the one that is frozen, and so end the
+// session: whatever scales something that it belongs to.
+func mayScale(w *World) []Finding {
+	var found []Finding
+	warn := func(scaler string, of *metav1.OwnerReference) {
+		found = append(found, Finding{Autoscaler, Warns, standing.MayBeScaled(scaler, strings.ToLower(of.Kind)+" "+of.Name), standing.HoldWhole})
+	}
+	for i := range w.Autoscalers.Items {
+		scaler := &w.Autoscalers.Items[i]
+		ref := scaler.Spec.ScaleTargetRef
+		of := w.owner(ref.APIVersion, ref.Kind, ref.Name)
+		seen := ownedByKEDA(scaler.OwnerReferences) && w.ScaledObjects.Not == ""
+		if of != nil && scaler.Spec.MaxReplicas > 1 && !seen {
+			warn("HorizontalPodAutoscaler "+scaler.Name, of)
+		}
+	}
+	for i := range w.ScaledObjects.Items {
+		scaler := &w.ScaledObjects.Items[i]
+		most, said, err := unstructured.NestedInt64(scaler.Object, "spec", "maxReplicaCount")
+		if of := w.owner(scales(scaler)); of != nil && (!said || err != nil || most > 1) {
+			warn("KEDA's ScaledObject "+scaler.GetName(), of)
+		}
+	}
+	return found
+}
+
+// owner is what a reference is to, of all that the frozen pod belongs to; nil for
+// nothing of it.
+func (w *World) owner(apiVersion, kind, name string) *metav1.OwnerReference {
+	group, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return nil
+	}
+	for i := range w.Target.Owners {
+		of := &w.Target.Owners[i]
+		if schema.FromAPIVersionAndKind(of.APIVersion, of.Kind).GroupKind() == group.WithKind(kind).GroupKind() && of.Name == name {
+			return of
+		}
+	}
+	return nil
+}
+
+// MayScale looks for what may bring a pod beside one that is to be frozen. What the
+// user may not read, or is not answered, is none: a plan says that.
+func MayScale(ctx context.Context, client *session.Client, t *target.Target) []Finding {
+	if len(t.Owners) == 0 {
+		return nil
+	}
+	w := &World{Takeover: config.TakeoverFreeze, Target: t}
+	var lookups sync.WaitGroup
+	w.lookAtAutoscalers(ctx, client, func(read func()) { lookups.Go(read) })
+	lookups.Wait()
+	return mayScale(w)
 }
 
 // isTarget says whether a reference is to the target.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -58,5 +59,45 @@ func TestScaledObjects(t *testing.T) {
 		} else {
 			expect(t, autoscalers(w))
 		}
+	}
+}
+
+// What may bring another pod beside the one that is frozen is warned of.
+func TestMayScale(t *testing.T) {
+	const hpa, keda = "HorizontalPodAutoscaler", "ScaledObject"
+	for name, c := range map[string]struct {
+		kind, scaler string
+		change       func(*World)
+		want         []string
+	}{
+		"of its deployment":       {hpa, "{metadata: {name: cpu}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}}}", nil, []string{"warns Autoscaler: HorizontalPodAutoscaler cpu may give deployment worker more pods"}},
+		"of what that is part of": {hpa, "{metadata: {name: cpu}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: example.com/v1, kind: Farm, name: north}}}", nil, []string{"warns Autoscaler: farm north"}},
+		"to one at most":          {hpa, "{metadata: {name: cpu}, spec: {maxReplicas: 1, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}}}", nil, nil},
+		"of another":              {hpa, "{metadata: {name: cpu}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}}", nil, nil},
+		"of a bare pod's":         {hpa, "{metadata: {name: cpu}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}}}", func(w *World) { w.Target.Owners = nil }, nil},
+		"attached to":             {hpa, "{metadata: {name: cpu}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}}}", func(w *World) { w.Takeover = "none" }, nil},
+		"KEDA's own":              {hpa, "{metadata: {name: k, ownerReferences: [{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, name: s}]}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}}}", nil, nil},
+		"KEDA's own, of which nothing else is seen": {hpa, "{metadata: {name: k, ownerReferences: [{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, name: s}]}, spec: {maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: worker}}}",
+			func(w *World) { w.ScaledObjects.Not = "you may not list scaledobjects" }, []string{"warns Autoscaler: HorizontalPodAutoscaler k"}},
+		"by its queue":         {keda, "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: s}, spec: {scaleTargetRef: {name: worker}}}", nil, []string{"warns Autoscaler: KEDA's ScaledObject s may give deployment worker more pods"}},
+		"by its queue, to one": {keda, "{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: s}, spec: {maxReplicaCount: 1, scaleTargetRef: {name: worker}}}", nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := shop(t, lone, func(w *World) {
+				w.Takeover = "freeze"
+				w.Target.Owners = []metav1.OwnerReference{
+					{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "worker-1"}, {APIVersion: "apps/v1", Kind: "Deployment", Name: "worker"}, {APIVersion: "example.com/v1", Kind: "Farm", Name: "north"},
+				}
+				if c.kind == hpa {
+					w.Autoscalers = seeing[autoscalingv2.HorizontalPodAutoscaler](t, c.scaler)
+				} else {
+					w.ScaledObjects = seeing[unstructured.Unstructured](t, c.scaler)
+				}
+				if c.change != nil {
+					c.change(w)
+				}
+			})
+			expect(t, autoscalers(w), c.want...)
+		})
 	}
 }

@@ -80,25 +80,37 @@ func (w *World) lookAround(ctx context.Context, client *session.Client, together
 		list, err := client.Kube.CoreV1().Services(namespace).List(ctx, all)
 		w.Services = seen("list services", items(list, err, func(l *corev1.ServiceList) []corev1.Service { return l.Items }), err)
 	})
-	if !w.clones() {
-		return // a number that is not touched is nobody's concern
+	w.lookAtAutoscalers(ctx, client, together)
+}
+
+// lookAtAutoscalers reads what sets a number that is brought to zero, that a copy is
+// counted in, or that must not change.
+func (w *World) lookAtAutoscalers(ctx context.Context, client *session.Client, together func(func())) {
+	if !w.asksForAutoscalers() {
+		return
 	}
+	all := metav1.ListOptions{}
 	together(func() {
-		list, err := client.Kube.AutoscalingV2().HorizontalPodAutoscalers(namespace).List(ctx, all)
+		list, err := client.Kube.AutoscalingV2().HorizontalPodAutoscalers(client.Namespace).List(ctx, all)
 		w.Autoscalers = seen("list horizontalpodautoscalers", items(list, err, func(l *autoscalingv2.HorizontalPodAutoscalerList) []autoscalingv2.HorizontalPodAutoscaler {
 			return l.Items
 		}), err)
 	})
-	if !w.scalesDown() {
+	if !w.holds() {
 		return
 	}
 	together(func() {
-		list, err := client.Objects.Resource(scaledObjects).Namespace(namespace).List(ctx, all)
+		list, err := client.Objects.Resource(scaledObjects).Namespace(client.Namespace).List(ctx, all)
 		if apierrors.IsNotFound(err) {
 			return // there is no KEDA
 		}
 		w.ScaledObjects = seen("list scaledobjects", items(list, err, func(l *unstructured.UnstructuredList) []unstructured.Unstructured { return l.Items }), err)
 	})
+}
+
+// asksForAutoscalers says whether it matters who sets the target's number.
+func (w *World) asksForAutoscalers() bool {
+	return w.clones() || w.freezes() && len(w.Target.Owners) > 0
 }
 
 // lookAtNamespace reads what bounds a new pod, and what knows of it.

@@ -27,10 +27,10 @@ func (w *World) unseen() []Unseen {
 		not("disruption budgets", w.Budgets.Not)
 		not("network policies", w.Policies.Not)
 	}
-	if w.clones() {
+	if w.asksForAutoscalers() {
 		not("autoscalers", w.Autoscalers.Not)
 	}
-	if w.scalesDown() {
+	if w.asksForAutoscalers() && w.holds() {
 		not("KEDA's ScaledObjects", w.ScaledObjects.Not)
 	}
 	return found
