@@ -22,7 +22,9 @@ func NewCmdThaw(f *Factory) *cobra.Command {
 		Long: `Ends the agents that hold a pod, or all of a node, and then has one that does
 nothing else thaw what is frozen still and take the rules away. What is frozen is
 thawed by itself when its session ends, however it ends; this is for the day on
-which that does not happen.
+which that does not happen. On a node, what is frozen without a record that
+Understudy did it is left, and named: others freeze too. Then, and where anything
+else could not be undone, the exit code is not 0.
 
 It is an administrator's tool: it makes a privileged pod on the node, in the
 namespace of Understudy's agents.`,
@@ -42,6 +44,7 @@ namespace of Understudy's agents.`,
 			}
 			out := f.show(config.ProgressAuto, false)
 			o.Namespace, o.Say = client.Namespace, out.Notice
+			o.Begin = func(doing string) thaw.Step { return out.Step(doing) }
 			// The pod that thaws is not left behind by who does not wait for it.
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -60,6 +63,7 @@ namespace of Understudy's agents.`,
 	cmd.Flags().StringVar(&o.Node, "node", "", "node whose pods are all to be thawed; their sessions end")
 	cmd.Flags().StringVar(&o.Agents, "agents-namespace", "", "namespace of the agents (default: what the operator's deployment says)")
 	cmd.Flags().StringVar(&o.Image, "agent-image", "", "image of the agent (default: what the operator's deployment says)")
+	cmd.Flags().DurationVar(&o.Timeout, "timeout", thaw.DefaultTimeout, "how long to wait for an agent to end, and for the one that thaws")
 	in.flags(cmd, "pod")
 	completeFlag(cmd, "pod", pods)
 	completeFlag(cmd, "node", nodes)

@@ -5,7 +5,6 @@ package thaw
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,16 +12,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/nodeagent"
-	"understudy.dev/understudy/operator/pending"
 )
 
 // Options of one run. Exactly one of Pod and Node is named.
@@ -34,15 +30,15 @@ type Options struct {
 	// Agents is the namespace of agents on nodes, Image the agent's; empty for
 	// what the operator's Deployment says.
 	Agents, Image string
+	// Timeout is how long one pod is waited for; 0 is DefaultTimeout.
+	Timeout time.Duration
 	// Say tells what is being done.
 	Say func(format string, args ...any)
-}
+	// Begin tells what is waited for, and returns whom to tell why.
+	Begin func(doing string) Step
 
-const (
-	// lookEvery is how often a pod that is to end is looked at.
-	lookEvery = 200 * time.Millisecond
-	container = "agent"
-)
+	priority string // class of the agents, as the operator's Deployment says
+}
 
 // Run ends the agents that hold what is to be thawed, which thaws it where they
 // can, and then has one that only thaws look whether anything is left. It
@@ -162,6 +158,9 @@ func (o *Options) complete(ctx context.Context, kube kubernetes.Interface, alone
 				if image, ok := strings.CutPrefix(arg, "--agent-image="); ok && o.Image == "" {
 					o.Image = image
 				}
+				if class, ok := strings.CutPrefix(arg, "--agents-priority-class="); ok {
+					o.priority = class
+				}
 				if agents, ok := strings.CutPrefix(arg, "--agents-namespace="); ok && o.Agents == "" {
 					o.Agents = agents
 				}
@@ -222,109 +221,10 @@ func endAgent(ctx context.Context, kube kubernetes.Interface, o Options, agent *
 		return fmt.Errorf("ending the agent %s: %w", agent.Name, err)
 	}
 	if _, err := o.ended(ctx, kube, agent); err != nil {
-		return fmt.Errorf("waiting for the agent %s to end: %w", agent.Name, err)
+		return &failure.Failure{
+			What: fmt.Sprintf("waiting for the agent %s to end, which was asked to, and stays", agent.Name), Err: err,
+			Hint: "as long as it may live it could freeze again, so nothing else was done; see to node " + agent.Spec.NodeName + " and its kubelet, and run this again",
+		}
 	}
 	return nil
-}
-
-// ended waits until a pod's container has ended, and answers how; nil for a pod
-// that is gone. Why it does not run yet is said, each reason once: nobody gives up
-// here but who reads that.
-func (o *Options) ended(ctx context.Context, kube kubernetes.Interface, pod *corev1.Pod) (*corev1.ContainerStateTerminated, error) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	told := map[string]bool{}
-	for {
-		now, err := kube.CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err), err == nil && now.UID != pod.UID:
-			return nil, nil
-		case err != nil:
-			return nil, err
-		}
-		for _, status := range now.Status.ContainerStatuses {
-			if status.Name != container {
-				continue
-			}
-			if status.State.Terminated != nil {
-				return status.State.Terminated, nil
-			}
-			if w := status.State.Waiting; w != nil && w.Message != "" && !told[w.Reason] {
-				told[w.Reason] = true
-				o.Say("it does not run yet: %s", pending.Reason(now, nil))
-			}
-		}
-		if now.Status.Phase == corev1.PodFailed || now.Status.Phase == corev1.PodSucceeded {
-			return nil, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-ticker.C:
-		}
-	}
-}
-
-// thaw runs the agent that only thaws.
-func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string, uid types.UID) (said string, err error) {
-	pods := kube.CoreV1().Pods(o.Agents)
-	made, err := pods.Create(ctx, pod(o, node, uid), metav1.CreateOptions{FieldManager: "understudy"})
-	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
-		return "", &failure.Failure{
-			What: fmt.Sprintf("an agent that thaws cannot be made in namespace %s", o.Agents), Err: err,
-			Hint: "you need a namespace that allows privileged pods, and the right to make pods there: name it with --agents-namespace",
-		}
-	}
-	if err != nil {
-		return "", fmt.Errorf("making an agent that thaws, on node %s: %w", node, err)
-	}
-	o.Say("thawing on node %s, by pod %s/%s", node, made.Namespace, made.Name)
-	defer func() {
-		deleting := context.WithoutCancel(ctx)
-		if gone := pods.Delete(deleting, made.Name, metav1.DeleteOptions{}); gone != nil && !apierrors.IsNotFound(gone) {
-			err = errors.Join(err, fmt.Errorf("deleting pod %s: %w", made.Name, gone))
-		}
-	}()
-	how, err := o.ended(ctx, kube, made)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("waiting for the agent that thaws: %w", err)
-	case how == nil:
-		return "", failure.New("look at the node's kubelet", "the agent that thaws did not run")
-	case how.ExitCode != 0:
-		return "", failure.New("run this again; what it says is what it could not undo", "not thawed: %s", strings.TrimSpace(how.Message))
-	}
-	return strings.TrimSpace(how.Message), nil
-}
-
-// pod is the agent that only thaws: the same as the operator makes, but nobody's
-// session's, so that nobody else waits for it.
-func pod(o Options, node string, uid types.UID) *corev1.Pod {
-	command := []string{"/understudy-agent", "thaw"}
-	if uid != "" {
-		command = append(command, "--pod="+string(uid))
-	}
-	volume := func(name, path string, kind corev1.HostPathType) corev1.Volume {
-		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path, Type: &kind}}}
-	}
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "thaw-", Namespace: o.Agents, Labels: map[string]string{"app.kubernetes.io/name": "understudy"}},
-		Spec: corev1.PodSpec{
-			NodeName: node, HostPID: true, RestartPolicy: corev1.RestartPolicyNever,
-			Tolerations:                  []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
-			AutomountServiceAccountToken: ptr.To(false),
-			Volumes: []corev1.Volume{
-				volume("cgroup", "/sys/fs/cgroup", corev1.HostPathDirectory), volume("state", "/run/understudy", corev1.HostPathDirectoryOrCreate),
-			},
-			Containers: []corev1.Container{{
-				Name: container, Image: o.Image, Command: command,
-				Resources:       corev1.ResourceRequirements{Limits: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")}},
-				SecurityContext: &corev1.SecurityContext{Privileged: ptr.To(true), RunAsUser: ptr.To(int64(0)), ReadOnlyRootFilesystem: ptr.To(true)},
-				VolumeMounts: []corev1.VolumeMount{
-					{Name: "cgroup", MountPath: "/sys/fs/cgroup", MountPropagation: ptr.To(corev1.MountPropagationHostToContainer)},
-					{Name: "state", MountPath: "/run/understudy"},
-				},
-			}},
-		},
-	}
 }

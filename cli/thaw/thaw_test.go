@@ -2,6 +2,7 @@ package thaw
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -9,11 +10,13 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/nodeagent"
 )
@@ -24,7 +27,26 @@ type world struct {
 	*fake.Clientset
 	// order is what was done, in words.
 	order []string
+	// waits is what it says that it waits for.
+	waits []string
+	// node is what the kubelet makes of the agent that thaws; nil for its end.
+	node func(*corev1.Pod)
+	// stuck is a node on which nothing ends.
+	stuck bool
+	// refuses an agent with a priority.
+	refuses bool
 }
+
+// Wait and Done make it its own Step.
+func (w *world) Wait(reason string) {
+	if len(w.waits) == 0 || w.waits[len(w.waits)-1] != reason {
+		w.waits = append(w.waits, reason)
+	}
+}
+
+func (w *world) Done(string) {}
+
+func (w *world) begin(string) Step { return w }
 
 func newWorld(t *testing.T, code int32, message string, objects ...runtime.Object) *world {
 	t.Helper()
@@ -40,13 +62,26 @@ func newWorld(t *testing.T, code int32, message string, objects ...runtime.Objec
 		if len(ended.Finalizers) == 0 {
 			return false, nil, nil
 		}
-		ended.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
+		if w.stuck {
+			return true, nil, nil
+		}
+		ended.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: nodeagent.AgentContainer, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}
 		return true, nil, w.Tracker().Update(corev1.SchemeGroupVersion.WithResource("pods"), ended, action.GetNamespace())
 	})
 	w.PrependReactor("create", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		made := action.(clienttesting.CreateAction).GetObject().(*corev1.Pod)
+		if class := made.Spec.PriorityClassName; class != "" {
+			w.order = append(w.order, "with class "+class)
+			if w.refuses {
+				return true, nil, apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("insufficient quota to match these scopes"))
+			}
+		}
 		made.Name, made.UID = "thaw-x", "uid-x"
-		made.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: container, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}}
+		made.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: nodeagent.AgentContainer, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message}}}}
+		if w.node != nil {
+			made.Status = corev1.PodStatus{Phase: corev1.PodPending}
+			w.node(made)
+		}
 		w.order = append(w.order, "create "+strings.Join(made.Spec.Containers[0].Command, " ")+" on "+made.Spec.NodeName+" of "+made.Spec.Containers[0].Image)
 		return false, nil, nil
 	})
@@ -100,7 +135,7 @@ func TestThaw(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, test.code, "it says", cluster()...)
-			test.options.Say = t.Logf
+			test.options.Say, test.options.Begin = t.Logf, w.begin
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			said, err := Run(ctx, w, test.options)
@@ -120,10 +155,10 @@ func TestThawWithoutOperator(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	w := newWorld(t, 0, "it says", objects...)
-	if _, err := Run(ctx, w, Options{Node: "node-1", Say: t.Logf}); err == nil || len(w.order) != 0 {
+	if _, err := Run(ctx, w, Options{Node: "node-1", Say: t.Logf, Begin: w.begin}); err == nil || len(w.order) != 0 {
 		t.Errorf("without an image it did %q, %v", w.order, err)
 	}
-	if _, err := Run(ctx, w, Options{Node: "node-1", Agents: "agents", Image: "other", Say: t.Logf}); err != nil || !strings.Contains(strings.Join(w.order, "\n"), "of other") {
+	if _, err := Run(ctx, w, Options{Node: "node-1", Agents: "agents", Image: "other", Say: t.Logf, Begin: w.begin}); err != nil || !strings.Contains(strings.Join(w.order, "\n"), "of other") {
 		t.Errorf("it did %q, %v", w.order, err)
 	}
 }
@@ -139,12 +174,91 @@ func TestThawWhatNoOperatorFroze(t *testing.T) {
 			w := newWorld(t, 0, "it says", target, agent, node("node-1"))
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			options.Say = t.Logf
+			options.Say, options.Begin = t.Logf, w.begin
 			if _, err := Run(ctx, w, options); err != nil {
 				t.Fatal(err)
 			}
 			if got := strings.Join(w.order, "\n"); !strings.HasPrefix(got, "delete freeze-pod-u0\ncreate /understudy-agent thaw") || !strings.Contains(got, " on node-1 of registry.example/agent:9") {
 				t.Errorf("it did\n%s", got)
+			}
+		})
+	}
+}
+
+// What keeps an agent from running or from ending is said while it is waited for, in
+// the kubelet's words, and the wait has an end that says what is left.
+func TestThawWaits(t *testing.T) {
+	for name, test := range map[string]struct {
+		node  func(*corev1.Pod)
+		stuck bool
+		// waits, err and hint are to be said; none makes no agent that thaws.
+		waits, err, hint string
+		none             bool
+	}{
+		"its image is missing": {node: func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: nodeagent.AgentContainer, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}}}}
+		}, waits: "ImagePullBackOff: no such image", err: "it has not ended within 500ms: container agent: ImagePullBackOff: no such image", hint: "what is frozen is not known: its pod agents/thaw-x was deleted"},
+		"its volume is missing": {node: func(*corev1.Pod) {}, waits: "FailedMount: no such folder", err: "FailedMount: no such folder", hint: "was deleted"},
+		"it hangs": {node: func(p *corev1.Pod) {
+			p.Status.Phase = corev1.PodRunning
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: nodeagent.AgentContainer, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
+		}, waits: "it runs on node node-1", err: "it has not ended within 500ms: it runs on node node-1", hint: "--timeout"},
+		"its node has no room": {node: func(p *corev1.Pod) {
+			p.Status = corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfpods", Message: "Pod was rejected: no room"}
+		}, err: "node node-1 did not let the agent that thaws run: OutOfpods: Pod was rejected: no room", hint: "its pod agents/thaw-x was deleted"},
+		"one that freezes does not end": {stuck: true, waits: "created on node node-1", err: "waiting for the agent freeze-s0-1 to end, which was asked to, and stays: it has not ended within 500ms", hint: "nothing else was done", none: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := cluster()
+			if name == "its volume is missing" {
+				objects = append(objects, &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "e"}, Type: corev1.EventTypeWarning, Reason: "FailedMount", Message: "no such folder"})
+			}
+			w := newWorld(t, 0, "it says", objects...)
+			w.node, w.stuck = test.node, test.stuck
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_, err := Run(ctx, w, Options{Namespace: "shop", Pod: "worker-0", Timeout: 500 * time.Millisecond, Say: t.Logf, Begin: w.begin})
+			if err == nil || !strings.Contains(err.Error(), test.err) || !strings.Contains(failure.Hint(err), test.hint) {
+				t.Errorf("it says %v\nhint: %s", err, failure.Hint(err))
+			}
+			if said := strings.Join(w.waits, "\n"); !strings.Contains(said, test.waits) {
+				t.Errorf("it waits for %q", said)
+			}
+			order := strings.Join(w.order, "\n")
+			if made, deleted := strings.Contains(order, "create"), strings.HasSuffix(order, "delete thaw-x"); made == test.none || deleted == test.none {
+				t.Errorf("it did\n%s", order)
+			}
+		})
+	}
+}
+
+// What a node has frozen that is nobody's is told by the names of its pods.
+func TestThawNamesWhatIsLeft(t *testing.T) {
+	w := newWorld(t, 1, "frozen, without a record that says by whom: container 0123 of pod u0 (cgroup v2); container 45 of pod gone (cgroup v1)", cluster()...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err := Run(ctx, w, Options{Node: "node-1", Say: t.Logf, Begin: w.begin})
+	if err == nil || !strings.Contains(err.Error(), "of pod u0 (cgroup v2)") || !strings.HasSuffix(failure.Hint(err), ":\nunderstudy thaw --pod worker-0 -n shop") {
+		t.Errorf("it says %v\nhint: %s", err, failure.Hint(err))
+	}
+}
+
+// It has the priority of the operator's agents, and none where that is refused.
+func TestThawPriority(t *testing.T) {
+	for name, refuses := range map[string]bool{"allowed": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			objects := cluster()
+			containers := objects[0].(*appsv1.Deployment).Spec.Template.Spec.Containers
+			containers[0].Args = append(containers[0].Args, "--agents-priority-class=system-node-critical")
+			w := newWorld(t, 0, "it says", objects...)
+			w.refuses = refuses
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			if _, err := Run(ctx, w, Options{Namespace: "shop", Pod: "worker-0", Say: t.Logf, Begin: w.begin}); err != nil {
+				t.Error(err)
+			}
+			if order := strings.Join(w.order, "\n"); strings.Count(order, "with class system-node-critical") != 1 || strings.Count(order, "create ") != 1 {
+				t.Errorf("it did\n%s", order)
 			}
 		})
 	}
