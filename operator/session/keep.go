@@ -44,6 +44,11 @@ func (v *visit) zero(ctx context.Context) error {
 	held := v.is(v1alpha1.ConditionHeld)
 	marks := v.marks()
 	if !hold.Keeps(v.status().Record, v.seen) || len(marks) > 0 {
+		if v.seen.Replicas != 0 {
+			if err := v.refusal(); err != nil {
+				return err
+			}
+		}
 		if v.recordMarks(marks) {
 			if err := v.save(ctx); err != nil {
 				return err
@@ -123,6 +128,9 @@ func take(ctx context.Context, v *visit) (bool, error) {
 	}
 	if v.object == nil {
 		return false, final(v1alpha1.ReasonTargetNotFound, "the target was deleted before it was held")
+	}
+	if err := v.refusal(); err != nil {
+		return false, err
 	}
 	if rollout := v.kind.Inspect(v.object).Rollout; rollout != "" {
 		v.waiting(v1alpha1.ReasonRolloutInProgress, "Waiting for the workload's rollout to end: "+rollout+".")

@@ -22,7 +22,7 @@ func resolve(ctx context.Context, v *visit) (bool, error) {
 	begun := v.status().HeldAt != nil || v.status().ReadyAt != nil
 	if begun {
 		// What happens to the workload from now on is answered by the steps
-		// that hold it.
+		// that hold it, its refusal too.
 		return true, nil
 	}
 	switch {
@@ -31,15 +31,8 @@ func resolve(ctx context.Context, v *visit) (bool, error) {
 	case v.object.GetUID() != target.UID:
 		return false, final(v1alpha1.ReasonTargetReplaced, "%s was deleted and made anew since the session was asked for: start another session", v.targetName())
 	}
-	state := v.kind.Inspect(v.object)
-	if c := state.Controller; c != nil {
-		return false, final(v1alpha1.ReasonTargetControlled, "%s is controlled by %s %s, which would undo what is done to it: name that as the target", v.targetName(), c.Kind, c.Name)
-	}
-	if v.scalesDown() && state.Refusal != "" {
-		return false, final(v1alpha1.ReasonHoldRefused, "%s cannot be held: %s", v.targetName(), state.Refusal)
-	}
-	if v.scalesDown() && state.Restarts != "" && !v.session.Spec.RestartOK {
-		return false, final(v1alpha1.ReasonHoldRefused, "%s is not held without its owner's word: %s (--restart-ok allows it)", v.targetName(), state.Restarts)
+	if err := v.refusal(); err != nil {
+		return false, err
 	}
 	spec, err := v.spec(ctx)
 	if err != nil {
@@ -49,6 +42,24 @@ func resolve(ctx context.Context, v *visit) (bool, error) {
 		return false, final(v1alpha1.ReasonContainerNotFound, "the pods of %s have no container %s", v.targetName(), target.Container)
 	}
 	return true, nil
+}
+
+// refusal is why the workload must not be held as it is now. It is asked before
+// every write of a zero over a number, not only before the first one: somebody may
+// change it, or make another one in its place, while the session lives. A session
+// that ends by it leaves the number that it has found.
+func (v *visit) refusal() error {
+	state := v.kind.Inspect(v.object)
+	if c := state.Controller; c != nil {
+		return final(v1alpha1.ReasonTargetControlled, "%s is controlled by %s %s, which would undo what is done to it: name that as the target", v.targetName(), c.Kind, c.Name)
+	}
+	if v.scalesDown() && state.Refusal != "" {
+		return final(v1alpha1.ReasonHoldRefused, "%s cannot be held: %s", v.targetName(), state.Refusal)
+	}
+	if v.scalesDown() && state.Restarts != "" && !v.session.Spec.RestartOK {
+		return final(v1alpha1.ReasonHoldRefused, "%s is not held without its owner's word: %s (--restart-ok allows it)", v.targetName(), state.Restarts)
+	}
+	return nil
 }
 
 // look reads the workload as it is now into the visit.

@@ -1,0 +1,111 @@
+package session
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
+)
+
+// keepingSet keeps its claims at zero, or does not.
+const keepingSet = `{apiVersion: apps/v1, kind: StatefulSet, spec: {replicas: 2, serviceName: NAME, podManagementPolicy: Parallel, selector: {matchLabels: {app: NAME}}, template: ` + podTemplate + `,
+	persistentVolumeClaimRetentionPolicy: {whenScaled: POLICY, whenDeleted: Retain},
+	volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}]}}`
+
+// What is refused in the beginning is refused as long as the session lives: a
+// workload that must not be held any more is not brought to zero again. The session
+// says why and ends, and the workload keeps the number that it was given.
+func TestRefusedWhileItIsHeld(t *testing.T) {
+	s := newStage(t)
+	s.start()
+	patch := func(text string) func(*unstructured.Unstructured) {
+		return func(object *unstructured.Unstructured) {
+			s.must(s.Patch(s.ctx, object, client.RawPatch("application/merge-patch+json", []byte(text)), client.FieldOwner("helm")))
+		}
+	}
+	parent := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "parent"}}
+	s.must(s.Create(s.ctx, parent))
+	var data []*corev1.PersistentVolumeClaim
+	for _, c := range []struct {
+		name            string
+		text            string
+		group, resource string
+		meanwhile       func(*unstructured.Unstructured)
+		reason, message string
+		left            string
+	}{
+		{
+			name: "remade", text: strings.Replace(keepingSet, "POLICY", "Retain", 1), group: "apps", resource: "statefulsets",
+			meanwhile: func(object *unstructured.Unstructured) {
+				s.must(s.Delete(s.ctx, object, client.PropagationPolicy(metav1.DeletePropagationOrphan)))
+				s.awaits("it is gone", func() bool {
+					return apierrors.IsNotFound(s.Get(s.ctx, client.ObjectKeyFromObject(object), object.DeepCopy()))
+				})
+				s.must(s.Create(s.ctx, s.named(strings.Replace(keepingSet, "POLICY", "Delete", 1), "remade")))
+			},
+			reason: v1alpha1.ReasonHoldRefused, message: "whenScaled is Delete", left: "replicas: 2",
+		},
+		{
+			name: "upgraded", text: strings.Replace(keepingSet, "POLICY", "Retain", 1), group: "apps", resource: "statefulsets",
+			meanwhile: patch(`{"spec":{"replicas":2,"persistentVolumeClaimRetentionPolicy":{"whenScaled":"Delete"}}}`),
+			reason:    v1alpha1.ReasonHoldRefused, message: "whenScaled is Delete", left: "replicas: 2",
+		},
+		{
+			name: "queued", text: `{apiVersion: batch/v1, kind: Job, spec: {template: ` + jobTemplate + `}}`, group: "batch", resource: "jobs",
+			meanwhile: patch(`{"metadata":{"labels":{"kueue.x-k8s.io/queue-name":"research"}},"spec":{"suspend":false}}`),
+			reason:    v1alpha1.ReasonHoldRefused, message: "Kueue", left: "suspend: false",
+		},
+		{
+			name: "adopted", text: `{apiVersion: apps/v1, kind: Deployment, spec: {replicas: 2, selector: {matchLabels: {app: NAME}}, template: ` + podTemplate + `}}`, group: "apps", resource: "deployments",
+			meanwhile: patch(fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"parent","uid":%q,"controller":true}]},"spec":{"replicas":1}}`, parent.UID)),
+			reason:    v1alpha1.ReasonTargetControlled, message: "ConfigMap parent", left: "replicas: 1",
+		},
+	} {
+		object := s.named(c.text, c.name)
+		s.must(s.Create(s.ctx, object))
+		s.awaits(c.name+": its pods run", func() bool { return len(s.pods(c.name)) > 0 })
+		s.askFor(c.name, v1alpha1.Target{Group: c.group, Resource: c.resource, Name: c.name, UID: object.GetUID(), Container: "worker"}, func(spec *v1alpha1.SessionSpec) { spec.RestartOK = true })
+		s.awaits(c.name+": ready", func() bool { return s.isReady(c.name) })
+		if strings.Contains(c.text, "volumeClaimTemplates") {
+			data = append(data, s.claim("data-"+c.name+"-0"), s.claim("data-"+c.name+"-1"))
+		}
+		c.meanwhile(object)
+		s.awaits(c.name+": the session is over", s.over(c.name))
+		s.ended(c.name, c.reason)
+		if ready := s.conditionOf(c.name, v1alpha1.ConditionReady); !strings.Contains(ready.Message, c.message) {
+			t.Errorf("%s: it ended with %q, want %q", c.name, ready.Message, c.message)
+		}
+		s.must(s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
+		spec := object.Object["spec"].(map[string]any)
+		field, _, _ := strings.Cut(c.left, ":")
+		if got := fmt.Sprintf("%s: %v", field, spec[field]); got != c.left {
+			t.Errorf("%s is left at %s, not %s", c.name, got, c.left)
+		}
+		if _, claimed := object.GetAnnotations()[v1alpha1.ClaimAnnotation]; claimed {
+			t.Errorf("%s: the claim is left on it", c.name)
+		}
+		s.awaits(c.name+": its pods run again", func() bool { return len(s.pods(c.name)) > 0 })
+	}
+	s.settled()
+	for _, was := range data {
+		if now := s.claim(was.Name); now == nil || now.UID != was.UID || !now.DeletionTimestamp.IsZero() {
+			t.Errorf("the claim %s was deleted with its data", was.Name)
+		}
+	}
+}
+
+// named reads YAML of an object that has its name in it.
+func (s *stage) named(text, name string) *unstructured.Unstructured {
+	s.t.Helper()
+	object := s.object(strings.ReplaceAll(text, "NAME", name))
+	object.SetName(name)
+	object.SetNamespace(s.namespace)
+	return object
+}
