@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,6 +50,14 @@ func (v *visit) zero(ctx context.Context) error {
 				return err
 			}
 		}
+		// Else only the claim had to be brought up to date.
+		again := held && (v.seen.Replicas != 0 || v.seen.State != hold.ClaimOurs)
+		if again {
+			if left := v.brakes.left(v.key(), time.Now()); left > 0 {
+				v.again(left)
+				return nil
+			}
+		}
 		if v.recordMarks(marks) {
 			if err := v.save(ctx); err != nil {
 				return err
@@ -63,8 +72,8 @@ func (v *visit) zero(ctx context.Context) error {
 			v.eventOnBoth(corev1.EventTypeNormal, "FluxPaused", "Hold", "Marked not to be reconciled by Flux; the mark is taken off at the end.")
 		}
 		v.see(object)
-		// Else only the claim had to be brought up to date.
-		if held && (found != 0 || stripped) {
+		if again {
+			v.brakes.done(v.key(), time.Now())
 			v.Metrics.reasserted()
 			rival := hold.RivalOf(object, by)
 			what := rival.Name + " had set " + v.kind.Describe(found)

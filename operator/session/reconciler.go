@@ -75,6 +75,8 @@ type Reconciler struct {
 	// times, carried on from the operator's start; nil is time.Now.
 	Now func() time.Time
 
+	// brakes of sessions whose workload is written over again and again.
+	brakes brakes
 	// targets watches the workloads of sessions that are not in the cache; made
 	// by AddTo.
 	targets *targetWatches
@@ -217,6 +219,7 @@ func (v *visit) walk(ctx context.Context, steps []step) error {
 }
 
 func (r *Reconciler) forget(key client.ObjectKey) {
+	r.brakes.forget(key)
 	r.Pods.Stop(key)
 	r.targets.Stop(key)
 	r.Hearing.Forget(key)
