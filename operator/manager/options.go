@@ -28,7 +28,7 @@ type Options struct {
 	// AgentsNamespace is where agents on nodes are made; empty lets nothing be
 	// frozen.
 	AgentsNamespace string
-	// AgentsPriorityClass is what those have; empty for none.
+	// AgentsPriorityClass is what those that only thaw have; empty for none.
 	AgentsPriorityClass string
 	// Namespace of the operator itself; empty is that of its service account.
 	Namespace string
@@ -78,7 +78,7 @@ func ParseOptions(args []string, getenv func(string) string, stderr io.Writer) (
 	text(&o.AgentPullPolicy, "agent-image-pull-policy", "", "pull policy of that image: Always, IfNotPresent or Never")
 	text(&o.AgentDelivery, "agent-delivery", "auto", "how the agent gets into stand-ins: auto, image (volume) or init (container)")
 	text(&o.AgentsNamespace, "agents-namespace", "", "namespace of the privileged agents that freeze pods on their nodes (default: none, and nothing is frozen)")
-	text(&o.AgentsPriorityClass, "agents-priority-class", "", "PriorityClass of those agents, where it is allowed (default: none)")
+	text(&o.AgentsPriorityClass, "agents-priority-class", "", "PriorityClass of those agents that only thaw, where it is allowed (default: none)")
 	text(&o.Namespace, "namespace", "", "namespace of the operator (default: its service account's)")
 	text(&o.MetricsAddress, "metrics-bind-address", ":8080", `address of /metrics; "0" for none`)
 	text(&o.ProbeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")

@@ -115,7 +115,7 @@ func (v *visit) makeNodeAgent(ctx context.Context, number int32) (bool, error) {
 			return false, err
 		}
 	}
-	err := v.createAgent(ctx, pod)
+	err := v.Writer.Create(ctx, pod, client.FieldOwner(hold.FieldManager))
 	if apierrors.IsAlreadyExists(err) {
 		v.again(0)
 		return false, nil
@@ -130,7 +130,7 @@ func (v *visit) agentOptions(number int32) nodeagent.Options {
 	frozen := v.status().Frozen
 	return nodeagent.Options{
 		Namespace: v.AgentsNamespace, SessionNamespace: v.session.Namespace, SessionName: v.session.Name, SessionUID: v.session.UID,
-		Number: number, Image: v.Agent.Image, PullPolicy: v.Agent.PullPolicy, NodeName: frozen.NodeName, PriorityClass: v.Agent.PriorityClass, Target: frozen.UID,
+		Number: number, Image: v.Agent.Image, PullPolicy: v.Agent.PullPolicy, NodeName: frozen.NodeName, Target: frozen.UID,
 	}
 }
 

@@ -30,7 +30,8 @@ type Agent struct {
 	PullPolicy corev1.PullPolicy
 	// Delivery; empty is DeliveryAuto.
 	Delivery Delivery
-	// PriorityClass of agents on nodes, where they are let have it; empty for none.
+	// PriorityClass of agents that only thaw, where they are let have it; empty for
+	// none. For one that freezes nobody else's pod is to go.
 	PriorityClass string
 }
 
