@@ -16,20 +16,37 @@ import (
 // and the local process hears nothing of it.
 var errMoved = errors.New("the pod's sandbox was made anew, and its network with it: what is started there is out of the session's reach")
 
-// elsewhere says whether processes are in another network namespace than this one,
-// which is the pod's. The error is cgroup.ErrGone if there are none any more.
+// elsewhere says whether a container's processes are in another network namespace
+// than this thread, which is in the pod's. One that is in its parent's tells nothing: the
+// runtime's is in the node's, until it has entered the pod's. The error is
+// cgroup.ErrGone if no other is there.
 func elsewhere(pids []int) (bool, error) {
-	own, err := os.Readlink("/proc/self/ns/net")
+	own, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		return false, fmt.Errorf("reading this process's network namespace: %w", err)
 	}
+	err = cgroup.ErrGone
 	for _, pid := range pids {
-		if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil {
-			return theirs != own, nil
+		theirs, failed := networkOf(pid)
+		if failed != nil {
+			continue // it has ended
+		}
+		if theirs == own {
+			return false, nil
+		}
+		parent, _, failed := originOf(pid)
+		if failed != nil {
+			continue
+		}
+		if parents, failed := networkOf(parent); failed == nil && parents != theirs {
+			err = nil
 		}
 	}
-	return false, cgroup.ErrGone
+	return err == nil, err
 }
+
+// networkOf is what the kernel calls a process's network namespace.
+func networkOf(pid int) (string, error) { return os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)) }
 
 // news tells whether something in the pod is about to begin, or just has: a cgroup
 // has come or gone.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"understudy.dev/understudy/operator/freeze/cgroup"
 	"understudy.dev/understudy/operator/freeze/freezetest"
 )
 
@@ -78,4 +80,32 @@ func TestSandboxMadeAnew(t *testing.T) {
 		t.Error("the sandbox was frozen")
 	}
 	_ = sandbox.Cmd.Process.Signal(syscall.SIGKILL)
+}
+
+// What a runtime starts in the container's cgroup is in the node's network at first.
+func TestElsewhere(t *testing.T) {
+	pod, other := freezetest.NewNetwork(t), freezetest.NewNetwork(t)
+	inPod, inOther, runtimes := pod.Start("count", nil).PID(), other.Start("count", nil).PID(), freezetest.Start(t, "count", nil).PID()
+	for name, test := range map[string]struct {
+		pids []int
+		want bool
+		err  error
+	}{
+		"of the pod":                     {[]int{inPod}, false, nil},
+		"of another":                     {[]int{inOther}, true, nil},
+		"of the runtime":                 {[]int{runtimes}, false, cgroup.ErrGone},
+		"of the runtime, and of the pod": {[]int{runtimes, inPod}, false, nil},
+		"of the runtime, and of another": {[]int{runtimes, inOther}, true, nil},
+		"gone":                           {nil, false, cgroup.ErrGone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod.In(func() error {
+				got, err := elsewhere(test.pids)
+				if got != test.want || !errors.Is(err, test.err) {
+					t.Errorf("elsewhere() = %v, %v", got, err)
+				}
+				return nil
+			})
+		})
+	}
 }
