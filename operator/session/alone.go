@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -22,9 +23,7 @@ import (
 )
 
 // onlyOf is the workload of which the pod is the only one, before it is recorded;
-// nil where it is not to remain so. A pod that is older than the session was there
-// when that was asked for: whoever names one of several means that one. A younger
-// one has come since.
+// nil where it is not to remain so: whoever names one of several means that one.
 func (v *visit) onlyOf(ctx context.Context) (*v1alpha1.WorkloadReference, error) {
 	if !v.freezes() {
 		return nil, nil
@@ -39,12 +38,22 @@ func (v *visit) onlyOf(ctx context.Context) (*v1alpha1.WorkloadReference, error)
 		return nil, err
 	}
 	for i := range c.others {
-		if c.others[i].CreationTimestamp.Time.Before(v.session.CreationTimestamp.Time) {
+		if wasThere(&c.others[i], v.session) {
 			v.event(corev1.EventTypeWarning, "FreezeNotAlone", "Freeze", fmt.Sprintf("Meanwhile: pod %s of %s goes on, and takes what the frozen one does not.", c.others[i].Name, workloadName(only)))
 			return nil, nil
 		}
 	}
 	return only, v.warnOfAutoscalers(ctx, only)
+}
+
+// countedWithin is how long before a session was made its pods may have been counted:
+// the command line tool gives as long to all that it asks before.
+const countedWithin = 20 * time.Second
+
+// wasThere says whether a pod was there when a session about another one was asked for.
+// One that is younger may have come since, and is not taken for known.
+func wasThere(other *corev1.Pod, session *v1alpha1.Session) bool {
+	return other.CreationTimestamp.Time.Before(session.CreationTimestamp.Add(-countedWithin))
 }
 
 // warnOfAutoscalers says what may bring another pod, and so end the session. The

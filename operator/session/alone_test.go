@@ -51,19 +51,20 @@ func (f *frozenWorld) another(name string, owners []metav1.OwnerReference, chang
 	return pod
 }
 
-// later waits until what is made now is younger than the object, by the API server's
-// clock, which counts seconds.
-func (f *frozenWorld) later(than client.Object) {
+// later waits until what is made now is younger than the object by so much, by the API
+// server's clock.
+func (f *frozenWorld) later(by time.Duration, than client.Object) {
 	f.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.After(by + 30*time.Second); ; {
 		now := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: f.namespace, Name: "clock"}}
 		f.must(f.Create(f.ctx, now, client.DryRunAll))
-		created := than.GetCreationTimestamp()
-		if created.Before(&now.CreationTimestamp) {
+		if now.CreationTimestamp.Sub(than.GetCreationTimestamp().Time) > by {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-deadline:
 			f.t.Fatal("the API server's clock stands still")
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
@@ -188,8 +189,9 @@ func TestFrozenPodKeepsCompany(t *testing.T) {
 // Whoever names one of several pods has that one; so has who attaches, and a session
 // that was recorded when nobody looked.
 func TestFrozenPodThatWasNotAlone(t *testing.T) {
+	t.Parallel()
 	f := onlyPod(t)
-	f.later(f.another("older", f.target().OwnerReferences))
+	f.later(countedWithin, f.another("older", f.target().OwnerReferences))
 	f.askFreeze("alice")
 	f.askAttach("bob")
 	operator := f.freezer(f.WithWatch)
@@ -213,19 +215,27 @@ func TestFrozenPodThatWasNotAlone(t *testing.T) {
 	}
 }
 
-// One that came after the session was asked for, and before the operator looked, is
-// not one that was there.
+// One that came while the session was asked for, or before the operator looked, is not
+// one that was there.
 func TestFrozenPodThatWasAlone(t *testing.T) {
-	f := onlyPod(t)
-	session := f.askFreeze("alice")
-	f.later(session)
-	f.another("younger", f.target().OwnerReferences)
-	operator := f.freezer(f.WithWatch)
-	f.driveNode(operator, "alice", "it is put back", func() bool {
-		return f.conditionOf("alice", v1alpha1.ConditionRestored).Status == metav1.ConditionTrue
-	})
-	if ready := f.conditionOf("alice", v1alpha1.ConditionReady); ready.Reason != v1alpha1.ReasonTargetNotAlone || f.froze != 0 {
-		t.Errorf("it was frozen %d times, and ended with %s: %s", f.froze, ready.Reason, ready.Message)
+	for name, before := range map[string]bool{"just before": true, "just after": false} {
+		t.Run(name, func(t *testing.T) {
+			f := onlyPod(t)
+			if before {
+				f.another("younger", f.target().OwnerReferences)
+			}
+			f.askFreeze("alice")
+			if !before {
+				f.another("younger", f.target().OwnerReferences)
+			}
+			operator := f.freezer(f.WithWatch)
+			f.driveNode(operator, "alice", "it is put back", func() bool {
+				return f.conditionOf("alice", v1alpha1.ConditionRestored).Status == metav1.ConditionTrue
+			})
+			if ready := f.conditionOf("alice", v1alpha1.ConditionReady); ready.Reason != v1alpha1.ReasonTargetNotAlone || f.froze != 0 {
+				t.Errorf("it was frozen %d times, and ended with %s: %s", f.froze, ready.Reason, ready.Message)
+			}
+		})
 	}
 }
 
