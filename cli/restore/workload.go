@@ -82,8 +82,12 @@ func fieldOf(resource schema.GroupVersionResource) []string {
 
 func atZero(object *unstructured.Unstructured, field []string) bool {
 	value, found, err := unstructured.NestedFieldNoCopy(object.Object, field...)
-	if !found || err != nil {
+	if err != nil {
 		return false
+	}
+	if !found {
+		// Left out, and no kind's default that we know: it is not what somebody wants.
+		return field[len(field)-1] == "replicas" && object.GroupVersionKind().GroupKind() != schema.GroupKind{Group: "argoproj.io", Kind: "Rollout"}
 	}
 	switch v := value.(type) {
 	case bool:

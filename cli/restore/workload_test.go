@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/ptr"
@@ -91,5 +93,28 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A number that somebody has left out since is no wish, where the kind has no default
+// for it; what the claim says is put back.
+func TestDecideWithoutANumber(t *testing.T) {
+	written := v1alpha1.NewClaim("w-1", "s-1", "alice", "alice", 3, time.Now())
+	for _, c := range []struct {
+		apiVersion, kind string
+		want             decision
+		number           int32
+	}{
+		{"example.com/v1", "Worker", number, 3},
+		{"argoproj.io/v1alpha1", "Rollout", claim, 0},
+	} {
+		object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
+		object.SetAPIVersion(c.apiVersion)
+		object.SetKind(c.kind)
+		object.SetUID("w-1")
+		object.SetAnnotations(map[string]string{v1alpha1.ClaimAnnotation: written.String()})
+		if got, n := decide(object, []string{"spec", "replicas"}, 0, false); got != c.want || n != c.number {
+			t.Errorf("%s: %v and %d, want %v and %d", c.kind, got, n, c.want, c.number)
+		}
 	}
 }

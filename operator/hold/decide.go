@@ -28,6 +28,8 @@ const (
 type Observed struct {
 	UID      types.UID
 	Replicas int32
+	// Unset says that there is no number: not a zero of ours nor of anybody.
+	Unset bool
 	// Claim is set for ClaimOurs and ClaimForeign.
 	Claim Claim
 	State ClaimState
@@ -58,9 +60,11 @@ type Observed struct {
 
 // Observe looks at a workload with the eyes of a session.
 func Observe(w Workload, object client.Object, session types.UID) Observed {
+	state := w.Inspect(object)
 	o := Observed{
 		UID:       object.GetUID(),
-		Replicas:  w.Inspect(object).Replicas,
+		Replicas:  state.Replicas,
+		Unset:     state.Unset,
 		Owners:    ReplicaOwners(object.GetManagedFields(), w.Field()),
 		Owed:      owed(object.GetManagedFields(), w.Field()),
 		OwnNumber: OwnsReplicas(object.GetManagedFields(), w.Field()),
@@ -162,6 +166,14 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 		return fresh, true
 	case record == nil || record.UID != o.UID:
 		return fresh, true
+	case o.Unset && progress != NotBegun:
+		// Somebody's manifest has left it out; what it was is known still, and who
+		// owned it will not want it back.
+		if SameOwners(o.Rightful(), record.ReplicaOwners) {
+			return record, false
+		}
+		fresh.Replicas, fresh.ChangedBy = record.Replicas, record.ChangedBy
+		return fresh, true
 	case o.Replicas == 0 && (held || (progress == Begun && (o.State == ClaimOurs || o.CopiedOurs))):
 		if by := wishedZero(record, o, progress); by != "" {
 			fresh.ChangedBy = by
@@ -215,7 +227,7 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 // `kubectl get -o yaml | kubectl apply --server-side` does, and the latter makes
 // the owner of before into its own. Joined has those.
 func wishedZero(record *v1alpha1.Record, o Observed, progress Progress) string {
-	if record.Replicas == 0 || o.OwnNumber {
+	if record.Replicas == 0 || o.OwnNumber || o.Unset {
 		return ""
 	}
 	if len(o.Owners) == 0 && len(record.ReplicaOwners) > 0 && o.OwnEntry {
@@ -288,7 +300,7 @@ func byAutoscaler(owners []v1alpha1.FieldOwner) bool {
 
 // Keeps says whether the workload is as a hold with this record wants it.
 func Keeps(record *v1alpha1.Record, o Observed) bool {
-	return o.UID == record.UID && o.Replicas == 0 && o.State == ClaimOurs && o.Claim.Replicas == record.Replicas
+	return o.UID == record.UID && o.Replicas == 0 && !o.Unset && o.State == ClaimOurs && o.Claim.Replicas == record.Replicas
 }
 
 // Return is what is to be done to put a workload back.

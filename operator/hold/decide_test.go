@@ -125,6 +125,9 @@ func TestRemember(t *testing.T) {
 		"ownership not yet given back":                     {three, Observed{UID: "w-1", State: ClaimOurs, OwnEntry: true, OwnNumber: true}, Held, three},
 		"all owners summed up as one":                      {three, seen(0, ClaimOurs, []v1alpha1.FieldOwner{owner("before-first-apply")}), Held, three},
 		"owners summed up by the API server":               {three, seen(0, ClaimOurs, []v1alpha1.FieldOwner{owner("ancient-changes")}), Held, three},
+		"the number left out":                              {three, Observed{UID: "w-1", Unset: true, State: ClaimOurs, OwnEntry: true}, Held, &v1alpha1.Record{UID: "w-1", Replicas: 3}},
+		"the number left out, nobody had owned it":         {&v1alpha1.Record{UID: "w-1", Replicas: 3}, Observed{UID: "w-1", Unset: true, State: ClaimOurs, OwnEntry: true}, Held, &v1alpha1.Record{UID: "w-1", Replicas: 3}},
+		"the number left out of another's":                 {&v1alpha1.Record{UID: "w-1", Replicas: 5, ReplicaOwners: team, ChangedBy: "team"}, Observed{UID: "w-1", Unset: true, State: ClaimOurs, OwnEntry: true}, Held, &v1alpha1.Record{UID: "w-1", Replicas: 5, ChangedBy: "team"}},
 		"made anew from what was held":                     {three, replaced(0, "s-1"), Held, &v1alpha1.Record{UID: "w-2", Replicas: 3, ReplicaOwners: stranger}},
 		"made anew so, the hold begun":                     {&v1alpha1.Record{UID: "w-2", Replicas: 3, ReplicaOwners: stranger}, replaced(0, "s-1"), Begun, &v1alpha1.Record{UID: "w-2", Replicas: 3, ReplicaOwners: stranger}},
 		"made anew so, with a number of its own":           {three, replaced(5, "s-1"), Held, &v1alpha1.Record{UID: "w-2", Replicas: 5, ReplicaOwners: stranger}},
@@ -172,6 +175,7 @@ func TestDecideReturn(t *testing.T) {
 		"our zero was applied at the last moment":      {three, seen(0, ClaimOurs, both), true, ReturnNumber},
 		"our zero was applied, the claim stripped off": {three, seen(0, ClaimNone, both), true, ReturnNumber},
 		"restored before, then a zero was applied":     {three, seen(0, ClaimNone, applied), true, ReturnNothing},
+		"the number left out at the last moment":       {three, Observed{UID: "w-1", Unset: true, State: ClaimOurs, OwnEntry: true, Annotated: true}, true, ReturnNumber},
 		"claimed, the hold never begun":                {three, seen(3, ClaimOurs, team), false, ReturnClaim},
 		"claimed at zero, never held":                  {three, seen(0, ClaimOurs, stranger), false, ReturnClaim},
 		"hold begun, the patch never made":             {three, seen(3, ClaimOurs, team), true, ReturnClaim},
@@ -192,6 +196,18 @@ func TestDecideReturn(t *testing.T) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// What has no number is not at zero.
+func TestKeeps(t *testing.T) {
+	three := &v1alpha1.Record{UID: "w-1", Replicas: 3}
+	held := seen(0, ClaimOurs, team)
+	if !Keeps(three, held) {
+		t.Error("at zero, it is not as it should be")
+	}
+	if held.Unset = true; Keeps(three, held) {
+		t.Error("without a number, it is as it should be")
 	}
 }
 

@@ -104,7 +104,7 @@ func (w Scalable) Inspect(object client.Object) State {
 	content := object.(*unstructured.Unstructured).Object
 	state := State{Controller: metav1.GetControllerOf(object), Running: Unknown, Selector: labels.Nothing()}
 	number, known := numberAt(content, w.numberPath()...)
-	state.Replicas = number
+	state.Replicas, state.Unset = number, !known
 	selector, err := labels.Parse(textAt(content, w.selector...))
 	switch {
 	case !known:

@@ -59,6 +59,9 @@ type State struct {
 	// Replicas that are wished for; what the kind's default makes of an unset
 	// number.
 	Replicas int32
+	// Unset says that there is no number, and that the kind has no default for it
+	// that we know: Replicas is 0 then, and nobody has asked for that.
+	Unset bool
 	// Running is the number of pods that the object's own status speaks of, or
 	// Unknown.
 	Running int32

@@ -51,7 +51,7 @@ func (v *visit) zero(ctx context.Context) error {
 			}
 		}
 		// Else only the claim had to be brought up to date.
-		again := held && (v.seen.Replicas != 0 || v.seen.State != hold.ClaimOurs)
+		again := held && (v.seen.Replicas != 0 || v.seen.Unset || v.seen.State != hold.ClaimOurs)
 		if again {
 			if left := v.brakes.left(v.key(), time.Now()); left > 0 {
 				v.again(left)
@@ -64,7 +64,7 @@ func (v *visit) zero(ctx context.Context) error {
 			}
 		}
 		object, by := v.object, hold.Writer(v.seen.Owners)
-		found, stripped := v.seen.Replicas, v.seen.State != hold.ClaimOurs
+		found, unset := v.seen.Replicas, v.seen.Unset
 		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim(), v.status().Record.ReplicaOwners, marks...); err != nil {
 			return err
 		}
@@ -77,7 +77,10 @@ func (v *visit) zero(ctx context.Context) error {
 			v.Metrics.reasserted()
 			rival := hold.RivalOf(object, by)
 			what := rival.Name + " had set " + v.kind.Describe(found)
-			if found == 0 && stripped {
+			switch {
+			case unset:
+				what = "somebody had left its number out, and " + v.kind.Describe(v.status().Record.Replicas) + " will be put back"
+			case found == 0:
 				what = "the claim had been taken off"
 			}
 			if found != 0 {

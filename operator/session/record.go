@@ -28,6 +28,12 @@ func record(ctx context.Context, v *visit) (bool, error) {
 		if proceed, err := free(ctx, v); !proceed || err != nil {
 			return proceed, err
 		}
+		if v.seen.Replicas != 0 || v.seen.Unset {
+			// Made anew as something that must not be held, or whose number nobody knows.
+			if err := v.refusal(); err != nil {
+				return false, err
+			}
+		}
 	}
 	old := v.status().Record
 	remembered, changed := hold.Remember(old, v.seen, v.progress())
@@ -69,6 +75,8 @@ func (v *visit) noteChange(old, now *v1alpha1.Record) {
 		v.status().HeldAt = nil
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionFalse, v1alpha1.ReasonPending, "The workload was deleted and made anew.")
 		v.eventOnBoth(corev1.EventTypeNormal, "WorkloadRecreated", "Hold", fmt.Sprintf("%s was made anew with %s and is brought to %s again.", v.targetName(), v.kind.Describe(now.Replicas), v.kind.Describe(0)))
+	case v.seen.Unset:
+		// Nobody's number. That it is brought to zero again is said then.
 	case v.seen.Replicas == 0 && now.Replicas != 0:
 		// Ours, which those who have applied it own too.
 		for _, owner := range hold.Joined(old, v.seen) {

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
 )
 
 // keepingSet keeps its claims at zero, or does not.
@@ -98,6 +99,70 @@ func TestRefusedWhileItIsHeld(t *testing.T) {
 		if now := s.claim(was.Name); now == nil || now.UID != was.UID || !now.DeletionTimestamp.IsZero() {
 			t.Errorf("the claim %s was deleted with its data", was.Name)
 		}
+	}
+}
+
+// A custom resource has no default for a number that a manifest leaves out while it
+// is held: it is no number of anybody's. It is brought to zero again, and what it was
+// comes back, also when it is left out at the last moment. One that is made anew
+// without a number is not held, for nobody knows what to put back.
+func TestNumberLeftOut(t *testing.T) {
+	s := newStage(t)
+	const worker = `{apiVersion: example.com/v1, kind: Worker, spec: {REPLICAS template: ` + podTemplate + `}}`
+	object := s.named(strings.Replace(worker, "REPLICAS", "replicas: 2,", 1), "worker")
+	s.must(s.Create(s.ctx, object, client.FieldOwner("kubectl-client-side-apply")))
+	s.awaits("its pods run", func() bool { return len(s.pods("worker")) == 2 })
+	operator := s.operator(s.WithWatch)
+	operator.Kinds = hold.AllKinds(s.custom...)
+	number := func() string {
+		s.must(s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
+		n, found, _ := unstructured.NestedInt64(object.Object, "spec", "replicas")
+		return fmt.Sprint(n, found)
+	}
+	ask := func(name string) {
+		s.must(s.Get(s.ctx, client.ObjectKeyFromObject(object), object))
+		s.askFor(name, v1alpha1.Target{Group: "example.com", Resource: "workers", Name: "worker", UID: object.GetUID(), Container: "worker"}, nil)
+		s.awaits(name+" is ready", func() bool { s.must(s.reconcile(operator, name)); return s.isReady(name) })
+	}
+	leaveOut := func() {
+		s.must(s.Patch(s.ctx, object.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"replicas":null}}`)), client.FieldOwner("kubectl-client-side-apply")))
+		if got := number(); got != "0 false" {
+			t.Fatalf("it has a number: %s", got)
+		}
+	}
+	end := func(name string) {
+		s.must(s.Delete(s.ctx, s.session(name)))
+		s.awaits(name+" is gone", func() bool { s.must(s.reconcile(operator, name)); return s.session(name) == nil })
+	}
+
+	ask("alice")
+	for range 2 {
+		leaveOut()
+		s.awaits("it is at zero again", func() bool { s.must(s.reconcile(operator, "alice")); return number() == "0 true" })
+		if r := s.session("alice").Status.Record; r.Replicas != 2 {
+			t.Errorf("recorded %+v", r)
+		}
+	}
+	end("alice")
+	if got := number(); got != "2 true" {
+		t.Errorf("it comes back at %s, not 2", got)
+	}
+	s.awaits("its pods run again", func() bool { return len(s.pods("worker")) == 2 })
+	ask("bob")
+	leaveOut()
+	end("bob")
+	if got := number(); got != "2 true" {
+		t.Errorf("it comes back at %s, not 2", got)
+	}
+
+	s.awaits("its pods run again", func() bool { return len(s.pods("worker")) == 2 })
+	ask("carol")
+	s.must(s.Delete(s.ctx, object))
+	s.must(s.Create(s.ctx, s.named(strings.Replace(worker, "REPLICAS", "", 1), "worker")))
+	s.awaits("the session is over", func() bool { s.must(s.reconcile(operator, "carol")); return s.over("carol")() })
+	s.ended("carol", v1alpha1.ReasonHoldRefused)
+	if got := number(); got != "0 false" {
+		t.Errorf("its number was guessed: %s", got)
 	}
 }
 
