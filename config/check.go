@@ -66,16 +66,16 @@ func (c *Config) checkTakeover() (found []*Problem) {
 		}
 	}
 	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
-		add(problem("leave --share-traffic out: with --scale-down the stand-in takes all of the traffic", "--share-traffic is for a copy beside the target").about("share_traffic", "takeover"))
+		add(problem("leave share_traffic out: with scale-down the stand-in takes all of the traffic", "share_traffic is for a copy beside the target").about("share_traffic", "takeover"))
 	}
 	switch freezes := c.Takeover == TakeoverFreeze; {
 	case !c.ReleaseConnections && !freezes:
-		add(problem("freeze the target (--pause, or takeover: freeze), or leave release_connections and --keep-connections out", "connections are kept open only where something is frozen").about("release_connections", "takeover"))
+		add(problem("freeze the target (--pause, or takeover: freeze), or leave release_connections out", "connections are kept open only where something is frozen").about("release_connections", "takeover"))
 	case !c.ReleaseConnections:
 		c.notice("the frozen container's connections stay open: a broker keeps what it had delivered there, and may go on delivering to it, until it misses its heartbeats")
 	}
 	if c.Wait && (c.Takeover == TakeoverCopy || c.Takeover == TakeoverNone) {
-		add(problem("leave --wait out, or hold the target with --scale-down", "what leaves the target as it is waits for nobody").about("wait", "takeover"))
+		add(problem("leave wait out, or hold the target with --scale-down", "what leaves the target as it is waits for nobody").about("wait", "takeover"))
 	}
 	if !copies && len(c.ExcludeContainers)+len(c.ExcludeInitContainers) > 0 {
 		c.notice("containers are excluded from a stand-in, and none is asked for: that has no effect")

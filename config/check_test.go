@@ -28,7 +28,7 @@ func TestRules(t *testing.T) {
 		copies + "lease: 5500ms":                                                   "a lease of 5.5s is not possible",
 		copies + "setup_timeout: 2h":                                               "a setup timeout of 2h0m0s is not possible",
 		"takeover: scale-down\nrelease_connections: false":                         "connections are kept open only where something is frozen",
-		"takeover: scale-down\nshare_traffic: true":                                "--share-traffic is for a copy beside the target",
+		"takeover: scale-down\nshare_traffic: true":                                "share_traffic is for a copy beside the target",
 		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}": "on_concurrent_steal is not taken",
 		copies + "feature: {fs: {local: '(?=x)'}}":                                 "is no regular expression",
 	} {

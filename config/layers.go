@@ -30,6 +30,10 @@ func (l *loading) readEnvironment() map[string]any {
 			l.readVariable(says, variableOf(row.Name), row)
 		}
 	}
+	for i := range decision.OwnVariables {
+		row := &decision.OwnVariables[i]
+		l.readVariable(says, row.Name, row)
+	}
 	return says
 }
 

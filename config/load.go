@@ -184,6 +184,7 @@ func (l *loading) merge(name string, said, read map[string]any) (*Config, error)
 		f.TargetFrom = at
 	}
 	l.takeover(&f)
+	l.yield(&f)
 	if f.Takeover == TakeoverNone && !f.Targetless() && l.layers["feature.network.incoming.mode"] == nowhere {
 		f.notice(steals)
 	}

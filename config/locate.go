@@ -20,9 +20,10 @@ func (l *loading) check(c *Config) (found Problems) {
 // nobody said, as a default, has no place, and a flag that the problem's own
 // words name needs none.
 func (l *loading) locate(p *Problem) *Problem {
+	l.reword(p)
 	first, second := l.placeOf(p.keys[0], p.entry), l.placeOf(p.keys[1], "")
 	for _, place := range []*string{&first, &second} {
-		if strings.HasPrefix(*place, "--") && strings.Contains(p.What, *place) {
+		if *place != "" && !strings.Contains(*place, ":") && strings.Contains(p.What, *place) {
 			*place = ""
 		}
 	}
@@ -33,6 +34,19 @@ func (l *loading) locate(p *Problem) *Problem {
 		p.Also = second
 	}
 	return p
+}
+
+// reword has a problem speak of its key as it was said: nobody has to look for a
+// flag that was not typed.
+func (l *loading) reword(p *Problem) {
+	key := p.keys[0]
+	if key == "" || l.layers[key] < inEnvironment {
+		return
+	}
+	if rest, ok := strings.CutPrefix(p.What, key+" is"); ok {
+		p.What = l.named(key) + " is" + rest
+	}
+	p.Advice = strings.Replace(p.Advice, "leave "+key+" out", "leave "+l.named(key)+" out", 1)
 }
 
 // placeOf is where the value of a key was said that counts, or that entry of it.

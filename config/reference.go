@@ -42,6 +42,9 @@ func Reference() []byte {
 		}
 		say("| %s | `%s` | %s |\n", flag, variableOf(row.Name), says(row))
 	}
+	for _, row := range decision.OwnVariables {
+		say("| | `%s` | %s |\n", row.Name, says(row))
+	}
 	say("\n%s", referenceDecisions)
 	for _, row := range decision.Keys {
 		if !row.Own {
@@ -174,7 +177,8 @@ A time is ` + "`90s`, `5m`" + ` or a number of seconds.
 
 const referenceFlags = `## Flags and variables
 
-A flag of exec, the variable that stands for it, and what it says.
+A flag of exec, the variable that stands for it, and what it says. Of two that do not go together the one that was said in the lower place gives way, with a
+notice: ` + "`-s`" + ` overrules a file's ` + "`exclude`" + `, ` + "`--copy-target`" + ` a file's ` + "`wait`" + `, ` + "`--pause=false`" + ` a file's ` + "`takeover: freeze`" + `. Both in one place are an error.
 
 | flag | variable | key |
 |---|---|---|

@@ -25,20 +25,20 @@ func (l *loading) takeover(f *form) {
 		}
 		chosen = append(chosen, choice{takeover, key})
 	}
-	if l.layers["takeover"] > nowhere {
+	if l.layers["takeover"] > nowhere && !l.undone(f) {
 		choose(f.Takeover, "takeover")
 	}
 	if f.CopyTo {
-		choose(map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown], "feature.copy_target.enabled")
+		choose(map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown], keyCopy)
 	}
 	if f.Pause {
 		choose(TakeoverFreeze, "pause")
 	}
 	if len(chosen) == 0 {
-		f.Takeover = TakeoverNone
+		f.Takeover, l.takenBy = TakeoverNone, l.declined(f)
 		if f.ScaleDown {
-			l.problems = append(l.problems, l.locate(problem("add "+l.spell("feature.copy_target.enabled", "feature.copy_target.scale_down"),
-				"%s needs a stand-in that runs instead of the target", l.spell("feature.copy_target.scale_down", "")).about("feature.copy_target.scale_down")))
+			l.problems = append(l.problems, l.locate(problem("add "+l.spell(keyCopy, keyScaleDown),
+				"%s needs a stand-in that runs instead of the target", l.spell(keyScaleDown, "")).about(keyScaleDown)))
 		}
 		return
 	}
@@ -64,13 +64,16 @@ func (l *loading) takeover(f *form) {
 // said in another way, in that layer: what is said above it counts, and what
 // contradicts it is not passed over.
 func (l *loading) scaleDown(f *form, takeoverAt layer) {
-	const key = "feature.copy_target.scale_down"
+	const key = keyScaleDown
 	copies := f.Takeover == TakeoverCopy || f.Takeover == TakeoverScaleDown
 	switch at := l.layers[key]; {
 	case at == nowhere, at < takeoverAt: // or it is overruled
 	case f.ScaleDown == (f.Takeover == TakeoverScaleDown):
+		if copies && (l.takenBy == keyCopy || at > takeoverAt) {
+			l.takenBy = key // it says the more of both
+		}
 	case copies && at > takeoverAt:
-		f.Takeover = map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown]
+		f.Takeover, l.takenBy = map[bool]Takeover{true: TakeoverScaleDown, false: TakeoverCopy}[f.ScaleDown], key
 	default:
 		l.problems = append(l.problems, l.locate(problem("choose one of both", "%s and %s exclude each other", l.spell(key, ""), l.spell(l.takenBy, "")).about(key, l.takenBy)))
 	}
@@ -81,6 +84,9 @@ func (l *loading) spell(key, as string) string {
 	at := l.layers[key]
 	if as != "" {
 		at = l.layers[as]
+	}
+	if as == "" && at == inEnvironment {
+		return l.named(key)
 	}
 	if at == inFlags || at == nowhere {
 		for _, row := range decision.Flags {

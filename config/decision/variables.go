@@ -70,6 +70,11 @@ var Variables = []Row{
 	{Name: "BAGGAGE", Verdict: Meaningless, Text: "nothing is traced; the process gets it as it is"},
 }
 
+// OwnVariables are those of understudy's own that stand for no flag.
+var OwnVariables = []Row{
+	{Name: "UNDERSTUDY_TAKEOVER", Verdict: Supported, Own: true, To: []string{"takeover"}, Text: "how the target is kept from consuming"},
+}
+
 // variable is one that says what a key says; what becomes of the key becomes
 // of it.
 func variable(name, key string) Row {
