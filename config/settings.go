@@ -46,6 +46,16 @@ func settingsOf(of reflect.Type, section string, index []int) []setting {
 	return list
 }
 
+// Lists are the keys whose value is a list of strings, or several joined with ";".
+func Lists() (keys []string) {
+	for _, s := range settings {
+		if s.kind == reflect.TypeFor[[]string]() {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
+}
+
 // enumerated is a type with a few values.
 type enumerated interface{ Values() []string }
 

@@ -335,7 +335,11 @@ change.`,
 			for _, left := range migrated.Left {
 				fmt.Fprintf(f.Err, "left:    %s\n", left)
 			}
-			if len(migrated.Changes) == 0 {
+			switch {
+			case len(migrated.Changes) > 0:
+			case len(migrated.Left) > 0:
+				fmt.Fprintf(f.Err, "nothing is changed in %s: what is left is yours to decide\n", file)
+			default:
 				fmt.Fprintf(f.Err, "nothing to change in %s\n", file)
 			}
 			if !write {

@@ -5,11 +5,15 @@
 package migrate
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/config/decision"
@@ -28,27 +32,36 @@ type Result struct {
 	Left []string
 }
 
+// mark is what some editors begin a file with.
+const mark = "\xef\xbb\xbf"
+
 // File rewrites a file's text. The error is a *source.Error.
 func File(name string, text []byte) (*Result, error) {
 	format := source.FormatOf(name)
-	hidden := hide(string(text), format)
+	plain, marked := bytes.CutPrefix(text, []byte(mark))
+	hidden := hide(string(plain), format)
 	root, err := source.Parse(name, format, []byte(hidden.text))
 	if err != nil {
 		var placed *source.Error
 		if errors.As(err, &placed) && len(hidden.templates) > 0 {
-			placed.Advice = "the file is rewritten without filling its templates in, and without them it is no " + strings.ToUpper(string(format)) + ": " + byHand
+			placed.What = hidden.show(placed.What)
+			placed.Advice = "the file is rewritten without filling its templates in, and without them it is no " + strings.ToUpper(string(format)) + ": " + byHand + filledIn(name, plain)
 		}
 		return nil, err
 	}
-	doc, err := newDocument(format, []byte(hidden.text))
-	if err != nil {
-		return nil, &source.Error{File: name, What: err.Error()}
+	if members, _ := root.Value.([]source.Member); len(members) == 0 {
+		return &Result{Text: text}, nil
 	}
-	m := &migration{doc: doc, root: root}
-	m.walk("", root)
-	m.target()
-	m.sections("", root)
+	m, err := look(name, format, []byte(hidden.text), root)
+	if err != nil {
+		return nil, err
+	}
 	m.contradictions(name, text)
+	for _, said := range [][]string{m.result.Changes, m.result.Left} {
+		for i := range said {
+			said[i] = hidden.show(said[i])
+		}
+	}
 	if len(m.result.Changes) == 0 {
 		m.result.Text = text
 		return &m.result, nil
@@ -56,19 +69,35 @@ func File(name string, text []byte) (*Result, error) {
 	if statements(string(text)) {
 		return nil, m.refuse(name, "the file cannot be rewritten: what its {% ... %} leave in and out may be another thing elsewhere")
 	}
-	out, err := doc.bytes()
+	out, err := m.doc.bytes()
 	if err != nil {
 		return nil, &source.Error{File: name, What: err.Error()}
 	}
 	m.result.Text = []byte(hidden.show(string(out)))
+	if marked {
+		m.result.Text = append([]byte(mark), m.result.Text...)
+	}
 	if err := check(name, text, m.result.Text); err != nil {
 		return nil, m.refuse(name, fmt.Sprintf("the file cannot be rewritten: %v", err))
 	}
-	if format == source.TOML && comments(text) {
+	if format == source.TOML && comments(plain) {
 		m.result.CommentsLost = true
 		m.changed("comments are lost: a TOML file is written anew")
 	}
 	return &m.result, nil
+}
+
+// look makes all changes that there are to make of a text.
+func look(name string, format source.Format, text []byte, root *source.Node) (*migration, error) {
+	doc, err := newDocument(format, text)
+	if err != nil {
+		return nil, &source.Error{File: name, What: err.Error()}
+	}
+	m := &migration{doc: doc, root: root}
+	m.walk("", root)
+	m.target()
+	m.sections("", root)
+	return m, nil
 }
 
 const byHand = "rewrite it by hand, as `understudy config verify` says"
@@ -76,11 +105,15 @@ const byHand = "rewrite it by hand, as `understudy config verify` says"
 // refuse is the error for a file that nobody but a person can rewrite. It says
 // what there is to do.
 func (m *migration) refuse(name, what string) error {
-	advice := byHand
+	return &source.Error{File: name, What: what, Advice: byHand + m.list()}
+}
+
+// list is what there is to change, a line each.
+func (m *migration) list() (lines string) {
 	for _, change := range m.result.Changes {
-		advice += "\n- " + change
+		lines += "\n- " + change
 	}
-	return &source.Error{File: name, What: what, Advice: advice}
+	return lines
 }
 
 // document is a file that can be changed. Paths name keys from the top.
@@ -128,8 +161,11 @@ func (m *migration) walk(section string, node *source.Node) {
 				near = "; did you mean " + near + "?"
 			}
 			m.left("there is no key %s%s", key, near)
+		case row != nil && row.Verdict == decision.Refused && row.Quiet(fmt.Sprint(member.Value.Value)):
+			m.doc.remove(strings.Split(key, "."))
+			m.changed("%s is gone: %s is what holds anyway", key, member.Value)
 		case row != nil && row.Verdict == decision.Refused:
-			if member.Value.Value != nil && !member.Value.Empty() && !row.Quiet(fmt.Sprint(member.Value.Value)) {
+			if member.Value.Value != nil && !member.Value.Empty() {
 				m.left("%s is not taken: %s; %s", key, row.Text, row.Do)
 			}
 		case row != nil && row.Verdict == decision.Meaningless:
@@ -139,8 +175,8 @@ func (m *migration) walk(section string, node *source.Node) {
 			m.pause(key, member.Value)
 		case key == "agent.startup_timeout":
 			m.startupTimeout(member.Value)
-		case slices.Contains(joined, key):
-			m.list(key, member.Value)
+		case slices.Contains(config.Lists(), key):
+			m.join(key, member.Value)
 		case decision.Section(key):
 			m.walk(key, member.Value) // below others there are names of a person's own
 		}
@@ -153,8 +189,21 @@ func (m *migration) pause(key string, value *source.Node) {
 	path := strings.Split(key, ".")
 	on, ok := value.Value.(bool)
 	takeover, _ := textOf(m.root.Member("takeover"))
+	var oldest *source.Node
+	if agent := m.root.Member("agent"); agent != nil {
+		oldest = agent.Member("pause")
+	}
+	newer := m.root.Member("pause")
+	twice := oldest != nil && newer != nil && oldest.Value != nil && newer.Value != nil
 	switch {
+	case twice && oldest.Value != newer.Value:
+		m.left("pause and agent.pause say different things: take agent.pause out")
+	case twice && key == "agent.pause":
+		m.doc.remove(path)
+		m.changed("agent.pause is gone: pause says it already")
+	case value.Value == nil:
 	case !ok:
+		m.left("%s is %s, where true or false is expected", key, value)
 	case !on:
 		m.doc.remove(path)
 		m.changed("%s is gone: false is what holds anyway", key)
@@ -166,7 +215,7 @@ func (m *migration) pause(key string, value *source.Node) {
 	case takeover != "":
 		m.left("pause and takeover exclude each other: choose one of both")
 	default:
-		if key == "agent.pause" && m.root.Member("pause") == nil {
+		if key == "agent.pause" {
 			m.doc.remove(path)
 			m.doc.set([]string{"pause"}, true)
 			m.changed("agent.pause is pause now")
@@ -204,19 +253,42 @@ func (m *migration) copies() bool {
 }
 
 func (m *migration) startupTimeout(value *source.Node) {
-	seconds, ok := value.Value.(int64)
-	if !ok || m.root.Member("setup_timeout") != nil {
+	if value.Value == nil {
+		return // not said
+	}
+	path := []string{"agent", "startup_timeout"}
+	if now := m.root.Member("setup_timeout"); now != nil && now.Value != nil {
+		if reflect.DeepEqual(now.Plain(), value.Plain()) {
+			m.doc.remove(path)
+			m.changed("agent.startup_timeout is gone: setup_timeout says it already")
+			return
+		}
+		m.left("agent.startup_timeout and setup_timeout say the same thing differently: take agent.startup_timeout out")
 		return
 	}
-	m.doc.remove([]string{"agent", "startup_timeout"})
-	m.doc.set([]string{"setup_timeout"}, fmt.Sprintf("%ds", seconds))
+	text, ok := value.Value.(string)
+	_, notSeconds := strconv.ParseUint(value.String(), 10, 32)
+	if ok {
+		_, notSeconds = strconv.ParseUint(text, 10, 32)
+	}
+	_, notTime := time.ParseDuration(text)
+	switch {
+	case notSeconds == nil && ok:
+		text += "s"
+	case notSeconds == nil:
+		text = fmt.Sprintf("%ds", value.Value)
+	case ok && (notTime == nil || stands.MatchString(text)):
+	default:
+		m.left("agent.startup_timeout is setup_timeout here, and %s is no time: write it as in 90s", value)
+		return
+	}
+	m.doc.remove(path)
+	m.doc.set([]string{"setup_timeout"}, text)
 	m.changed("agent.startup_timeout is setup_timeout now: it is the time for everything, not for an agent")
 }
 
-// joined are the keys whose value may be several strings joined with ";".
-var joined = []string{"feature.env.include", "feature.env.exclude", "feature.env.unset"}
-
-func (m *migration) list(key string, value *source.Node) {
+// join makes a list of several strings that are joined with ";".
+func (m *migration) join(key string, value *source.Node) {
 	text, ok := value.Value.(string)
 	if !ok || !strings.Contains(text, ";") {
 		return

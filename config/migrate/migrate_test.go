@@ -181,8 +181,27 @@ feature:
 			[]string{"feature.copy_target.scale_down needs a stand-in"}},
 		"a copy, and frozen":                  {"a.yaml", "takeover: freeze\nfeature: {copy_target: true}\n", "takeover: freeze\nfeature: {copy_target: true}\n", nil, []string{"feature.copy_target and takeover exclude each other"}},
 		"a template that cannot be filled in": {"a.yaml", "takeover: copy\npause: true\ntarget: \"{{ get_env(name='SURELY_NOT_SET') }}\"\n", "takeover: copy\npause: true\ntarget: \"{{ get_env(name='SURELY_NOT_SET') }}\"\n", nil, []string{"pause and takeover exclude each other: choose one of both"}},
-		"pause, twice":                        {"a.yaml", "agent: {pause: true}\npause: true\ntarget: pod/x\n", "agent: {pause: true}\npause: true\ntarget: pod/x\n", nil, []string{freezeOr}},
-		"a file in the new form":              {"a.json", `{"takeover": "copy",  "target":"pod/x" , }`, `{"takeover": "copy",  "target":"pod/x" , }`, nil, nil},
+		"pause, twice":                        {"a.yaml", "agent: {pause: true}\npause: true\ntarget: pod/x\n", "pause: true\ntarget: pod/x\n", []string{"agent.pause is gone: pause says it already"}, []string{freezeOr}},
+		"pause, twice and differently":        {"a.yaml", "agent: {pause: true}\npause: false\ntarget: pod/x\n", "agent: {pause: true}\npause: false\ntarget: pod/x\n", nil, []string{"pause and agent.pause say different things"}},
+		"no pause":                            {"a.yaml", "pause: 3\n", "pause: 3\n", nil, []string{"pause is 3, where true or false is expected"}},
+		"a byte order mark, JSON":             {"a.json", mark + `{"telemetry": true, "target": "pod/x"}`, mark + `{"target": "pod/x"}`, []string{"telemetry is gone"}, nil},
+		"a byte order mark, YAML":             {"a.yaml", mark + "telemetry: true\ntarget: pod/x\n", mark + "target: pod/x\n", []string{"telemetry is gone"}, nil},
+		"a byte order mark, TOML":             {"a.toml", mark + "telemetry = true\ntarget = 'pod/x'\n", mark + "target = 'pod/x'\n", []string{"telemetry is gone"}, nil},
+		"an empty file":                       {"a.json", "", "", nil, nil},
+		"a file with a mark alone":            {"a.json", mark + "\n", mark + "\n", nil, nil},
+		"a template is called what it is":     {"a.json", `{"target":"deploy/{{ key }}"}`, `{"target":"deployment/{{ key }}"}`, []string{"target is spelt out: deployment/{{ key }}"}, nil},
+		"and in an object":                    {"a.json", `{"target":{"deployment":"{{ key }}"}}`, `{"target":"deployment/{{ key }}"}`, []string{"target is written as a path: deployment/{{ key }}"}, nil},
+		"a time as a text":                    {"a.json", `{"agent": {"startup_timeout": "90"}, "key": "k"}`, `{"key": "k", "setup_timeout": "90s"}`, []string{"agent.startup_timeout is setup_timeout now"}, nil},
+		"a time with its unit":                {"a.json", `{"agent": {"startup_timeout": "2m"}, "key": "k"}`, `{"key": "k", "setup_timeout": "2m"}`, []string{"agent.startup_timeout is setup_timeout now"}, nil},
+		"a time from a template":              {"a.json", `{"key": "k", "agent": {"startup_timeout": "{{ get_env(name='SURELY_NOT_SET', default='90') }}"}}`, `{"key": "k", "setup_timeout": "{{ get_env(name='SURELY_NOT_SET', default='90') }}"}`, []string{"agent.startup_timeout is setup_timeout now"}, nil},
+		"no time":                             {"a.json", `{"agent": {"startup_timeout": "soon"}}`, `{"agent": {"startup_timeout": "soon"}}`, nil, []string{"agent.startup_timeout is setup_timeout here, and \"soon\" is no time"}},
+		"a time, twice":                       {"a.json", `{"agent": {"startup_timeout": 90}, "setup_timeout": 90}`, `{"setup_timeout": 90}`, []string{"agent.startup_timeout is gone: setup_timeout says it already"}, nil},
+		"two times":                           {"a.json", `{"agent": {"startup_timeout": 90}, "setup_timeout": "80s"}`, `{"agent": {"startup_timeout": 90}, "setup_timeout": "80s"}`, nil, []string{"agent.startup_timeout and setup_timeout"}},
+		"lists that are joined": {"a.yaml", "feature: {fs: {local: a;b}, network: {outgoing: {filter: {local: 'a:1;b'}}}}\n", "feature: {fs: {local: [a, b]}, network: {outgoing: {filter: {local: ['a:1', b]}}}}\n",
+			[]string{"feature.fs.local is a list now", "feature.network.outgoing.filter.local is a list now"}, nil},
+		"what holds anyway": {"a.json", `{"target": "pod/x", "feature": {"network": {"incoming": {"on_concurrent_steal": "abort"}}}, "use_proxy": true}`, `{"target": "pod/x"}`,
+			[]string{"feature.network.incoming.on_concurrent_steal is gone: \"abort\" is what holds anyway", "use_proxy is gone: true is what holds anyway"}, nil},
+		"a file in the new form": {"a.json", `{"takeover": "copy",  "target":"pod/x" , }`, `{"takeover": "copy",  "target":"pod/x" , }`, nil, nil},
 		"what a person decides": {"a.json", `{"pause": true, "feature": {"copy_target": true, "split_queues": {"a": {}}}, "nope": 1, "target": {"labels": {"a": "b"}}}`,
 			`{"pause": true, "feature": {"copy_target": true, "split_queues": {"a": {}}}, "nope": 1, "target": {"labels": {"a": "b"}}}`, nil,
 			[]string{"pause and feature.copy_target exclude each other", "feature.split_queues is not taken", "there is no key nope", "target.labels is not taken"}},
@@ -215,6 +234,11 @@ func TestTemplatesThatAreNoText(t *testing.T) {
 	var placed *source.Error
 	if !errors.As(err, &placed) || !strings.Contains(placed.Advice, "rewrite it by hand") {
 		t.Errorf("got %v", err)
+	}
+	_, err = File("a.json", []byte(`{"lease": {{ get_env(name="L", default="30") }}, "telemetry": false, "target": "deploy/{{ key }}"}`))
+	if !errors.As(err, &placed) || strings.Contains(placed.What+placed.Advice, "understudy-template") || !strings.Contains(placed.What, `{{ get_env(name="L", default="30") }}`) ||
+		!strings.Contains(placed.Advice, "\n- telemetry is gone") || !strings.Contains(placed.Advice, "\n- target is spelt out") {
+		t.Errorf("what there is to change is not told: %+v", placed)
 	}
 }
 

@@ -3,6 +3,7 @@ package migrate
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
@@ -47,6 +48,32 @@ func hide(text string, format source.Format) hidden {
 	})
 	h.text = expression.ReplaceAllStringFunc(text, stand("understudy-template-%d-"))
 	return h
+}
+
+// stands finds what stands for a template.
+var stands = regexp.MustCompile(`understudy-template-\d+-`)
+
+// filledIn is what there is to change in a text that is of its format only when
+// its templates are filled in, as they would be here; empty where they cannot be.
+func filledIn(name string, text []byte) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	rendered, err := source.Render(name, text, source.Variables{Key: "key", Branch: source.Branch(dir), Env: os.LookupEnv})
+	if err != nil {
+		return ""
+	}
+	format := source.FormatOf(name)
+	root, err := source.Parse(name, format, rendered.Text)
+	if err != nil {
+		return ""
+	}
+	m, err := look(name, format, rendered.Text, root)
+	if err != nil {
+		return ""
+	}
+	return m.list()
 }
 
 // show puts the templates back.
