@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -295,7 +296,9 @@ here goes, old forms become new ones, comments and order stay. In TOML they
 cannot, so a TOML file with comments is printed and not written. What changed and
 why is said on stderr, and what you must decide yourself, such as what to write
 instead of pause: true; the new text goes to stdout, or with --write into the
-file.
+file. mirrord may refuse the new form: while somebody still uses it, leave
+.mirrord/mirrord.json and write the new text to .understudy/understudy.json,
+which is read first.
 
 It does nothing to a file that is in the new form, and fills in no templates. A
 file whose templates would not all stay where they are, one with {% ... %}, and
@@ -303,6 +306,10 @@ one that would not mean the same as before is left to you, with what there is to
 change.`,
 		Example: `  # See what would change, and why
   understudy config migrate .mirrord/mirrord.json
+
+  # Leave it to those who still use mirrord, and begin a file of one's own
+  mkdir -p .understudy
+  understudy config migrate .mirrord/mirrord.json > .understudy/understudy.json
 
   # Change the file that is found from here
   understudy config migrate --write`,
@@ -356,12 +363,24 @@ change.`,
 			if err := os.WriteFile(file, migrated.Text, info.Mode().Perm()); err != nil {
 				return fmt.Errorf("writing the configuration: %w", err)
 			}
+			if own := ownFile(file); own != "" {
+				fmt.Fprintf(f.Err, "notice: whoever still uses mirrord needs %s as it was, which may refuse the new form: put that back, and keep the new one as %s, which is read first\n", file, own)
+			}
 			return nil
 		},
 	}
 	config.FileFlags(cmd.Flags())
 	cmd.Flags().BoolVarP(&write, "write", "w", false, "change the file itself")
 	return cmd
+}
+
+// ownFile is where a file that the other tool reads too would be understudy's
+// alone; empty for one that it does not find.
+func ownFile(file string) string {
+	if full, err := filepath.Abs(file); err != nil || filepath.Base(filepath.Dir(full)) != ".mirrord" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(file), "..", ".understudy", "understudy"+filepath.Ext(file))
 }
 
 // oldVerify is what fingers know from the other tool, and hidden from others.

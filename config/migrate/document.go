@@ -213,33 +213,33 @@ func commentIn(extra hujson.Extra) bool { return bytes.ContainsRune(extra, '/') 
 var jsonComment = regexp.MustCompile(`(?s)//[^\r\n]*|/\*.*?\*/`)
 
 // commentsOf are the comments inside a value.
-func commentsOf(value hujson.ValueTrimmed) []string {
-	var found []string
-	in := func(extra hujson.Extra) { found = append(found, jsonComment.FindAllString(string(extra), -1)...) }
-	var look func(value hujson.Value)
-	inside := func(value hujson.ValueTrimmed) {
-		switch value := value.(type) {
-		case *hujson.Object:
-			for _, member := range value.Members {
-				look(member.Name)
-				look(member.Value)
-			}
-			in(value.AfterExtra)
-		case *hujson.Array:
-			for _, element := range value.Elements {
-				look(element)
-			}
-			in(value.AfterExtra)
+func commentsOf(value hujson.ValueTrimmed) (found []string) {
+	switch value := value.(type) {
+	case *hujson.Object:
+		for _, member := range value.Members {
+			found = append(found, commentsAt(member.Name)...)
+			found = append(found, commentsAt(member.Value)...)
 		}
+		found = append(found, commentsBetween(value.AfterExtra)...)
+	case *hujson.Array:
+		for _, element := range value.Elements {
+			found = append(found, commentsAt(element)...)
+		}
+		found = append(found, commentsBetween(value.AfterExtra)...)
 	}
-	look = func(value hujson.Value) {
-		in(value.BeforeExtra)
-		inside(value.Value)
-		in(value.AfterExtra)
-	}
-	inside(value)
 	return found
 }
+
+// commentsAt are those inside a value, before it and behind it.
+func commentsAt(value hujson.Value) []string {
+	return slices.Concat(commentsBetween(value.BeforeExtra), commentsOf(value.Value), commentsBetween(value.AfterExtra))
+}
+
+func commentsBetween(extra hujson.Extra) []string {
+	return jsonComment.FindAllString(string(extra), -1)
+}
+
+func (d *jsonDocument) comments() []string { return commentsAt(d.root) }
 
 func (d *jsonDocument) empty(path []string) bool {
 	parent, place := d.find(path)
@@ -343,6 +343,17 @@ func yamlComments(node *yaml.Node) []string {
 	return append(found, node.FootComment)
 }
 
+func (d *yamlDocument) comments() (lines []string) {
+	for _, comment := range yamlComments(&d.root) {
+		for line := range strings.SplitSeq(comment, "\n") {
+			if line != "" {
+				lines = append(lines, line)
+			}
+		}
+	}
+	return lines
+}
+
 // join puts each comment that there is into lines of its own.
 func join(comments ...string) string {
 	return strings.Join(slices.DeleteFunc(comments, func(comment string) bool { return comment == "" }), "\n")
@@ -397,6 +408,8 @@ func (d tomlDocument) empty(path []string) bool {
 	section, ok := d.section(path)[path[len(path)-1]].(map[string]any)
 	return ok && len(section) == 0
 }
+
+func (tomlDocument) comments() []string { return nil }
 
 func (d tomlDocument) bytes() ([]byte, error) { return toml.Marshal(map[string]any(d)) }
 

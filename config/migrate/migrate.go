@@ -94,9 +94,18 @@ func look(name string, format source.Format, text []byte, root *source.Node) (*m
 		return nil, &source.Error{File: name, What: err.Error()}
 	}
 	m := &migration{doc: doc, root: root}
+	comments := doc.comments()
 	m.walk("", root)
 	m.target()
 	m.sections("", root)
+	for _, kept := range doc.comments() {
+		if i := slices.Index(comments, kept); i >= 0 {
+			comments = slices.Delete(comments, i, i+1)
+		}
+	}
+	if len(comments) > 0 {
+		m.changed("comments are gone with what they were about: %s", strings.Join(comments, ", "))
+	}
 	return m, nil
 }
 
@@ -124,6 +133,8 @@ type document interface {
 	remove(path []string)
 	// empty says whether an object has no keys.
 	empty(path []string) bool
+	// comments are all that there are, where the format's are kept.
+	comments() []string
 	bytes() ([]byte, error)
 }
 

@@ -75,7 +75,7 @@ func TestFile(t *testing.T) {
   "target": "deployment/a" /* the one */ // really
   // the end
 }
-`, []string{"telemetry is gone", "agent.log_level is gone", "target is spelt out"}, nil},
+`, []string{"telemetry is gone", "agent.log_level is gone", "target is spelt out", "comments are gone with what they were about: // what the agent says, // off, // loud, // why, // level, // agent"}, nil},
 		"JSON, what comes to the end": {"a.json", `{
   "agent": {"namespace": "n", // where
     "startup_timeout": 3 // long
@@ -94,7 +94,7 @@ func TestFile(t *testing.T) {
   "target": "deployment/a", // target
   "setup_timeout": "3s"
 }
-`, []string{"agent.startup_timeout is setup_timeout now", "target is written as a path"}, nil},
+`, []string{"agent.startup_timeout is setup_timeout now", "target is written as a path", "comments are gone with what they were about: // long"}, nil},
 		"JSON, all goes": {"a.json", "{ // the team's\n  \"telemetry\": false }", "{ // the team's\n }", []string{"telemetry is gone"}, nil},
 		"JSON, the last goes": {"a.json", `{
   "key": "k", // of the session
@@ -103,7 +103,7 @@ func TestFile(t *testing.T) {
 `, `{
   "key": "k", // of the session
 }
-`, []string{"telemetry is gone"}, nil},
+`, []string{"telemetry is gone", "comments are gone with what they were about: // off"}, nil},
 		"YAML keeps comments": {"a.yaml", `# the team's file
 target: deploy/worker # the one
 agent:
@@ -164,7 +164,7 @@ feature:
       - B
 
 # the end
-`, []string{"telemetry is gone", "feature.env.include is a list now", "agent.log_level is gone", "target is written as a path"}, nil},
+`, []string{"telemetry is gone", "feature.env.include is a list now", "agent.log_level is gone", "target is written as a path", "comments are gone with what they were about: # off, # really, # loud"}, nil},
 		"TOML":              {"a.toml", "# lost\npause = true\n[agent]\nttl = 3\n", "pause = true\n", []string{"agent.ttl is gone", "comments are lost"}, []string{freezeOr}},
 		"agent.pause":       {"a.json", `{"agent": {"pause": true}, "target": "pod/x"}`, `{"target": "pod/x", "pause": true}`, []string{"agent.pause is pause now"}, []string{freezeOr}},
 		"pause stays":       {"a.json", `{"pause": true, "target": "deployment/x"}`, `{"pause": true, "target": "deployment/x"}`, nil, []string{freezeOr}},
