@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -136,6 +137,8 @@ type loading struct {
 	unread bool
 	// takenBy is the key that the takeover was said with.
 	takenBy string
+	// found is how far a file is trusted that nobody named.
+	found Found
 }
 
 // layer is where something was said; the higher wins.
@@ -231,15 +234,18 @@ func home(path string, environ func(string) (string, bool)) string {
 // it.
 func (l *loading) readFile() (string, map[string]any) {
 	name, by := l.fileName()
-	if name == "none" || name == "" {
+	if name == "none" || name == "" || by == whereItIs && l.found == FoundNot {
 		return "", nil
 	}
 	path := name
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(l.dir, path)
 	}
-	text, err := os.ReadFile(path)
+	text, err := readBounded(path, by != whereItIs)
 	l.unread = err != nil
+	if by == whereItIs && l.found == FoundNames && (err != nil || source.HasTemplates(text)) {
+		return "", nil
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		l.problems = append(l.problems, problem("it was named by "+by, "there is no file %s", name))
@@ -260,7 +266,37 @@ func (l *loading) readFile() (string, map[string]any) {
 		key = flag.Value.String()
 	}
 	_, says := l.readText(name, text, key)
+	if by == whereItIs && l.found == FoundNames {
+		delete(says, "kubeconfig")
+		delete(says, "accept_invalid_certificates")
+	}
 	return name, says
+}
+
+// mostText is how large a file may be, in bytes: the largest that we know of has a
+// thousandth of it.
+const mostText = 4 << 20
+
+// readBounded reads a file that is not too large to be a configuration. One that was
+// found, and not named, has to be a regular one: others may never end.
+func readBounded(path string, named bool) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !named && !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, mostText+1))
+	if err == nil && len(text) > mostText {
+		return nil, fmt.Errorf("a configuration has at most %d bytes, and this has more", mostText)
+	}
+	return text, err
 }
 
 // readText reads a file's text, and gives what it says under its keys.
@@ -294,8 +330,11 @@ func (l *loading) fileName() (name, by string) {
 	if relative, err := filepath.Rel(l.dir, found); found != "" && err == nil {
 		found = relative
 	}
-	return found, "where it is"
+	return found, whereItIs
 }
+
+// whereItIs is what has named a file that was found.
+const whereItIs = "where it is"
 
 func (l *loading) lookup(name string) *pflag.Flag {
 	if l.flags == nil {

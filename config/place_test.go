@@ -17,6 +17,7 @@ func TestPlace(t *testing.T) {
 		flags                []string
 		want                 string // context, namespace, kubeconfig
 		aside, err           string
+		found                Found
 	}{
 		{name: "the file", file: `{"kube_context": "far", "target": {"namespace": "shop", "path": "deployment/worker"}, "kubeconfig": "/k"}`, want: "far shop /k"},
 		{name: "a variable over it", file: `{"kube_context": "far", "target": {"namespace": "shop"}}`, variable: "stage", want: "far stage "},
@@ -26,6 +27,11 @@ func TestPlace(t *testing.T) {
 		{name: "what does not go together", file: `{"pause": true, "feature": {"copy_target": true}, "target": {"namespace": "shop"}}`, want: " shop "},
 		{name: "a place that is none", file: `{"target": {"namespace": 5}}`, want: "  ", err: "target.namespace is 5"},
 		{name: "a broken file", file: `{`, flags: []string{"-n", "mine"}, want: " mine ", err: "understudy.json:1"},
+		{name: "names of a file that was found", found: FoundNames, file: `{"kube_context": "far", "target": {"namespace": "shop"}, "kubeconfig": "/k"}`, want: "far shop "},
+		{name: "all of a file that was named", found: FoundNames, flags: []string{"-f", ".understudy/understudy.json"}, file: `{"target": {"namespace": "shop"}, "kubeconfig": "/k"}`, want: " shop /k"},
+		{name: "nothing of what has to be computed", found: FoundNames, file: `{"target": {"namespace": "{{ 'shop' }}"}}`, want: "  "},
+		{name: "nothing of a file that was found", found: FoundNot, file: `{"kube_context": "far", "target": {"namespace": "shop"}}`, want: "  "},
+		{name: "too large", file: "{" + strings.Repeat(" ", mostText) + "}", want: "  ", err: "has at most"},
 		{name: "a missing file", flags: []string{"-f", "gone.json", "-n", "mine"}, want: " mine ", err: "there is no file gone.json"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -50,7 +56,7 @@ func TestPlace(t *testing.T) {
 				}
 				return c.variable, c.variable != ""
 			}}
-			got, aside, err := l.place()
+			got, aside, err := l.place(c.found)
 			if at := strings.Join([]string{got.Context, got.Namespace, got.Kubeconfig}, " "); at != c.want {
 				t.Errorf("it is %q, want %q", at, c.want)
 			}

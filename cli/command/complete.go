@@ -57,8 +57,8 @@ func completeFlagBy(cmd *cobra.Command, flag string, by func(typed string) liste
 	err := cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
 		defer cancel()
-		c, _, _ := config.Place(cmd.Flags()) // as far as it is known
-		names, _ := by(typed)(ctx, c)        // nobody could be told
+		c, _, _ := config.Place(cmd.Flags(), config.FoundNames) // as far as it is known
+		names, _ := by(typed)(ctx, c)                           // nobody could be told
 		slices.Sort(names)
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
@@ -170,7 +170,7 @@ func completeSession(cmd *cobra.Command, withTargets bool) {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(context.Background(), completeFor)
 		defer cancel()
-		c, _, _ := config.Place(cmd.Flags()) // as far as it is known
+		c, _, _ := config.Place(cmd.Flags(), config.FoundNames) // as far as it is known
 		client, _, err := connect(c)
 		if err != nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp

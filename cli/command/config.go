@@ -292,11 +292,10 @@ func newCmdMigrate(f *Factory) *cobra.Command {
 		Use:   "migrate [FILE]",
 		Short: "Rewrite a configuration file into understudy's own form",
 		Long: `Rewrites a configuration file into understudy's own form: what has no meaning
-here goes, old forms become new ones, comments and order stay. In TOML they
-cannot, so a TOML file with comments is printed and not written. What changed and
-why is said on stderr, and what you must decide yourself, such as what to write
-instead of pause: true; the new text goes to stdout, or with --write into the
-file. mirrord may refuse the new form: while somebody still uses it, leave
+here goes, old forms become new ones, comments and order stay. What changed and why
+is said on stderr, and what you must decide yourself, such as what to write instead
+of pause: true; the new text goes to stdout, or with --write into the file. mirrord
+may refuse the new form: while somebody still uses it, leave
 .mirrord/mirrord.json and write the new text to .understudy/understudy.json,
 which is read first.
 
@@ -332,9 +331,6 @@ change.`,
 			migrated, err := migrate.File(file, text)
 			if err != nil {
 				return err
-			}
-			if write && migrated.CommentsLost {
-				return failure.New("rewrite it by hand, or print it without --write", "%s is not rewritten: its comments would be lost", file)
 			}
 			for _, change := range migrated.Changes {
 				fmt.Fprintf(f.Err, "changed: %s\n", change)

@@ -20,6 +20,8 @@ type place struct {
 	config.Config
 	// all namespaces are meant.
 	all bool
+	// found is how far a file is trusted that nobody named.
+	found config.Found
 }
 
 // flags adds those that say which cluster is meant, and which namespace; of is
@@ -36,13 +38,16 @@ func (p *place) flags(cmd *cobra.Command, of string) {
 // read finds out which place is meant. What else is wrong with the file keeps
 // nobody from looking, and is a remark.
 func (p *place) read(cmd *cobra.Command) error {
-	c, aside, err := config.Place(cmd.Flags())
+	c, aside, err := config.Place(cmd.Flags(), p.found)
 	p.Config = *c
 	if err != nil {
 		return &failure.Failure{Err: err, Hint: strings.TrimPrefix(failure.Hint(err)+"; without a file: -f none", "; ")}
 	}
 	if p.all && cmd.Flags().Changed("target-namespace") {
 		return failure.New("leave out one of both", "-A means all namespaces, and -n %s one", p.Namespace)
+	}
+	if p.File != "" {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "configuration: %s\n", p.File)
 	}
 	if len(aside) > 0 {
 		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "notice: exec would not take this configuration; what is wrong with it is said by: understudy config verify\n")

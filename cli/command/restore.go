@@ -19,7 +19,8 @@ func forAdministrators(err error) error {
 
 // NewCmdRestore puts workloads back without an operator.
 func NewCmdRestore(f *Factory) *cobra.Command {
-	var in place
+	// What lies where an administrator works chooses no cluster for a tool like this one.
+	in := place{found: config.FoundNot}
 	var force, dryRun bool
 	cmd := &cobra.Command{
 		Use:   "restore",

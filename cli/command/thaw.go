@@ -14,7 +14,8 @@ import (
 
 // NewCmdThaw thaws by hand.
 func NewCmdThaw(f *Factory) *cobra.Command {
-	var in place
+	// What lies where an administrator works chooses no cluster for a tool like this one.
+	in := place{found: config.FoundNot}
 	var o thaw.Options
 	cmd := &cobra.Command{
 		Use:   "thaw (--pod NAME | --node NAME)",

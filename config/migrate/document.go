@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-	"github.com/pelletier/go-toml/v2/unstable"
 	"github.com/tailscale/hujson"
 	"go.yaml.in/yaml/v3"
 
@@ -23,8 +21,7 @@ func newDocument(format source.Format, text []byte) (document, error) {
 		value, err := hujson.Parse(text)
 		return &jsonDocument{value}, err
 	case source.TOML:
-		d := tomlDocument{}
-		return d, toml.Unmarshal(text, (*map[string]any)(&d))
+		return &tomlDocument{string(text)}, nil
 	}
 	d := &yamlDocument{}
 	return d, yaml.Unmarshal(text, &d.root)
@@ -57,15 +54,17 @@ func (d *jsonDocument) find(path []string) (*hujson.Object, int) {
 	return nil, -1
 }
 
+// quote writes a string as JSON has it, and TOML.
+func quote(text string) string {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text) // a string is always encoded
+	return strings.ReplaceAll(strings.TrimSpace(out.String()), "\x7f", `\u007f`)
+}
+
 // jsonValue writes a value on one line.
 func jsonValue(value any) hujson.ValueTrimmed {
-	quote := func(text string) string {
-		var out bytes.Buffer
-		encoder := json.NewEncoder(&out)
-		encoder.SetEscapeHTML(false)
-		_ = encoder.Encode(text) // a string is always encoded
-		return strings.TrimSpace(out.String())
-	}
 	var text string
 	switch value := value.(type) {
 	case bool:
@@ -376,57 +375,4 @@ func (d *yamlDocument) bytes() ([]byte, error) {
 		return nil, fmt.Errorf("writing the file: %w", err)
 	}
 	return out.Bytes(), nil
-}
-
-// tomlDocument has no comments and no order: the library writes none.
-type tomlDocument map[string]any
-
-func (d tomlDocument) section(path []string) map[string]any {
-	at := map[string]any(d)
-	for _, key := range path[:len(path)-1] {
-		at, _ = at[key].(map[string]any)
-	}
-	return at
-}
-
-func (d tomlDocument) set(path []string, value any) {
-	if object, ok := value.(pairs); ok {
-		table := map[string]any{}
-		for _, pair := range object {
-			table[pair[0]] = pair[1]
-		}
-		value = table
-	}
-	if section := d.section(path); section != nil {
-		section[path[len(path)-1]] = value
-	}
-}
-
-func (d tomlDocument) remove(path []string) { delete(d.section(path), path[len(path)-1]) }
-
-func (d tomlDocument) empty(path []string) bool {
-	section, ok := d.section(path)[path[len(path)-1]].(map[string]any)
-	return ok && len(section) == 0
-}
-
-func (tomlDocument) comments() []string { return nil }
-
-func (d tomlDocument) bytes() ([]byte, error) { return toml.Marshal(map[string]any(d)) }
-
-// comments says whether a TOML text has any.
-func comments(text []byte) bool {
-	parser := unstable.Parser{KeepComments: true}
-	parser.Reset(text)
-	var found bool
-	var look func(node *unstable.Node)
-	look = func(node *unstable.Node) {
-		for ; node != nil && !found; node = node.Next() {
-			found = node.Kind == unstable.Comment
-			look(node.Child())
-		}
-	}
-	for parser.NextExpression() {
-		look(parser.Expression())
-	}
-	return found
 }

@@ -1,7 +1,7 @@
 // Package migrate rewrites a configuration file into understudy's own form, by
 // the table of decisions: what has no meaning goes, old forms become new ones,
 // and what a person has to decide is left and told. Templates are not filled
-// in, comments and the order stay where the format has them.
+// in, comments and the order stay.
 package migrate
 
 import (
@@ -26,8 +26,6 @@ type Result struct {
 	Text []byte
 	// Changes are what was changed and why, one sentence each.
 	Changes []string
-	// CommentsLost: the file has comments, and Text has none.
-	CommentsLost bool
 	// Left is what a person has to decide, one sentence each.
 	Left []string
 }
@@ -80,10 +78,6 @@ func File(name string, text []byte) (*Result, error) {
 	if err := check(name, text, m.result.Text); err != nil {
 		return nil, m.refuse(name, fmt.Sprintf("the file cannot be rewritten: %v", err))
 	}
-	if format == source.TOML && comments(plain) {
-		m.result.CommentsLost = true
-		m.changed("comments are lost: a TOML file is written anew")
-	}
 	return &m.result, nil
 }
 
@@ -133,7 +127,7 @@ type document interface {
 	remove(path []string)
 	// empty says whether an object has no keys.
 	empty(path []string) bool
-	// comments are all that there are, where the format's are kept.
+	// comments are all that there are.
 	comments() []string
 	bytes() ([]byte, error)
 }

@@ -165,7 +165,15 @@ feature:
 
 # the end
 `, []string{"telemetry is gone", "feature.env.include is a list now", "agent.log_level is gone", "target is written as a path", "comments are gone with what they were about: # off, # really, # loud"}, nil},
-		"TOML":              {"a.toml", "# lost\npause = true\n[agent]\nttl = 3\n", "pause = true\n", []string{"agent.ttl is gone", "comments are lost"}, []string{freezeOr}},
+		"TOML": {"a.toml", "# who\n\n# kept\npause = true # mine\n\n# lost\n[agent]\nttl = 3\n", "# who\n\n# kept\npause = true # mine\n", []string{"agent.ttl is gone", "comments are gone with what they were about: # lost"}, []string{freezeOr}},
+		"TOML, tables and lists": {"a.toml", "# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\n\n[target] # whom\nnamespace = 'shop'\n[target.path]\ndeployment = 'a'\n\n# env\n[feature.env]\ninclude = 'A;B' # both\n\n[agent]\nstartup_timeout = 90\n",
+			"# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\nsetup_timeout = \"90s\"\ntarget = { path = \"deployment/a\", namespace = \"shop\" }\n\n# env\n[feature.env]\ninclude = [\"A\", \"B\"] # both\n",
+			[]string{"feature.env.include is a list now", "agent.startup_timeout is setup_timeout now", "target is written as a path", "comments are gone with what they were about: # whom"}, nil},
+		"TOML, a comment of the template": {"a.toml", "{# who #}\ntelemetry = false\ntarget = \"pod/x\"\n", "{# who #}\ntarget = \"pod/x\"\n", []string{"telemetry is gone"}, nil},
+		"TOML, templates":                 {"a.toml", "telemetry = false\ntarget = \"pod/{{ key }}\"\nkey = \"{{ get_env(name='SURELY_NOT_SET', default='b') }}\"\n", "target = \"pod/{{ key }}\"\nkey = \"{{ get_env(name='SURELY_NOT_SET', default='b') }}\"\n", []string{"telemetry is gone"}, nil},
+		"TOML, inline and dotted": {"a.toml", "agent = { ttl = 3, namespace = 'x', log_level = \"in,}fo\" }\nfeature.magic.aws = false\ntarget = 'deploy/a' # it\ntelemetry = false\nfeature.hostname = false\n",
+			"agent = { namespace = 'x' }\ntarget = \"deployment/a\" # it\nfeature.hostname = false\n",
+			[]string{"agent.log_level is gone", "agent.ttl is gone", "feature.magic is gone", "telemetry is gone", "target is spelt out"}, nil},
 		"agent.pause":       {"a.json", `{"agent": {"pause": true}, "target": "pod/x"}`, `{"target": "pod/x", "pause": true}`, []string{"agent.pause is pause now"}, []string{freezeOr}},
 		"pause stays":       {"a.json", `{"pause": true, "target": "deployment/x"}`, `{"pause": true, "target": "deployment/x"}`, nil, []string{freezeOr}},
 		"pause and freeze":  {"a.json", `{"target": "pod/x", "pause": true, "takeover": "freeze"}`, `{"target": "pod/x", "takeover": "freeze"}`, []string{"pause is gone: takeover: freeze says it already"}, nil},
@@ -242,39 +250,18 @@ func TestTemplatesThatAreNoText(t *testing.T) {
 	}
 }
 
-func TestCommentsOfTOML(t *testing.T) {
-	for text, want := range map[string]bool{
-		"telemetry = false\n": false,
-		"telemetry = false\ntarget = 'pod/#x'\nkey = \"\"\"\n# no\"\"\"":    false,
-		"# who\ntelemetry = false\n":                                        true,
-		"telemetry = false # who\n":                                         true,
-		"telemetry = false\n[feature.env] # who\ninclude = 'A'\n":           true,
-		"telemetry = false\n[feature.env]\ninclude = [\n # who\n 'A',\n]\n": true,
-		"telemetry = false\n[feature.env]\ninclude = [ 'A', # who\n 'B']\n": true,
-	} {
-		got, err := File("a.toml", []byte(text))
-		if err != nil {
-			t.Errorf("%s: %v", text, err)
-		} else if got.CommentsLost != want || strings.Contains(strings.Join(got.Changes, "\n"), "comments are lost") != want {
-			t.Errorf("%s: %t, %q", text, got.CommentsLost, got.Changes)
-		}
-	}
-}
-
 // TestTemplatesThatAreRefused: what a template leaves in or out elsewhere is
 // not to be seen here, so a file whose meaning hangs on one stays as it is.
 func TestTemplatesThatAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ file, text, why string }{
-		"TOML, a variable":                 {"a.toml", "{% set n = \"a\" %}target = \"deploy/{{ n }}\"\ntelemetry = false\n", "elsewhere"},
-		"YAML, a variable":                 {"a.yaml", "{% set n = \"a\" %}target: deploy/{{ n }}\ntelemetry: false\n", "elsewhere"},
-		"TOML, a condition on one line":    {"a.toml", "telemetry = false\n{% if get_env(name=\"CI\", default=\"\") %} takeover = \"copy\" {% endif %}\n", "elsewhere"},
-		"JSON, a condition round a key":    {"a.json", "{\n{% if key %}\n \"telemetry\": true,\n{% endif %}\n \"lease\": 30\n}\n", "elsewhere"},
-		"JSON, a condition at the end":     {"a.json", "{\"agent\": {\"startup_timeout\": 3}, \"lease\": \"30s\"{% if key %}, \"takeover\": \"copy\"{% endif %}}", "elsewhere"},
-		"TOML, a comment of the template":  {"a.toml", "{# who #}\ntelemetry = false\ntarget = \"pod/x\"\n", "stand where they stood"},
-		"JSON, a comment that goes":        {"a.json", `{"telemetry": {# no #} false, "target": "pod/x"}`, "stand where they stood"},
-		"a template in a value that goes":  {"a.json", `{"agent": {"log_level": "{{ key }}"}, "target": "pod/x"}`, "stand where they stood"},
-		"TOML, templates in another order": {"a.toml", "telemetry = false\ntarget = \"pod/{{ key }}\"\nkey = \"{{ get_env(name='A', default='b') }}\"\n", "stand where they stood"},
-		"a variable that is not here":      {"a.json", `{"telemetry": false, "target": "pod/{{ get_env(name='UNDERSTUDY_NONE') }}"}`, "is not set"},
+		"TOML, a variable":                {"a.toml", "{% set n = \"a\" %}target = \"deploy/{{ n }}\"\ntelemetry = false\n", "elsewhere"},
+		"YAML, a variable":                {"a.yaml", "{% set n = \"a\" %}target: deploy/{{ n }}\ntelemetry: false\n", "elsewhere"},
+		"TOML, a condition on one line":   {"a.toml", "telemetry = false\n{% if get_env(name=\"CI\", default=\"\") %} takeover = \"copy\" {% endif %}\n", "elsewhere"},
+		"JSON, a condition round a key":   {"a.json", "{\n{% if key %}\n \"telemetry\": true,\n{% endif %}\n \"lease\": 30\n}\n", "elsewhere"},
+		"JSON, a condition at the end":    {"a.json", "{\"agent\": {\"startup_timeout\": 3}, \"lease\": \"30s\"{% if key %}, \"takeover\": \"copy\"{% endif %}}", "elsewhere"},
+		"JSON, a comment that goes":       {"a.json", `{"telemetry": {# no #} false, "target": "pod/x"}`, "stand where they stood"},
+		"a template in a value that goes": {"a.json", `{"agent": {"log_level": "{{ key }}"}, "target": "pod/x"}`, "stand where they stood"},
+		"a variable that is not here":     {"a.json", `{"telemetry": false, "target": "pod/{{ get_env(name='UNDERSTUDY_NONE') }}"}`, "is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := File(tc.file, []byte(tc.text))

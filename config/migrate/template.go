@@ -17,6 +17,7 @@ import (
 // takes for part of a string, or by comments.
 type hidden struct {
 	text      string
+	format    source.Format
 	templates map[string]string // by what stands for them
 }
 
@@ -28,7 +29,7 @@ var (
 
 // hide takes the templates out of a text.
 func hide(text string, format source.Format) hidden {
-	h := hidden{templates: map[string]string{}}
+	h := hidden{format: format, templates: map[string]string{}}
 	stand := func(pattern string) func(string) string {
 		return func(template string) string {
 			word := fmt.Sprintf(pattern, len(h.templates)+1)
@@ -44,11 +45,14 @@ func hide(text string, format source.Format) hidden {
 		if format == source.JSON {
 			return comment(template)
 		}
-		return " " + comment(template) + "\n" // it would hide the rest of its line
+		return ownLine(comment(template))
 	})
 	h.text = expression.ReplaceAllStringFunc(text, stand("understudy-template-%d-"))
 	return h
 }
+
+// ownLine ends the line behind a comment, which would hide the rest of it.
+func ownLine(comment string) string { return " " + comment + "\n" }
 
 // stands finds what stands for a template.
 var stands = regexp.MustCompile(`understudy-template-\d+-`)
@@ -80,6 +84,9 @@ func filledIn(name string, text []byte) string {
 func (h hidden) show(text string) string {
 	// Words never contain one another: each ends with a dash.
 	for word, template := range h.templates {
+		if h.format == source.TOML && strings.HasPrefix(word, "#") {
+			text = strings.ReplaceAll(text, ownLine(word), template)
+		}
 		text = strings.ReplaceAll(text, word, template)
 	}
 	return text

@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -117,6 +118,7 @@ func TestParseErrors(t *testing.T) {
 		{YAML, "a: 1\na: 2", `f:2: the key "a" is there twice, first in line 1`},
 		{YAML, "a: 1\n---\nb: 1", "f:2: a file holds one document, and here begins another"},
 		{YAML, "a: &x [*x]", "f:1: this is nested too deep"},
+		{YAML, bomb(), "f:1: with what its aliases stand for this file has more than 100000 values"},
 		{YAML, "a:\n\t- b\n", "f:2: this is no YAML: a tab stands where only spaces may indent"},
 		{TOML, "a = 1\n[b]\na = 1\n\na = 2", `f:5: the key "a" is there twice, first in line 3`},
 		{TOML, "[[b]]\na = 1\n[[b]]\na = 2\n[c]\n[c]", `f:6: the key "c" is there twice, first in line 5`},
@@ -153,4 +155,13 @@ func TestAdvice(t *testing.T) {
 			t.Errorf("%s: %v, advice %q; want %s", text, err, placed.Hint(), want)
 		}
 	}
+}
+
+// bomb is a small file that stands for a billion values.
+func bomb() string {
+	text := "a0: &a0 [" + strings.Repeat("x,", 10) + "]\n"
+	for i := 1; i < 9; i++ {
+		text += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.Repeat(fmt.Sprintf("*a%d,", i-1), 10))
+	}
+	return text
 }

@@ -41,11 +41,16 @@ func (r *Rendered) Line(line int) int {
 	return r.lines[line-1]
 }
 
+// HasTemplates says whether a file has to be rendered.
+func HasTemplates(text []byte) bool {
+	return bytes.Contains(text, []byte("{{")) || bytes.Contains(text, []byte("{%")) || bytes.Contains(text, []byte("{#"))
+}
+
 // Render fills in the templates of a file, in the syntax that Jinja and Tera
 // share. The error is an *Error that names line and expression.
 func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	source := string(text)
-	if !strings.Contains(source, "{{") && !strings.Contains(source, "{%") && !strings.Contains(source, "{#") {
+	if !HasTemplates(text) {
 		return &Rendered{Text: text}, nil
 	}
 	tags, err := tagsOf(file, source)

@@ -35,7 +35,7 @@ func parseYAML(text []byte) (*Node, error) {
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, &Error{Line: max(second.Line, 1), What: "a file holds one document, and here begins another"}
 	}
-	return yamlNode(&document, 0)
+	return new(yamlTree).node(&document, 0)
 }
 
 // indentedByTab is the first line, up to one in which an error was seen, that has a tab
@@ -49,22 +49,34 @@ func indentedByTab(text []byte, until int) int {
 	return 0
 }
 
-// deepest nesting that is followed: an alias may contain itself.
-const deepest = 100
+const (
+	// deepest nesting that is followed: an alias may contain itself.
+	deepest = 100
+	// most values, with what aliases stand for: one of ten aliases of ten aliases, and
+	// so on, is soon more than a machine has memory.
+	most = 100_000
+)
 
-func yamlNode(n *yaml.Node, depth int) (*Node, error) {
-	if depth > deepest {
+// yamlTree makes values of what the library has read.
+type yamlTree struct{ values int }
+
+func (t *yamlTree) node(n *yaml.Node, depth int) (*Node, error) {
+	t.values++
+	switch {
+	case depth > deepest:
 		return nil, &Error{Line: n.Line, What: "this is nested too deep"}
+	case t.values > most:
+		return nil, &Error{Line: n.Line, What: fmt.Sprintf("with what its aliases stand for this file has more than %d values", most)}
 	}
 	switch n.Kind {
 	case yaml.DocumentNode:
-		return yamlNode(n.Content[0], depth+1)
+		return t.node(n.Content[0], depth+1)
 	case yaml.AliasNode:
-		return yamlNode(n.Alias, depth+1)
+		return t.node(n.Alias, depth+1)
 	case yaml.SequenceNode:
 		list := make([]*Node, 0, len(n.Content))
 		for _, item := range n.Content {
-			node, err := yamlNode(item, depth+1)
+			node, err := t.node(item, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -72,16 +84,16 @@ func yamlNode(n *yaml.Node, depth int) (*Node, error) {
 		}
 		return &Node{Value: list, Line: n.Line}, nil
 	case yaml.MappingNode:
-		return yamlObject(n, depth)
+		return t.object(n, depth)
 	}
 	return yamlScalar(n)
 }
 
-func yamlObject(n *yaml.Node, depth int) (*Node, error) {
+func (t *yamlTree) object(n *yaml.Node, depth int) (*Node, error) {
 	var members, merged []Member
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, content := n.Content[i], n.Content[i+1]
-		value, err := yamlNode(content, depth+1)
+		value, err := t.node(content, depth+1)
 		if err != nil {
 			return nil, err
 		}
