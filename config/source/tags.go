@@ -57,6 +57,9 @@ func tagsOf(file, source string) ([]tag, error) {
 		if word := tagWord.FindStringSubmatch(t.text); word != nil {
 			t.word = word[1]
 		}
+		if why := refused(t.word); why != "" {
+			return nil, t.wrong(file, why)
+		}
 		switch {
 		case len(open) > 0 && t.word == "end"+open[len(open)-1].word:
 			open = open[:len(open)-1]

@@ -96,7 +96,7 @@ func parseTemplate(source string) (*exec.Template, error) {
 	}
 	return exec.NewTemplate(name, c, loader, &exec.Environment{
 		Context: exec.EmptyContext(), Filters: filters, Tests: builtins.Tests,
-		ControlStructures: builtins.ControlStructures, Methods: builtins.Methods,
+		ControlStructures: structures, Methods: builtins.Methods,
 	})
 }
 

@@ -77,7 +77,7 @@ func TestRenderErrors(t *testing.T) {
 		"{% if key == 'x' %}\n{{ nope }}\n{% elif key %}\n{{ no }}{% endif %}": `f:4: in {{ no }}: there is no variable "no"`,
 		"{% for a in [1, 2] %}\n{{ a }}{{ b }}\n{% endfor %}":                  `f:2: in {{ b }}: there is no variable "b"`,
 		"{% raw %}{{ nope }}{% endraw %}\n{# {{ nope }} #}{{ none }}":          `f:2: in {{ none }}: there is no variable "none"`,
-		"{% macro m(a) %}\n{{ a | nope }}{% endmacro %}\n{{ m('x') }}":         `f:2: in {{ a | nope }}: there is no filter "nope"`,
+		"{% macro m(a) %}\n{{ a | nope }}{% endmacro %}\n{{ m('x') }}":         `f:1: in {% macro m(a) %}: macro is not taken: a template cannot call itself`,
 		"a\n{{\n  nope\n}}": `f:2: in {{ nope }}: there is no variable "nope"`,
 
 		// What the library has no line of.
