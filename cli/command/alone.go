@@ -20,6 +20,9 @@ const agentImage = "understudy.dev/understudy-agent:"
 
 // imageOf is the image of the agent that goes with this program.
 func imageOf(c *config.Config) (string, error) {
+	if othersImage(c.AgentImage) {
+		return "", failure.New("leave out --agent-image, or agent.image: the agent of this release is taken then", "%s is the image of mirrord's agent, which is another program", c.AgentImage)
+	}
 	if c.AgentImage != "" {
 		return c.AgentImage, nil
 	}
@@ -118,4 +121,13 @@ func (p *performance) begun() bool {
 	}
 	state, _ := p.follow.State()
 	return state.Is(v1alpha1.ConditionFrozen)
+}
+
+// othersImage says whether an image is of the other tool's agent, as somebody's flags
+// of before name it.
+func othersImage(image string) bool {
+	name, _, _ := strings.Cut(image, "@")
+	name = name[strings.LastIndex(name, "/")+1:]
+	name, _, _ = strings.Cut(name, ":")
+	return name == "mirrord" || name == "mirrord-agent" || strings.Contains(image, "metalbear-co/")
 }

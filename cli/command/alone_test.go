@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
+	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/apitest"
 	"understudy.dev/understudy/operator/nodeagent"
@@ -179,6 +180,18 @@ func playNode(ctx context.Context, client kubernetes.Interface) {
 				}}
 				_, _ = client.CoreV1().Pods(pod.Namespace).UpdateStatus(ctx, pod, metav1.UpdateOptions{}) // it is tried again
 			}
+		}
+	}
+}
+
+// TestOthersImage: the other tool's agent is nothing to make a privileged pod of.
+func TestOthersImage(t *testing.T) {
+	for image, refused := range map[string]bool{
+		"ghcr.io/metalbear-co/mirrord:3.1": true, "registry.example:5000/mirrord": true, "mirrord@sha256:00": true,
+		"registry.example/mirrord/agent:1": false, "registry.example/agent:mirrord": false,
+	} {
+		if _, err := imageOf(&config.Config{AgentImage: image}); (err != nil) != refused {
+			t.Errorf("%s: %v", image, err)
 		}
 	}
 }
