@@ -80,11 +80,12 @@ func TestJobBetweenTwoTries(t *testing.T) {
 	// Somebody begins a job by hand, which nothing but a policy keeps him from.
 	job = s.begin(cron, "by-hand")
 	operator := s.operator(s.WithWatch)
-	s.awaits("the session is not ready any more", func() bool {
+	// Nothing wakes the session of it: it is noticed at the next look, which is made here.
+	s.awaits("the job is named, and the session not ready", func() bool {
 		_ = s.reconcile(operator, "alice")
-		return !s.isReady("alice")
-	})
-	s.awaits("the job is named", func() bool {
+		if s.isReady("alice") {
+			return false
+		}
 		c := s.conditionOf("alice", v1alpha1.ConditionHoldBroken)
 		return c.Status == metav1.ConditionTrue && strings.Contains(c.Message, "these of its jobs go on: by-hand;")
 	})
