@@ -25,9 +25,9 @@
 //     one of the target's it cannot be done, and ScopeOfUsers says so.
 //
 // A connection of TCP is new with its first packet, known by its flags. Connections
-// that exist are not touched, and not tracked: nothing here uses conntrack. UDP has no
-// connections, so all of a container's datagrams are refused while it is held. ICMP
-// and unix sockets are not fenced.
+// that exist are not touched, and not tracked. UDP has no connections, so all of a
+// container's datagrams are refused while it is held; by mark and user, conntrack says
+// what is a reply to another container. ICMP and unix sockets are not fenced.
 //
 // # Who is redirected
 //

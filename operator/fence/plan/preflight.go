@@ -44,6 +44,9 @@ func Preflight(pod *corev1.Pod, container string) []Reason {
 	final(!slices.Contains(plain, class), "SandboxedRuntime", "the pod's runtime class %s may run it on a kernel of its own, which its node cannot freeze%s", class, instead)
 	final(isExec(target.LivenessProbe), "ExecProbe", "the liveness probe of container %s runs a command in it, which a frozen container cannot: the kubelet would restart it%s", container, instead)
 	final(isExec(target.StartupProbe) && !started(pod, container), "NotStarted", "container %s has not passed its startup probe yet, which runs a command in it: wait until it has", container)
+	if isExec(target.StartupProbe) && started(pod, container) {
+		reasons = append(reasons, Reason{Code: "ExecProbe", Message: fmt.Sprintf("the startup probe of container %s runs a command in it, which it has passed; if it is restarted meanwhile it cannot pass it again, and the kubelet restarts it until the session ends", container)})
+	}
 	if isExec(target.ReadinessProbe) {
 		reasons = append(reasons, Reason{Code: "ExecProbe", Message: fmt.Sprintf("the readiness probe of container %s runs a command in it, so the pod is not ready while it is frozen", container)})
 	}

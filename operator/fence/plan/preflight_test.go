@@ -22,7 +22,7 @@ func TestPreflight(t *testing.T) {
 		"starting by exec":   {`{spec: {containers: [{name: worker, startupProbe: {exec: {command: [x]}}}]}}`, []string{"NotStarted!"}},
 		"started by exec": {`
 spec: {containers: [{name: worker, startupProbe: {exec: {command: [x]}}}]}
-status: {containerStatuses: [{name: worker, started: true, ready: true, restartCount: 0, image: "", imageID: ""}]}`, nil},
+status: {containerStatuses: [{name: worker, started: true, ready: true, restartCount: 0, image: "", imageID: ""}]}`, []string{"ExecProbe"}},
 		"another host is asked": {`{spec: {containers: [{name: worker, livenessProbe: {tcpSocket: {host: db, port: 1}}}]}}`, []string{"ForeignProbe"}},
 	} {
 		t.Run(name, func(t *testing.T) {
