@@ -9,13 +9,15 @@ import (
 func TestRules(t *testing.T) {
 	const copies = "takeover: copy\n"
 	for text, want := range map[string]string{
-		"pause: true":                                         "there is nothing to pause without a target",
-		copies + "operator: false\n":                          "a stand-in is made by the operator, and operator: false forbids it",
-		copies + "target: targetless\n":                       "a stand-in is a copy of a target, and targetless has none",
-		copies + "target: service/x\n":                        "a Service runs no pods that could be copied, held or attached to",
-		"target: service/x\n":                                 "a Service runs no pods that could be copied, held or attached to",
-		copies + "target: {labels: {a: b}}\n":                 "target.labels is not taken",
-		copies + "feature: {env: {include: a, exclude: b}}\n": "feature.env.include and feature.env.exclude exclude each other",
+		"pause: true":                                                                          "there is nothing to pause without a target",
+		copies + "operator: false\n":                                                           "a stand-in is made by the operator, and operator: false forbids it",
+		copies + "target: targetless\n":                                                        "a stand-in is a copy of a target, and targetless has none",
+		copies + "target: service/x\n":                                                         "a Service runs no pods that could be copied, held or attached to",
+		"target: deployment/Bad_Name\n":                                                        `nothing in a cluster can be called "Bad_Name"`,
+		"target: {path: pod/x, namespace: BAD!}\n":                                             `no namespace can be called "BAD!"`,
+		"target: service/x\n":                                                                  "a Service runs no pods that could be copied, held or attached to",
+		copies + "target: {labels: {a: b}}\n":                                                  "target.labels is not taken",
+		copies + "feature: {env: {include: a, exclude: b}}\n":                                  "feature.env.include and feature.env.exclude exclude each other",
 		copies + "feature: {network: {incoming: {ports: [1], ignore_ports: [2]}}}":             "ports and ignore_ports exclude each other",
 		copies + "feature: {network: {incoming: {port_mapping: [[1, 2], [1, 3]]}}}":            "port_mapping has 1 twice in the first place",
 		copies + "feature: {network: {incoming: {port_mapping: [[1, 2]], ignore_ports: [2]}}}": "port 2 is in port_mapping and in ignore_ports",
@@ -24,13 +26,13 @@ func TestRules(t *testing.T) {
 		copies + "feature: {network: {dns: {filter: {local: a, remote: b}}}}":                  "feature.network.dns.filter.local and remote exclude each other",
 		copies + "feature: {network: {dns: {filter: {local: 'a b'}}}}":                         `"a b" is no name`,
 		copies + "feature: {fs: {read_write: '('}}":                                            `feature.fs.read_write: "(" is no regular expression`,
-		copies + "lease: 4s":                                                       "a lease of 4s is not possible",
-		copies + "lease: 5500ms":                                                   "a lease of 5.5s is not possible",
-		copies + "setup_timeout: 2h":                                               "a setup timeout of 2h0m0s is not possible",
-		"takeover: scale-down\nrelease_connections: false":                         "connections are kept open only where something is frozen",
-		"takeover: scale-down\nshare_traffic: true":                                "share_traffic is for a copy beside the target",
-		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}": "on_concurrent_steal is not taken",
-		copies + "feature: {fs: {local: '(?=x)'}}":                                 "is no regular expression",
+		copies + "lease: 4s":                                                                   "a lease of 4s is not possible",
+		copies + "lease: 5500ms":                                                               "a lease of 5.5s is not possible",
+		copies + "setup_timeout: 2h":                                                           "a setup timeout of 2h0m0s is not possible",
+		"takeover: scale-down\nrelease_connections: false":                                     "connections are kept open only where something is frozen",
+		"takeover: scale-down\nshare_traffic: true":                                            "share_traffic is for a copy beside the target",
+		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}":             "on_concurrent_steal is not taken",
+		copies + "feature: {fs: {local: '(?=x)'}}":                                             "is no regular expression",
 	} {
 		_, err := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
 		if !strings.Contains(errorText(err), want) {
