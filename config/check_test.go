@@ -53,3 +53,12 @@ func TestRules(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingAsked: what is refused is not where it asks for nothing.
+func TestNothingAsked(t *testing.T) {
+	for _, text := range []string{"{http_filter: false}", "{http_filter: {}}", "{on_concurrent_steal: abort}"} {
+		if _, err := (setup{files: map[string]string{".understudy/understudy.yaml": "target: pod/x\nfeature: {network: {incoming: " + text + "}}\n"}}).read(t); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
