@@ -90,5 +90,8 @@ func TestJobBetweenTwoTries(t *testing.T) {
 		return c.Status == metav1.ConditionTrue && strings.Contains(c.Message, "these of its jobs go on: by-hand;")
 	})
 	s.finish(job, 0)
-	s.awaits("the session is ready again", func() bool { return s.isReady("alice") })
+	s.awaits("the session is ready again", func() bool {
+		_ = s.reconcile(operator, "alice")
+		return s.isReady("alice")
+	})
 }
