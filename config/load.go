@@ -234,7 +234,11 @@ func home(path string, environ func(string) (string, bool)) string {
 // it.
 func (l *loading) readFile() (string, map[string]any) {
 	name, by := l.fileName()
-	if name == "none" || name == "" || by == whereItIs && l.found == FoundNot {
+	trust := FoundAll
+	if by == whereItIs {
+		trust = l.found
+	}
+	if name == "none" || name == "" || trust == FoundNot {
 		return "", nil
 	}
 	path := name
@@ -243,7 +247,7 @@ func (l *loading) readFile() (string, map[string]any) {
 	}
 	text, err := readBounded(path, by != whereItIs)
 	l.unread = err != nil
-	if by == whereItIs && l.found == FoundNames && (err != nil || source.HasTemplates(text)) {
+	if trust == FoundNames && (err != nil || source.HasTemplates(text)) {
 		return "", nil
 	}
 	switch {
@@ -266,7 +270,7 @@ func (l *loading) readFile() (string, map[string]any) {
 		key = flag.Value.String()
 	}
 	_, says := l.readText(name, text, key)
-	if by == whereItIs && l.found == FoundNames {
+	if trust == FoundNames {
 		delete(says, "kubeconfig")
 		delete(says, "accept_invalid_certificates")
 	}

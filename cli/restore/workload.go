@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -180,7 +179,7 @@ func (r *restorer) targeted(resource schema.GroupVersionResource, object *unstru
 	read, err := v1alpha1.ParseClaim(object.GetAnnotations()[v1alpha1.ClaimAnnotation])
 	return err == nil && slices.ContainsFunc(r.sessions, func(s v1alpha1.Session) bool {
 		target := s.Spec.Target
-		return s.UID == read.Session && s.Namespace == object.GetNamespace() && s.Status.HeldAt != nil && !meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionRestored) &&
+		return s.UID == read.Session && s.Namespace == object.GetNamespace() && s.Status.HeldAt != nil && !restored(&s) &&
 			target.Group == resource.Group && target.Resource == resource.Resource && target.Name == object.GetName()
 	})
 }

@@ -80,10 +80,7 @@ func (c *Client) NoNamespace(ctx context.Context) error {
 	if c.Namespace == "" {
 		return nil // all are meant
 	}
-	if _, err := c.Kube.CoreV1().Namespaces().Get(ctx, c.Namespace, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-		return nil
-	}
-	return failure.New("choose another with -n, or another cluster with --context", "there is no namespace %s", c.Namespace)
+	return c.Targets().NoNamespace(ctx, c.Namespace)
 }
 
 // Names are the names of the namespace's sessions, in order.

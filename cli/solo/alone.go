@@ -128,11 +128,7 @@ func (p *Plan) notAlone(ctx context.Context, found []corev1.Pod) error {
 // above asks what controls a ReplicaSet or a Job, once for each. Who may not read them
 // has them stand for themselves.
 func (p *Plan) above(ctx context.Context) standing.Above {
-	known := map[types.UID]*metav1.OwnerReference{}
-	return func(controller metav1.OwnerReference) (*metav1.OwnerReference, error) {
-		if of, ok := known[controller.UID]; ok {
-			return of, nil
-		}
+	return standing.Once(func(controller metav1.OwnerReference) (metav1.Object, error) {
 		ctx, cancel := context.WithTimeout(ctx, readFor)
 		defer cancel()
 		var object metav1.Object
@@ -142,13 +138,9 @@ func (p *Plan) above(ctx context.Context) standing.Above {
 		} else {
 			object, err = p.client.Steady().AppsV1().ReplicaSets(p.client.Namespace).Get(ctx, controller.Name, metav1.GetOptions{})
 		}
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-			return nil, fmt.Errorf("reading what controls %s %s: %w", strings.ToLower(controller.Kind), controller.Name, err)
+		if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+			return nil, nil
 		}
-		known[controller.UID] = nil
-		if err == nil && object.GetUID() == controller.UID {
-			known[controller.UID] = metav1.GetControllerOf(object)
-		}
-		return known[controller.UID], nil
-	}
+		return object, err
+	})
 }

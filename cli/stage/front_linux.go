@@ -172,7 +172,7 @@ func (f *front) begun() {
 // signal passes on what was sent to this process: to the command while it runs,
 // else to the keeper.
 func (f *front) signal(r received) {
-	heard, group := f.ear.group(r.Signal)
+	heard, group := f.ear.group(r.Signal) // also if that is not asked, or begun would tell it again
 	if f.running {
 		// What the terminal sends is for its foreground alone, and the hand only
 		// wakes this process when the command was continued.

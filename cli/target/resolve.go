@@ -185,7 +185,7 @@ func (r resolver) get(ctx context.Context, k kind, name string) (*unstructured.U
 		return object, nil
 	}
 	if apierrors.IsNotFound(err) {
-		if missing := r.noNamespace(ctx); missing != nil {
+		if missing := r.NoNamespace(ctx, r.namespace); missing != nil {
 			return nil, missing
 		}
 	}
@@ -202,14 +202,14 @@ func (r resolver) get(ctx context.Context, k kind, name string) (*unstructured.U
 	})
 }
 
-// noNamespace is the failure where there is not even the namespace; nil where
-// there is, and where this user is not told.
-func (r resolver) noNamespace(ctx context.Context) error {
-	_, err := r.Objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, r.namespace, metav1.GetOptions{})
+// NoNamespace is the failure where there is not even the namespace, for who found
+// nothing in it; nil where there is, and where this user is not told.
+func (r Reader) NoNamespace(ctx context.Context, namespace string) error {
+	_, err := r.Objects.Resource(schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}).Get(ctx, namespace, metav1.GetOptions{})
 	if !apierrors.IsNotFound(err) {
 		return nil
 	}
-	return failure.New("choose another with -n, or another cluster with --context", "there is no namespace %s", r.namespace)
+	return failure.New("choose another with -n, or another cluster with --context", "there is no namespace %s", namespace)
 }
 
 // top climbs from controller to controller, up to the object that nothing

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func (f *frozen) scope() (fence.Scope, error) {
 	target, err := pathOf(v2, f.present())
 	switch {
 	case err == nil:
-		f.place = target
+		f.place, f.podDir = target, filepath.Join(root, filepath.Dir(target))
 	case f.place == "" || !errors.Is(err, cgroup.ErrGone):
 		return fence.Scope{}, err
 	}

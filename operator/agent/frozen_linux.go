@@ -47,8 +47,10 @@ type frozen struct {
 	// others are the pod's containers that are not the target, by ID; those that
 	// were there before it was frozen.
 	others map[string]bool
-	// place is the cgroup that the target has, or had last.
-	place string
+	// place is the cgroup that the target has, or had last, and podDir the folder of
+	// the one that it is in.
+	place  string
+	podDir string
 	// looked counts how often the container was looked at.
 	looked int
 	// groups are the cgroups beside the target's when they were read last, and

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
-	"understudy.dev/understudy/operator/fence"
 	"understudy.dev/understudy/operator/freeze/cgroup"
 )
 
@@ -59,11 +57,7 @@ func (f *frozen) news() bool {
 
 // siblings are the names in the pod's cgroup; none where it is not known.
 func (f *frozen) siblings() []string {
-	root, err := fence.Hierarchy()
-	if err != nil || f.place == "" {
-		return nil
-	}
-	dir, err := os.Open(filepath.Join(root, filepath.Dir(f.place)))
+	dir, err := os.Open(f.podDir)
 	if err != nil {
 		return nil
 	}

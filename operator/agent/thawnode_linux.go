@@ -82,34 +82,24 @@ func nobodys(left []string) error {
 
 // stands looks again at one container.
 func stands(node cgroup.Node, c cgroup.Container) (bool, error) {
-	group, err := node.Find(c)
-	if errors.Is(err, cgroup.ErrGone) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer group.Close()
-	state, err := group.State()
-	if errors.Is(err, cgroup.ErrGone) {
-		return false, nil
-	}
-	return state.Asked || state.Frozen, err
+	return ifFrozen(node, c, func(*cgroup.Group) error { return nil })
 }
 
 // thawOne thaws a container, and says whether it was frozen.
 func thawOne(ctx context.Context, node cgroup.Node, c cgroup.Container) (found bool, err error) {
+	return ifFrozen(node, c, func(group *cgroup.Group) error { return group.Thaw(ctx) })
+}
+
+// ifFrozen does something to a container if it is frozen, and says whether it was. One
+// that is gone is not.
+func ifFrozen(node cgroup.Node, c cgroup.Container, do func(*cgroup.Group) error) (found bool, err error) {
 	group, err := node.Find(c)
-	if errors.Is(err, cgroup.ErrGone) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer group.Close()
-	state, err := group.State()
-	if err == nil && (state.Asked || state.Frozen) {
-		found, err = true, group.Thaw(ctx)
+	if err == nil {
+		defer group.Close()
+		var state cgroup.State
+		if state, err = group.State(); err == nil && (state.Asked || state.Frozen) {
+			found, err = true, do(group)
+		}
 	}
 	if errors.Is(err, cgroup.ErrGone) {
 		err = nil

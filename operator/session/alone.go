@@ -173,28 +173,20 @@ func (v *visit) readWorkload(ctx context.Context, only *v1alpha1.WorkloadReferen
 
 // above asks what controls a ReplicaSet or a Job, once in a visit.
 func (v *visit) above(ctx context.Context) standing.Above {
-	return func(controller metav1.OwnerReference) (*metav1.OwnerReference, error) {
-		if of, known := v.controllers[controller.UID]; known {
-			return of, nil
-		}
-		var object client.Object = &appsv1.ReplicaSet{}
-		if controller.Kind == "Job" {
-			object = &batchv1.Job{}
-		}
-		err := v.Live.Get(ctx, client.ObjectKey{Namespace: v.session.Namespace, Name: controller.Name}, object)
-		if client.IgnoreNotFound(err) != nil {
-			return nil, fmt.Errorf("reading what controls %s %s: %w", strings.ToLower(controller.Kind), controller.Name, err)
-		}
-		var of *metav1.OwnerReference
-		if err == nil && object.GetUID() == controller.UID {
-			of = metav1.GetControllerOf(object)
-		}
-		if v.controllers == nil {
-			v.controllers = map[types.UID]*metav1.OwnerReference{}
-		}
-		v.controllers[controller.UID] = of
-		return of, nil
+	if v.controllers == nil {
+		v.controllers = standing.Once(func(controller metav1.OwnerReference) (metav1.Object, error) {
+			var object client.Object = &appsv1.ReplicaSet{}
+			if controller.Kind == "Job" {
+				object = &batchv1.Job{}
+			}
+			err := v.Live.Get(ctx, client.ObjectKey{Namespace: v.session.Namespace, Name: controller.Name}, object)
+			if apierrors.IsNotFound(err) {
+				return nil, nil
+			}
+			return object, err
+		})
 	}
+	return v.controllers
 }
 
 // workloadName is it as people write it: "deployment worker".

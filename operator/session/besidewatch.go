@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,42 +21,25 @@ func (w *PodWatches) EnsureBeside(key types.NamespacedName, frozen types.UID, se
 	if w == nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.beside[key] != nil || !w.open() {
-		return
-	}
-	ctx, stop := context.WithCancel(w.base)
-	if w.beside == nil {
-		w.beside = map[types.NamespacedName]context.CancelFunc{}
-	}
-	w.beside[key] = stop
-	w.group.Go(func() { w.followBeside(ctx, key, frozen, selector) })
+	w.begin(&w.beside, key, func(ctx context.Context) { w.followBeside(ctx, key, frozen, selector) })
 }
 
-// followBeside keeps the watch open. One may have come while it was not, so the
-// session is woken each time that it opens.
+// followBeside wakes the session at each pod that comes.
 func (w *PodWatches) followBeside(ctx context.Context, key types.NamespacedName, frozen types.UID, selector labels.Selector) {
-	for ctx.Err() == nil {
+	var seen map[types.UID]bool
+	keepOpen(ctx, func() (watch.Interface, error) {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
-		watching, err := w.Client.Watch(ctx, list, client.InNamespace(key.Namespace), client.MatchingLabelsSelector{Selector: selector})
-		if err == nil {
+		return w.Client.Watch(ctx, list, client.InNamespace(key.Namespace), client.MatchingLabelsSelector{Selector: selector})
+	}, func() {
+		seen = map[types.UID]bool{frozen: true}
+		w.wake(ctx, key)
+	}, func(e watch.Event) {
+		if pod, ok := e.Object.(*metav1.PartialObjectMetadata); ok && comes(e.Type, pod) && !seen[pod.UID] {
+			seen[pod.UID] = true
 			w.wake(ctx, key)
-			seen := map[types.UID]bool{frozen: true}
-			for e := range watching.ResultChan() {
-				if pod, ok := e.Object.(*metav1.PartialObjectMetadata); ok && comes(e.Type, pod) && !seen[pod.UID] {
-					seen[pod.UID] = true
-					w.wake(ctx, key)
-				}
-			}
-			watching.Stop()
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	})
 }
 
 // comes says whether what was seen may be another pod of the workload.

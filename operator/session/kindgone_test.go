@@ -18,21 +18,7 @@ import (
 	"understudy.dev/understudy/operator/hold"
 )
 
-const gadgets = `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: gadgets.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {plural: gadgets, singular: gadget, kind: Gadget}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, properties: {spec: ` + anything + `, status: ` + anything + `}}}
-    subresources: {status: {}, scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}}
-`
+var gadgets = scalableKind("gadget", "Gadget")
 
 // The kind of a held workload is removed from the cluster, and its objects with
 // it. There is nothing left to put back, and the session ends.

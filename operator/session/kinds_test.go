@@ -96,21 +96,26 @@ spec:
     storage: true
     schema: {openAPIV3Schema: {type: object, properties: {spec: ` + anything + `, status: ` + anything + `}}}
     subresources: {status: {}, scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.HPAReplicas, labelSelectorPath: .status.selector}}
-`, `
+`, scalableKind("worker", "Worker")}
+
+// scalableKind is the definition of a kind with a scale subresource.
+func scalableKind(name, kind string) string {
+	return `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
-metadata: {name: workers.example.com}
+metadata: {name: ` + name + `s.example.com}
 spec:
   group: example.com
   scope: Namespaced
-  names: {plural: workers, singular: worker, kind: Worker}
+  names: {plural: ` + name + `s, singular: ` + name + `, kind: ` + kind + `}
   versions:
   - name: v1
     served: true
     storage: true
     schema: {openAPIV3Schema: {type: object, properties: {spec: ` + anything + `, status: ` + anything + `}}}
     subresources: {status: {}, scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas, labelSelectorPath: .status.selector}}
-`}
+`
+}
 
 // object reads YAML.
 func (s *stage) object(text string) *unstructured.Unstructured {

@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"sync"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,7 +29,7 @@ type PodWatches struct {
 	lifetime
 	watches map[types.NamespacedName]*podWatch
 	// beside are the watches for pods that come beside a frozen one.
-	beside map[types.NamespacedName]context.CancelFunc
+	beside stops
 }
 
 type podWatch struct {
@@ -83,10 +82,7 @@ func (w *PodWatches) Stop(key types.NamespacedName) {
 		p.stop()
 		delete(w.watches, key)
 	}
-	if stop := w.beside[key]; stop != nil {
-		stop()
-		delete(w.beside, key)
-	}
+	w.beside.stop(key)
 }
 
 // Last is how a deleted pod looked last; nil if its deletion was not seen.
@@ -144,24 +140,13 @@ func (w *PodWatches) get(key types.NamespacedName) *podWatch {
 	return w.watches[key]
 }
 
-// follow keeps the watch open. A pod may have changed while it was not, so the
-// session is woken each time that it opens.
+// follow notes each change, and wakes the session.
 func (w *PodWatches) follow(ctx context.Context, key types.NamespacedName, p *podWatch, which ...client.ListOption) {
-	for ctx.Err() == nil {
-		watching, err := w.Client.Watch(ctx, &corev1.PodList{}, which...)
-		if err == nil {
-			w.wake(ctx, key)
-			for e := range watching.ResultChan() {
-				p.note(e)
-				w.wake(ctx, key)
-			}
-			watching.Stop()
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	wake := func() { w.wake(ctx, key) }
+	keepOpen(ctx, func() (watch.Interface, error) { return w.Client.Watch(ctx, &corev1.PodList{}, which...) }, wake, func(e watch.Event) {
+		p.note(e)
+		wake()
+	})
 }
 
 func (w *PodWatches) wake(ctx context.Context, key types.NamespacedName) {

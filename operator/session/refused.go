@@ -38,7 +38,7 @@ func (v *visit) refused(err error) {
 		condition, action = v1alpha1.ConditionRestored, "Restore"
 	}
 	message := "The API server refuses what comes next, which is tried again: " + err.Error() + "."
-	if v.condition(condition).Message == cut(message, maxMessage) {
+	if v.says(condition, message) {
 		return
 	}
 	if v.ending() {

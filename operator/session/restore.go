@@ -115,7 +115,7 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 // session is kept, and with it what the workload was.
 func (v *visit) outOfReach(why string) {
 	message := fmt.Sprintf("The workload is not put back as long as this is so: %s. If it is to stay so, an administrator puts it back: %s.", why, v.byHand())
-	if restored := v.condition(v1alpha1.ConditionRestored); restored.Message != message {
+	if !v.says(v1alpha1.ConditionRestored, message) {
 		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonTargetUnsupported, message)
 		v.event(corev1.EventTypeWarning, v1alpha1.ReasonTargetUnsupported, "Restore", message)
 	}

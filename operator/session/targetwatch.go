@@ -2,11 +2,11 @@ package session
 
 import (
 	"context"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/hold"
@@ -22,7 +22,7 @@ type targetWatches struct {
 	wake func(context.Context, types.NamespacedName)
 
 	lifetime
-	watches map[types.NamespacedName]context.CancelFunc
+	watches stops
 }
 
 // Ensure opens a session's watch unless it is open.
@@ -30,17 +30,7 @@ func (w *targetWatches) Ensure(key types.NamespacedName, kind schema.GroupVersio
 	if w == nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.watches[key] != nil || !w.open() {
-		return
-	}
-	ctx, stop := context.WithCancel(w.base)
-	if w.watches == nil {
-		w.watches = map[types.NamespacedName]context.CancelFunc{}
-	}
-	w.watches[key] = stop
-	w.group.Go(func() { w.follow(ctx, key, kind, target) })
+	w.begin(&w.watches, key, func(ctx context.Context) { w.follow(ctx, key, kind, target) })
 }
 
 // Stop closes a session's watch.
@@ -50,31 +40,17 @@ func (w *targetWatches) Stop(key types.NamespacedName) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if stop := w.watches[key]; stop != nil {
-		stop()
-		delete(w.watches, key)
-	}
+	w.watches.stop(key)
 }
 
-// follow keeps the watch open, and wakes the session each time that it opens:
-// the object may have changed while it was not.
+// follow wakes the session at each change.
 func (w *targetWatches) follow(ctx context.Context, key types.NamespacedName, kind schema.GroupVersionKind, target types.NamespacedName) {
-	for ctx.Err() == nil {
+	wake := func() { w.wake(ctx, key) }
+	keepOpen(ctx, func() (watch.Interface, error) {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(kind.GroupVersion().WithKind(kind.Kind + "List"))
-		watching, err := w.client.Watch(ctx, list, client.InNamespace(target.Namespace), client.MatchingFields{"metadata.name": target.Name})
-		if err == nil {
-			w.wake(ctx, key)
-			for range watching.ResultChan() {
-				w.wake(ctx, key)
-			}
-			watching.Stop()
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+		return w.client.Watch(ctx, list, client.InNamespace(target.Namespace), client.MatchingFields{"metadata.name": target.Name})
+	}, wake, func(watch.Event) { wake() })
 }
 
 // cached says whether all objects of a kind are in the operator's cache, by

@@ -43,7 +43,7 @@ func thaw(ctx context.Context, v *visit) (bool, error) {
 	}
 	if waiting != "" {
 		message := "Waiting for " + waiting + "."
-		if was := v.condition(v1alpha1.ConditionRestored); t.rejected != "" && was.Message != cut(message, maxMessage) {
+		if t.rejected != "" && !v.says(v1alpha1.ConditionRestored, message) {
 			v.eventOnBoth(corev1.EventTypeWarning, grip.actionEnd+"Delayed", grip.actionEnd, fmt.Sprintf("Node %s did not let an agent run that was to look whether all is undone: %s.", t.node, t.rejected))
 		}
 		v.set(grip.condition, metav1.ConditionUnknown, grip.undoing, message)

@@ -13,11 +13,11 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/standing"
 )
 
 // visit is one reconciliation: the Session as it was read and is being
@@ -43,8 +43,8 @@ type visit struct {
 	seen   hold.Observed
 	// Set by targetPod: the pod that is frozen.
 	pod *corev1.Pod
-	// controllers of ReplicaSets and Jobs that were read, by the UIDs of these.
-	controllers map[types.UID]*metav1.OwnerReference
+	// controllers of ReplicaSets and Jobs: see above.
+	controllers standing.Above
 	// nodes that were read.
 	nodes map[string]hold.NodeState
 }
@@ -72,6 +72,11 @@ func (v *visit) status() *v1alpha1.SessionStatus { return &v.session.Status }
 
 func (v *visit) condition(kind string) *metav1.Condition {
 	return meta.FindStatusCondition(v.session.Status.Conditions, kind)
+}
+
+// says tells whether that is a condition's message already.
+func (v *visit) says(kind, message string) bool {
+	return v.condition(kind).Message == cut(message, maxMessage)
 }
 
 func (v *visit) is(kind string) bool {

@@ -17,6 +17,27 @@ import (
 // can be read.
 type Above func(metav1.OwnerReference) (*metav1.OwnerReference, error)
 
+// Once asks what controls a controller once for each: read reads a ReplicaSet or a
+// Job, nil where it is not there or may not be read.
+func Once(read func(metav1.OwnerReference) (metav1.Object, error)) Above {
+	known := map[types.UID]*metav1.OwnerReference{}
+	return func(controller metav1.OwnerReference) (*metav1.OwnerReference, error) {
+		if of, ok := known[controller.UID]; ok {
+			return of, nil
+		}
+		object, err := read(controller)
+		if err != nil {
+			return nil, fmt.Errorf("reading what controls %s %s: %w", strings.ToLower(controller.Kind), controller.Name, err)
+		}
+		var of *metav1.OwnerReference
+		if object != nil && object.GetUID() == controller.UID {
+			of = metav1.GetControllerOf(object)
+		}
+		known[controller.UID] = of
+		return of, nil
+	}
+}
+
 // WorkloadOf is what a pod is one of: its controller, or what controls that where it
 // is a ReplicaSet or a Job, which others make and replace. Any other is taken as it
 // is, whatever it may be; nil is a pod of nobody's.
