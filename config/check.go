@@ -97,6 +97,8 @@ func (c *Config) checkTarget() (found []*Problem) {
 		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none").about("target.path", "takeover"))
 	case kind == "service" || kind == "services" || kind == "svc":
 		found = append(found, problem("name the workload behind it, as in deployment/"+name, "a Service runs no pods that could be copied, held or attached to").about("target.path"))
+	case kind == "label" || kind == "labels" || kind == "selector":
+		found = append(found, problem("name the workload: deployment/NAME", "a target is one object, not whatever bears a label: %s", c.Target).about("target.path"))
 	case name != "" && name != NoTarget:
 		if wrong := validation.IsDNS1123Subdomain(name); len(wrong) > 0 {
 			found = append(found, problem("take the name as kubectl get has it", "nothing in a cluster can be called %q", name).about("target.path"))
