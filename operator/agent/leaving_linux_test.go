@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -21,6 +22,10 @@ import (
 // What is sent to have a configuration read again, or from a terminal, asks nobody
 // to end: it waits with the process until that is thawed.
 func TestEndSignals(t *testing.T) {
+	// A test that was started by nohup ignores this one, and a shell could not trap it.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangup) })
 	for signal, want := range map[syscall.Signal]string{
 		syscall.SIGTERM: "SIGTERM", syscall.SIGQUIT: "SIGQUIT", syscall.SIGHUP: "", syscall.SIGINT: "", syscall.SIGUSR1: "",
 	} {
