@@ -57,7 +57,7 @@ bench: install ## Measure what it costs, beside floors taken in the same run, an
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/bench/run $(ONLY)
 
 chaos: export KEEP_ENDED ?= 10s
-chaos: $(if $(filter requests random page off,$(ONLY)),,install) ## Break sessions in every way, write docs/crash-matrix.md; ONLY=requests, random (SESSIONS=300), "cluster PATTERN", cluster-random or page.
+chaos: $(if $(filter requests random page off,$(ONLY)),,install) ## Break sessions in every way, write docs/crash-matrix.md; ONLY=requests, random (SESSIONS=300), "cluster PATTERN", writes, cluster-random or page.
 	@CLUSTER=$(CLUSTER) IMAGES=$(IMAGES) test/e2e/chaos/run $(firstword $(ONLY)) $(if $(word 2,$(ONLY)),'$(wordlist 2,99,$(ONLY))')
 
 bench-scale: build ## A thousand sessions at once, on a control plane of its own; writes docs/scale.md; SIZE="-sessions 200 -pods 2000".

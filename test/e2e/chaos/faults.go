@@ -76,7 +76,7 @@ var cases = []kase{
 			return s.cluster.Client.CoreV1().Pods(pod.Namespace).EvictV1(ctx, &policy.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}})
 		})
 	}},
-	{name: "a quota that lets no pod start, for a minute from the session's end", phases: []string{ready}, after: refused, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "a quota that lets no pod start, for a minute from the session's end", phases: everyPhase, after: refused, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		_, err := s.cluster.Client.CoreV1().ResourceQuotas(s.namespace).Create(ctx, &core.ResourceQuota{
 			ObjectMeta: metav1.ObjectMeta{Name: "exhausted"}, Spec: core.ResourceQuotaSpec{Hard: core.ResourceList{core.ResourcePods: resource.MustParse("0")}},
 		}, metav1.CreateOptions{})
@@ -84,7 +84,7 @@ var cases = []kase{
 	}, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.cluster.Client.CoreV1().ResourceQuotas(s.namespace).Delete(ctx, "exhausted", metav1.DeleteOptions{})
 	}},
-	{name: "a webhook that denies every write to the workload, for a minute from the session's end", phases: []string{ready}, after: refused, strike: deny, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "a webhook that denies every write to the workload, for a minute from the session's end", phases: everyPhase, after: refused, strike: deny, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.cluster.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(ctx, "chaos-"+s.namespace, metav1.DeleteOptions{})
 	}},
 	{name: "the API server killed and started again", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {

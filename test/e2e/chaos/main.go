@@ -4,6 +4,7 @@
 //	chaos [PATTERN]   the faults whose name the pattern matches; none is all
 //	chaos -rest       those of which nothing was seen yet
 //	chaos -random 12  sessions whose fault, phase and moment are drawn
+//	chaos -writes     sessions in which the operator is killed at one of its writes
 //	chaos -page       writes the page from what was seen before
 package main
 
@@ -23,6 +24,7 @@ func main() {
 	rest := flag.Bool("rest", false, "play only what has not been seen yet")
 	random := flag.Int("random", 0, "play that many sessions at random")
 	seed := flag.Uint64("seed", 0, "seed of the random sessions; 0 is a new one")
+	writes := flag.Bool("writes", false, "kill the operator at each of its writes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -33,6 +35,8 @@ func main() {
 		err = writePage()
 	case *random > 0:
 		err = playAtRandom(ctx, flag.Arg(0), *seed, *random, until)
+	case *writes:
+		err = playWrites(ctx, *rest, until)
 	default:
 		err = play(ctx, flag.Arg(0), *rest, until)
 	}

@@ -31,6 +31,18 @@ type result struct {
 
 func (r *result) good() bool { return r.Right && r.Left == "" && r.Lost == 0 }
 
+// cells are what a table says of it.
+func (r *result) cells() string {
+	right, left := "yes", "nothing"
+	if !r.Right {
+		right = "**no**: " + r.Problem
+	}
+	if r.Left != "" {
+		left = "**" + r.Left + "**"
+	}
+	return fmt.Sprintf("%s | %.1f | %s | %d of %d | %s", right, r.Seconds, left, r.Lost, r.Published, r.When.UTC().Format("2 January"))
+}
+
 // atRandom is what the random sessions on the real cluster came to.
 type atRandom struct {
 	Seed     uint64  `json:"seed"`
@@ -103,10 +115,10 @@ func store(name string, what any) error {
 }
 
 func writePage() error {
-	var all []result
+	var all, writes []result
 	var in inner
 	var random atRandom
-	if err := errors.Join(load("cluster.json", &all), load("requests.json", &in), load("cluster-random.json", &random)); err != nil {
+	if err := errors.Join(load("cluster.json", &all), load("writes.json", &writes), load("requests.json", &in), load("cluster-random.json", &random)); err != nil {
 		return err
 	}
 	in.Random = counts{}
@@ -126,6 +138,7 @@ func writePage() error {
 		line("**At random:** %d sessions there (seed %d), each with one of these faults, in one of its phases and up to %s later: %d ended with the workload as it was and nothing left over,", random.Sessions, random.Seed, lease/3, random.Equal)
 		line("%d messages were lost, and the longest time to the number was %.1f s.\n", random.Lost, random.Slowest)
 	}
+	writeRows(line, writes)
 	requestRows(line, in)
 	line("\n## What was not run\n")
 	for _, f := range append(missing(all), notBuilt...) {
@@ -161,15 +174,7 @@ func sessionRows(line func(string, ...any), all []result) {
 			if i < 0 {
 				continue
 			}
-			r := all[i]
-			right, left := "yes", "nothing"
-			if !r.Right {
-				right = "**no**: " + r.Problem
-			}
-			if r.Left != "" {
-				left = "**" + r.Left + "**"
-			}
-			line("| %s | %s | %s | %.1f | %s | %d of %d | %s |", r.Fault, r.Phase, right, r.Seconds, left, r.Lost, r.Published, r.When.UTC().Format("2 January"))
+			line("| %s | %s | %s |", c.name, phase, all[i].cells())
 		}
 	}
 	line("")

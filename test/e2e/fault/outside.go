@@ -38,6 +38,10 @@ type Outside struct {
 	// kill ends the one that runs, and restarts none; ended is closed then.
 	kill  context.CancelFunc
 	ended chan struct{}
+
+	mu sync.Mutex
+	// crash ends the one that runs, and returns when it has.
+	crash func()
 }
 
 // pause is what it is given before it is started again that has ended by itself,
@@ -101,14 +105,27 @@ func (o *Outside) Start(ctx context.Context, program string, environment ...stri
 	since := time.Now()
 	args := append([]string{"--kubeconfig=" + o.kubeconfig(), "--metrics-bind-address=0", "--health-probe-bind-address=0", "--leader-identity=outside"}, o.flags...)
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	begin := func() (*exec.Cmd, error) {
+	begin := func() (wait func(), err error) {
 		cmd := exec.CommandContext(life, program, args...) // which kills it, as a crash would
 		cmd.Env = environment
 		cmd.Stdout, cmd.Stderr = &o.said, &o.said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		return cmd, cmd.Start()
+		if err := cmd.Start(); err != nil {
+			return nil, err
+		}
+		gone := make(chan struct{})
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.crash = func() {
+			_ = cmd.Process.Kill() // it may have ended
+			<-gone
+		}
+		return func() {
+			_ = cmd.Wait() // how it ended it has said
+			close(gone)
+		}, nil
 	}
-	cmd, err := begin()
+	wait, err := begin()
 	if err != nil {
 		kill()
 		return fmt.Errorf("starting %s: %w", program, err)
@@ -118,13 +135,13 @@ func (o *Outside) Start(ctx context.Context, program string, environment ...stri
 	go func() {
 		defer close(ended)
 		for err == nil {
-			_ = cmd.Wait() // how it ended it has said
+			wait()
 			select {
 			case <-life.Done():
 				return
 			case <-time.After(pause):
 			}
-			cmd, err = begin()
+			wait, err = begin()
 		}
 		fmt.Fprintf(&o.said, "starting %s again: %v\n", program, err)
 	}()
@@ -155,6 +172,14 @@ func (o *Outside) Kill() {
 	o.kill()
 	<-o.ended
 	o.kill = nil
+}
+
+// Crash kills it and returns when it has ended; it is started again a moment later.
+func (o *Outside) Crash() {
+	o.mu.Lock()
+	crash := o.crash
+	o.mu.Unlock()
+	crash()
 }
 
 // Said is what it has written.

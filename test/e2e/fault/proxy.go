@@ -44,6 +44,7 @@ type Proxy struct {
 	over    chan struct{}
 	changed map[string]bool
 	failed  int
+	trap    *Trap
 }
 
 // NewProxy makes a proxy on loopback that reaches the API server as the account
@@ -62,7 +63,7 @@ func NewProxy(config *rest.Config) (*Proxy, error) {
 	forward.Transport, forward.FlushInterval = transport, -1
 	p.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !p.fails(w, r) {
-			forward.ServeHTTP(w, r)
+			p.trapped().pass(w, r, forward)
 		}
 	}))
 	p.server.EnableHTTP2 = true
@@ -136,6 +137,12 @@ func (p *Proxy) fails(w http.ResponseWriter, r *http.Request) bool {
 	case Passes:
 	}
 	return answer != Passes
+}
+
+func (p *Proxy) trapped() *Trap {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.trap
 }
 
 func refuse(w http.ResponseWriter, code int, reason string) {
