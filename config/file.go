@@ -126,22 +126,20 @@ func (f *file) read(key string, member source.Member) {
 	row := decision.Key(key)
 	switch {
 	case row == nil && !decision.Section(key):
-		hint := "take it out, or see docs/configuration.md for the keys that there are"
-		if near := decision.Near(key); near != "" {
-			hint = "did you mean " + near + "?"
-		}
-		f.wrong(member.Line, hint, "there is no key %s", key)
+		f.unknown(key, key, member.Line)
 		return
 	case row == nil:
+	case row.Verdict == decision.Meaningless:
+		if f.meaningless(key, key, member.Line, value) && !value.Empty() && !row.Quiet(fmt.Sprint(value.Value)) {
+			f.notices = append(f.notices, fmt.Sprintf("%s: %s has no meaning here: %s", f.place(member.Line), key, row.Text))
+		}
+		return
 	case row.Quiet(fmt.Sprint(value.Value)):
 		return
-	case value.Empty() && (row.Verdict == decision.Refused || row.Verdict == decision.Meaningless):
+	case value.Empty() && row.Verdict == decision.Refused:
 		return
 	case row.Verdict == decision.Refused:
 		f.wrong(member.Line, row.Do, "%s is not taken: %s", key, row.Text)
-		return
-	case row.Verdict == decision.Meaningless:
-		f.notices = append(f.notices, fmt.Sprintf("%s: %s has no meaning here: %s", f.place(member.Line), key, row.Text))
 		return
 	}
 	switch _, isObject := value.Value.([]source.Member); {
@@ -163,6 +161,15 @@ func (f *file) read(key string, member source.Member) {
 	default:
 		f.say(key, key, member)
 	}
+}
+
+// unknown tells of a key that there is not, and of the one that is nearest to it.
+func (f *file) unknown(key, name string, line int) {
+	hint := "take it out, or see docs/configuration.md for the keys that there are"
+	if near := decision.Near(key); near != "" {
+		hint = "did you mean " + near + "?"
+	}
+	f.wrong(line, hint, "there is no key %s", name)
 }
 
 // short reads a section that is written as one value. Where it cannot be, it

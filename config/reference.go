@@ -186,7 +186,8 @@ notice: ` + "`-s`" + ` overrules a file's ` + "`exclude`" + `, ` + "`--copy-targ
 
 const referenceDecisions = `## What becomes of mirrord's keys
 
-Every key that mirrord 3.101 or 3.250 knows, and some that were older. One that has no meaning here, or is refused, stands for all below it.
+Every key that mirrord 3.101 or 3.250 knows, and some that were older. One that has no meaning here, or is refused, stands for all below it
+but for what has a row of its own. What has no meaning is held to mirrord's own names and kinds all the same: what is misspelt there may have been meant for something that has.
 
 | key | here | |
 |---|---|---|

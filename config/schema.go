@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -29,17 +30,9 @@ func Schema() ([]byte, error) {
 		switch {
 		case strings.HasPrefix(row.Name, "target"):
 		case row.Verdict == decision.Meaningless:
-			root.add(path, schema{"description": "No meaning here: " + row.Text, "deprecated": true})
+			root.add(path, schemaWith(theirSchema(row.Name), schema{"description": "No meaning here: " + row.Text, "deprecated": true}))
 		case row.Verdict == decision.Refused:
-			allowed := []any{nil, []any{}, object{}}
-			for _, neutral := range row.Neutral {
-				var value any = neutral
-				if json.Unmarshal([]byte(neutral), &value) != nil {
-					value = neutral
-				}
-				allowed = append(allowed, value)
-			}
-			root.add(path, schema{"description": "Not taken: " + row.Text + ". " + upper(row.Do), "enum": allowed})
+			root.add(path, refusedSchema(row))
 		case row.Verdict == decision.Mapped:
 			i := slices.IndexFunc(settings, func(s setting) bool { return s.key == row.To[0] })
 			root.add(path, schemaWith(described(row.Name, schemaOf(settings[i].kind)), schema{"deprecated": true}))
@@ -171,6 +164,77 @@ func schemaOf(kind reflect.Type) schema {
 		}}
 	}
 	panic(fmt.Sprintf("there is no schema of a %s", kind)) // a mistake in this package
+}
+
+// refusedSchema allows what asks for nothing.
+func refusedSchema(row *decision.Row) schema {
+	allowed := []any{nil, []any{}, object{}}
+	for _, neutral := range row.Neutral {
+		var value any = neutral
+		if json.Unmarshal([]byte(neutral), &value) != nil {
+			value = neutral
+		}
+		allowed = append(allowed, value)
+	}
+	return schema{"description": "Not taken: " + row.Text + ". " + upper(row.Do), "enum": allowed}
+}
+
+// theirSchema is that of a key which has no meaning here: what the other tool takes.
+func theirSchema(key string) schema {
+	if row := decision.Key(key); row != nil && row.Name == key && row.Verdict == decision.Refused {
+		return refusedSchema(row)
+	}
+	return shapesSchema(key, decision.Shapes(key))
+}
+
+func shapesSchema(key string, of []decision.Shape) schema {
+	s := schema{}
+	kinds := []any{"null"}
+	add := func(kind string) {
+		if !slices.Contains(kinds, any(kind)) {
+			kinds = append(kinds, kind)
+		}
+	}
+	var inner []decision.Shape
+	for _, shape := range of {
+		switch shape.Kind {
+		case "any":
+			return schema{}
+		case "list":
+			add("array")
+			inner = append(inner, shape.Of...)
+		case "object":
+			add("object")
+			inner = append(inner, shape.Of...)
+		case "integer":
+			s["minimum"] = shape.Least
+			if shape.Most <= math.MaxUint32 {
+				s["maximum"] = shape.Most
+			}
+			add("integer")
+		default:
+			add(shape.Kind)
+		}
+	}
+	s["type"] = kinds
+	below := schema{}
+	for _, name := range decision.Below(key) {
+		below[name] = theirSchema(key + "." + name)
+	}
+	if slices.Contains(kinds, any("array")) && len(inner) > 0 {
+		items := shapesSchema(key+"[]", inner)
+		if kinds, ok := items["type"].([]any); ok {
+			items["type"] = kinds[1:] // not null
+		}
+		s["items"] = items
+	}
+	switch object := slices.Contains(kinds, any("object")); {
+	case object && len(below) > 0:
+		s["properties"], s["additionalProperties"] = below, false
+	case object && len(inner) > 0:
+		s["additionalProperties"] = shapesSchema(key+".<key>", inner)
+	}
+	return s
 }
 
 // targetSchema has the many ways in which a target may be written.

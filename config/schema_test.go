@@ -87,7 +87,9 @@ func TestSchema(t *testing.T) {
 		`{"feature": {"network": {"incoming": {"on_concurrent_steal": "abort"}}}}`, `{"feature": {"network": {"incoming": {"on_concurrent_steal": "override"}}}}`, `{"feature": {"network": {"incoming": {"http_filter": null}}}}`,
 		`{"feature": {"network": {"incoming": {"http_filter": {"ports": [80]}}}}}`, `{"feature": {"network": {"outgoing": {"filter": {"local": ["a"], "other": 1}}}}}`, `{"feature": {"network": {"dns": {"filter": {"remote": "a"}}}}}`,
 		`{"agent": {"ttl": 3, "startup_timeout": 300, "resources": {"limits": {"cpu": 1}}}}`, `{"agent": {"nope": 1}}`, `{"agent": {"pause": "yes"}}`, `{"multi_cluster": false}`, `{"multi_cluster": true}`, `{"use_proxy": true}`,
-		`{"experimental": {"dlopen_cgo": true}}`, `{"operator": true, "key": "x", "telemetry": true, "pause": false}`, `{"key": 3}`, `{"skip_processes": ["a"]}`, `{"feature": {"split_queues": {}}}`,
+		`{"experimental": {"dlopen_cgo": true}}`, `{"experimental": 5}`, `{"experimental": []}`, `{"experimental": {"nope": 1}}`, `{"experimental": {"latency": {}, "dlopen_cgo": null}}`, `{"experimental": {"latency": {"receive_delay": 1}}}`,
+		`{"experimental": {"applev": {"a": [null]}}}`, `{"agent": {"dns": {"attempts": -1}}}`, `{"agent": {"ttl": 70000}}`, `{"agent": {"ttl": 1.5}}`, `{"internal_proxy": {"idle_timeout": 12345678901234567890}}`, `{"skip_processes": ["a", null]}`, `{"skip_processes": 2}`,
+		`{"agent": {"disabled_capabilities": ["X", 1]}}`, `{"agent": {"disabled_capabilities": ["X"]}}`, `{"agent": {"ephemeral": "false"}}`, `{"telemetry": []}`, `{"container": {"cli_extra_args": "a"}}`, `{"feature": {"magic": {"aws": 1}}}`, `{"operator": true, "key": "x", "telemetry": true, "pause": false}`, `{"key": 3}`, `{"skip_processes": ["a"]}`, `{"feature": {"split_queues": {}}}`,
 	} {
 		agree(t, schema, "understudy.json", []byte(text))
 	}

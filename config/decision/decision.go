@@ -102,14 +102,15 @@ func Section(key string) bool {
 
 // Near is the known key that somebody may have meant by one that is unknown;
 // empty where none is like it. One in the same section is likelier than one in
-// another.
+// another, and one that does something here than one that does not.
 func Near(key string) string {
 	section, name := split(key)
 	name = strings.ReplaceAll(strings.ToLower(name), "-", "_")
 	best, least := "", 3*(1+max(1, len(name)/3))
-	var candidates, sections []string
+	var candidates, sections, others []string
 	for _, row := range Keys {
 		if row.Verdict == Refused || row.Verdict == Meaningless {
+			others = append(others, row.Name)
 			continue
 		}
 		candidates = append(candidates, row.Name)
@@ -117,9 +118,15 @@ func Near(key string) string {
 			sections = append(sections, above)
 		}
 	}
-	for _, candidate := range append(candidates, sections...) {
+	for _, below := range Below(section) { // of a section that is decided as a whole
+		others = append(others, section+"."+below)
+	}
+	for i, candidate := range slices.Concat(candidates, sections, others) {
 		above, last := split(candidate)
 		d := 3 * Distance(name, last)
+		if i >= len(candidates)+len(sections) {
+			d++
+		}
 		switch {
 		case above == section:
 		case strings.HasPrefix(section+".", above+"."), strings.HasPrefix(above+".", section+"."):

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// rows of a file of testdata, without its heading.
+// rows of a list, without its heading.
 func rows(t *testing.T, name string) [][]string {
 	t.Helper()
-	file, err := os.Open("testdata/" + name)
+	file, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestEveryVariableIsDecided(t *testing.T) {
 		"IPV6_ENV_VAR":                          "MIRRORD_ENABLE_IPV6",
 	}
 	decided := 0
-	for _, row := range rows(t, "env-defaults.tsv") {
+	for _, row := range rows(t, "testdata/env-defaults.tsv") {
 		name := row[4]
 		if name == "" {
 			continue

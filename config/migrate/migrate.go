@@ -157,7 +157,7 @@ func (m *migration) walk(section string, node *source.Node) {
 		row := decision.Key(key)
 		switch {
 		case key == "target" || key == "$schema":
-		case row == nil && !decision.Section(key):
+		case row == nil && !decision.Section(key), strange(section, member.Key):
 			if member.Value.Value == nil {
 				continue // not said
 			}
@@ -173,6 +173,8 @@ func (m *migration) walk(section string, node *source.Node) {
 			if member.Value.Value != nil && !member.Value.Empty() {
 				m.left("%s is not taken: %s; %s", key, row.Text, row.Do)
 			}
+		case row != nil && row.Verdict == decision.Meaningless && decides(key, member.Value):
+			m.walk(key, member.Value)
 		case row != nil && row.Verdict == decision.Meaningless:
 			m.doc.remove(strings.Split(key, "."))
 			m.changed("%s is gone: %s", key, row.Text)
@@ -186,6 +188,29 @@ func (m *migration) walk(section string, node *source.Node) {
 			m.walk(key, member.Value) // below others there are names of a person's own
 		}
 	}
+}
+
+// strange says whether a name is none of those below a section that is decided as a
+// whole.
+func strange(section, name string) bool {
+	row, known := decision.Key(section), decision.Below(section)
+	return row != nil && row.Verdict == decision.Meaningless && len(known) > 0 && !slices.Contains(known, name)
+}
+
+// decides says whether a person has to decide about something in a section that has
+// no meaning here otherwise.
+func decides(section string, node *source.Node) bool {
+	members, _ := node.Value.([]source.Member)
+	return slices.ContainsFunc(members, func(member source.Member) bool {
+		row := decision.Key(section + "." + member.Key)
+		switch {
+		case row == nil || member.Value.Value == nil:
+			return false
+		case row.Verdict == decision.Refused:
+			return !member.Value.Empty()
+		}
+		return strange(section, member.Key)
+	})
 }
 
 // pause stays: what it comes to hangs on the pods that the target has, which no

@@ -27,6 +27,8 @@ func TestFile(t *testing.T) {
 		"what asks for nothing is not spoken of": {"a.json", `{"target": "deployment/w", "feature": {"db_branches": []}}
 `, `{"target": "deployment/w", "feature": {"db_branches": []}}
 `, nil, nil},
+		"what is refused, or there is not, below what goes": {"a.yaml", "telemetry: 3\nexperimental:\n  latency: {receive_delay: 1}\n  dlopen_cgo: true\n  sip_utls: true\nagent:\n  ttl: '30'\n", "experimental:\n  latency: {receive_delay: 1}\n  sip_utls: true\n",
+			[]string{"telemetry is gone", "experimental.dlopen_cgo is gone: nothing is injected", "agent.ttl is gone"}, []string{"experimental.latency is not taken", "there is no key experimental.sip_utls; did you mean experimental.sip_utils?"}},
 		"JSON keeps comments, order and templates": {"a.json", `{
   // who
   "target": {
