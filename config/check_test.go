@@ -57,9 +57,31 @@ func TestRules(t *testing.T) {
 
 // TestNothingAsked: what is refused is not where it asks for nothing.
 func TestNothingAsked(t *testing.T) {
-	for _, text := range []string{"{http_filter: false}", "{http_filter: {}}", "{on_concurrent_steal: abort}"} {
+	for _, text := range []string{
+		"{http_filter: false}", "{http_filter: true}", "{http_filter: {}}", "{on_concurrent_steal: abort}", "{on_concurrent_steal: null}",
+		"{http_filter: {header_filter: null}}", "{http_filter: {ports: [80]}}", "{http_filter: {ports: [80], path_filter: null}}", "{tls_delivery: {protocol: null}}",
+	} {
 		if _, err := (setup{files: map[string]string{".understudy/understudy.yaml": "target: pod/x\nfeature: {network: {incoming: " + text + "}}\n"}}).read(t); err != nil {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestNothingAskedByVariables: the same of variables.
+func TestNothingAskedByVariables(t *testing.T) {
+	for name, want := range map[string]string{
+		"MIRRORD_HTTP_FILTER_PORTS": "MIRRORD_HTTP_FILTER_PORTS has no meaning here: ", "MIRRORD_PREVIEW_IMAGE": "MIRRORD_PREVIEW_IMAGE has no meaning here: ",
+		"MIRRORD_PREVIEW_TTL_MINS": "MIRRORD_PREVIEW_TTL_MINS has no meaning here: ",
+	} {
+		c, err := setup{environ: map[string]string{name: "80"}, args: []string{"-t", "pod/x"}}.read(t)
+		if err != nil || !strings.Contains(strings.Join(c.Notices, "\n"), want) {
+			t.Errorf("%s: %v, %q", name, err, c.Notices)
+		}
+	}
+	for _, value := range []string{"x: y", "true", "false"} { // they are filters as others are
+		_, err := setup{environ: map[string]string{"MIRRORD_HTTP_HEADER_FILTER": value, "MIRRORD_HTTP_FILTER_PORTS": "80"}}.read(t)
+		if want := "MIRRORD_HTTP_HEADER_FILTER: feature.network.incoming.http_filter is not taken"; !strings.Contains(errorText(err), want) {
+			t.Errorf("%s: %v", value, err)
 		}
 	}
 }

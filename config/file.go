@@ -136,7 +136,7 @@ func (f *file) read(key string, member source.Member) {
 		return
 	case row.Quiet(fmt.Sprint(value.Value)):
 		return
-	case value.Empty() && row.Verdict == decision.Refused:
+	case row.Verdict == decision.Refused && !Asks(row, value):
 		return
 	case row.Verdict == decision.Refused:
 		f.wrong(member.Line, row.Do, "%s is not taken: %s", key, row.Text)
@@ -161,6 +161,20 @@ func (f *file) read(key string, member source.Member) {
 	default:
 		f.say(key, key, member)
 	}
+}
+
+// Asks says whether a value of what is refused asks for anything.
+func Asks(row *decision.Row, value *source.Node) bool {
+	members, isObject := value.Value.([]source.Member)
+	switch {
+	case value.Value == nil, value.Empty(), row.Quiet(fmt.Sprint(value.Value)):
+		return false
+	case !isObject:
+		return true
+	}
+	return slices.ContainsFunc(members, func(member source.Member) bool {
+		return member.Value.Value != nil && !slices.Contains(row.Idle, member.Key)
+	})
 }
 
 // unknown tells of a key that there is not, and of the one that is nearest to it.

@@ -168,7 +168,7 @@ func schemaOf(kind reflect.Type) schema {
 
 // refusedSchema allows what asks for nothing.
 func refusedSchema(row *decision.Row) schema {
-	allowed := []any{nil, []any{}, object{}}
+	allowed := []any{nil, []any{}}
 	for _, neutral := range row.Neutral {
 		var value any = neutral
 		if json.Unmarshal([]byte(neutral), &value) != nil {
@@ -176,7 +176,12 @@ func refusedSchema(row *decision.Row) schema {
 		}
 		allowed = append(allowed, value)
 	}
-	return schema{"description": "Not taken: " + row.Text + ". " + upper(row.Do), "enum": allowed}
+	idle := schema{}
+	for _, name := range row.Idle {
+		idle[name] = true
+	}
+	nothing := schema{"type": "object", "properties": idle, "additionalProperties": schema{"type": "null"}}
+	return schema{"description": "Not taken: " + row.Text + ". " + upper(row.Do), "anyOf": []any{schema{"enum": allowed}, nothing}}
 }
 
 // theirSchema is that of a key which has no meaning here: what the other tool takes.

@@ -46,6 +46,8 @@ type Row struct {
 	// Neutral are the values at which nothing is asked for, so that nothing
 	// need be said.
 	Neutral []string
+	// Idle are names below a key that is refused which ask for nothing by themselves.
+	Idle []string
 	// Short is a flag's one letter.
 	Short string
 	// Group is what a flag is about, in the help.

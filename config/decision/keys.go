@@ -103,7 +103,7 @@ var Keys = []Row{
 	{Name: "feature.network.dns.filter.local", Verdict: Supported, Text: "names that are looked up on this machine: `name`, `*.name`, with `:port` ignored; all others in the pod"},
 	{Name: "feature.network.dns.filter.remote", Verdict: Supported, Text: "names that are looked up in the pod; all others on this machine"},
 	{Name: "feature.network.incoming", Verdict: Supported, Text: "connections that come in; `false` or a string for the mode, or an object with the keys below"},
-	{Name: "feature.network.incoming.http_filter", Verdict: Refused, Text: httpLater, Do: "take the filter out; with a copy and without scale_down the stand-in is in no Service, so that nobody else's requests come to you", Neutral: []string{"false"}},
+	{Name: "feature.network.incoming.http_filter", Verdict: Refused, Text: httpLater, Do: "take the filter out; with a copy and without scale_down the stand-in is in no Service, so that nobody else's requests come to you", Neutral: []string{"false", "true"}, Idle: []string{"ports"}},
 	{Name: "feature.network.incoming.https_delivery", Verdict: Refused, Text: "TLS is delivered as it comes in", Do: "take it out, and have the local process speak TLS as the application does"},
 	{Name: "feature.network.incoming.ignore_localhost", Verdict: Supported, Text: "ports on which the process listens on loopback only are not opened to the pod's other containers"},
 	{Name: "feature.network.incoming.ignore_ports", Verdict: Supported, Text: "ports that are not opened in the cluster"},

@@ -31,11 +31,11 @@ var Variables = []Row{
 	variable("MIRRORD_FILE_MODE", "feature.fs.mode"),
 	variable("MIRRORD_FILE_READ_ONLY_PATTERN", "feature.fs.read_only"),
 	variable("MIRRORD_FILE_READ_WRITE_PATTERN", "feature.fs.read_write"),
-	variable("MIRRORD_HTTP_FILTER_PORTS", "feature.network.incoming.http_filter"),
-	variable("MIRRORD_HTTP_HEADER_FILTER", "feature.network.incoming.http_filter"),
-	variable("MIRRORD_HTTP_HEADER_FILTER_JQ", "feature.network.incoming.http_filter"),
-	variable("MIRRORD_HTTP_METHOD_FILTER", "feature.network.incoming.http_filter"),
-	variable("MIRRORD_HTTP_PATH_FILTER", "feature.network.incoming.http_filter"),
+	{Name: "MIRRORD_HTTP_FILTER_PORTS", Verdict: Meaningless, To: []string{"feature.network.incoming.http_filter"}, Text: "without a filter it asks for nothing, and filters are not taken"},
+	below("MIRRORD_HTTP_HEADER_FILTER", "feature.network.incoming.http_filter"),
+	below("MIRRORD_HTTP_HEADER_FILTER_JQ", "feature.network.incoming.http_filter"),
+	below("MIRRORD_HTTP_METHOD_FILTER", "feature.network.incoming.http_filter"),
+	below("MIRRORD_HTTP_PATH_FILTER", "feature.network.incoming.http_filter"),
 	variable("MIRRORD_IMPERSONATED_TARGET", "target.path"),
 	variable("MIRRORD_KEY", "key"),
 	variable("MIRRORD_KUBECONFIG", "kubeconfig"),
@@ -47,14 +47,14 @@ var Variables = []Row{
 	variable("MIRRORD_OVERRIDE_ENV_VARS_FILE", "feature.env.env_file"),
 	variable("MIRRORD_OVERRIDE_ENV_VARS_INCLUDE", "feature.env.include"),
 	variable("MIRRORD_PAUSE", "pause"),
-	variable("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS", "feature.preview"),
-	variable("MIRRORD_PREVIEW_IDLE_SLEEP_AFTER_SECS", "feature.preview"),
-	variable("MIRRORD_PREVIEW_IDLE_WAKE_TIMEOUT_SECS", "feature.preview"),
-	variable("MIRRORD_PREVIEW_IMAGE", "feature.preview"),
-	variable("MIRRORD_PREVIEW_REPLICAS", "feature.preview"),
-	variable("MIRRORD_PREVIEW_START_IDLE", "feature.preview"),
-	variable("MIRRORD_PREVIEW_TTL_MINS", "feature.preview"),
-	variable("MIRRORD_PREVIEW_TTL_SECS", "feature.preview"),
+	preview("MIRRORD_PREVIEW_CREATION_TIMEOUT_SECS"),
+	preview("MIRRORD_PREVIEW_IDLE_SLEEP_AFTER_SECS"),
+	preview("MIRRORD_PREVIEW_IDLE_WAKE_TIMEOUT_SECS"),
+	preview("MIRRORD_PREVIEW_IMAGE"),
+	preview("MIRRORD_PREVIEW_REPLICAS"),
+	preview("MIRRORD_PREVIEW_START_IDLE"),
+	preview("MIRRORD_PREVIEW_TTL_MINS"),
+	preview("MIRRORD_PREVIEW_TTL_SECS"),
 	variable("MIRRORD_PROXY", "use_proxy"),
 	variable("MIRRORD_REMOTE_DNS", "feature.network.dns.enabled"),
 	variable("MIRRORD_SKIP_BUILD_TOOLS", "skip_build_tools"),
@@ -83,4 +83,17 @@ func variable(name, key string) Row {
 		row.Verdict, row.Text, row.Do, row.Neutral = of.Verdict, of.Text, of.Do, of.Neutral
 	}
 	return row
+}
+
+// below is a variable that says what one of the keys below a key says, whose own
+// values are not its.
+func below(name, key string) Row {
+	row := variable(name, key)
+	row.Neutral = nil
+	return row
+}
+
+// preview is a variable that exec does not heed in the other tool either.
+func preview(name string) Row {
+	return Row{Name: name, Verdict: Meaningless, To: []string{"feature.preview"}, Text: "it is for `mirrord preview`, and there are no previews here"}
 }

@@ -170,7 +170,7 @@ func (m *migration) walk(section string, node *source.Node) {
 			m.doc.remove(strings.Split(key, "."))
 			m.changed("%s is gone: %s is what holds anyway", key, member.Value)
 		case row != nil && row.Verdict == decision.Refused:
-			if member.Value.Value != nil && !member.Value.Empty() {
+			if config.Asks(row, member.Value) {
 				m.left("%s is not taken: %s; %s", key, row.Text, row.Do)
 			}
 		case row != nil && row.Verdict == decision.Meaningless && decides(key, member.Value):
@@ -207,7 +207,7 @@ func decides(section string, node *source.Node) bool {
 		case row == nil || member.Value.Value == nil:
 			return false
 		case row.Verdict == decision.Refused:
-			return !member.Value.Empty()
+			return config.Asks(row, member.Value)
 		}
 		return strange(section, member.Key)
 	})
