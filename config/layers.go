@@ -34,6 +34,7 @@ func (l *loading) readEnvironment() map[string]any {
 		row := &decision.OwnVariables[i]
 		l.readVariable(says, row.Name, row)
 	}
+	l.strangers()
 	return says
 }
 

@@ -109,7 +109,12 @@ func newLoading(flags *pflag.FlagSet) (*loading, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the working directory: %w", err)
 	}
-	return &loading{flags: flags, dir: dir, environ: os.LookupEnv}, nil
+	l := &loading{flags: flags, dir: dir, environ: os.LookupEnv}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		l.variables = append(l.variables, name)
+	}
+	return l, nil
 }
 
 // read checks what was loaded, but not where a file is not known: what is
@@ -128,6 +133,8 @@ type loading struct {
 	flags   *pflag.FlagSet
 	dir     string
 	environ func(string) (string, bool)
+	// variables are the names that the environment has.
+	variables []string
 
 	viper    *viper.Viper
 	layers   map[string]layer

@@ -35,7 +35,7 @@ func (s setup) read(t *testing.T) (*Config, error) {
 	if err := flags.Parse(s.args); err != nil {
 		t.Fatal(err)
 	}
-	l := &loading{flags: flags, dir: dir, environ: func(name string) (string, bool) { v, ok := s.environ[name]; return v, ok }}
+	l := &loading{flags: flags, dir: dir, environ: func(name string) (string, bool) { v, ok := s.environ[name]; return v, ok }, variables: sorted(s.environ)}
 	c, err := l.load()
 	var problems Problems
 	if err != nil && !errors.As(err, &problems) {
