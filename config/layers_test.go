@@ -2,10 +2,12 @@ package config
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 )
 
 // TestPrecedence: a flag wins over a variable, understudy's own variable over
@@ -43,6 +45,29 @@ feature:
 	want.Outgoing.UDP = false
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSpellings: lists are joined with ";" as all are, and a time may be a number of
+// seconds, wherever it is said.
+func TestSpellings(t *testing.T) {
+	for name, s := range map[string]setup{
+		"flags":     {nil, nil, []string{"--listen", "80;81", "--listen", " 82 ", "--lease", "30", "--setup-timeout=90"}},
+		"variables": {nil, map[string]string{"UNDERSTUDY_LISTEN": "80; 81;82;", "UNDERSTUDY_LEASE": "30", "UNDERSTUDY_SETUP_TIMEOUT": "90"}, nil},
+		"a file":    {map[string]string{".understudy/understudy.yaml": "listen: 80;81,82\nlease: 30\nsetup_timeout: '90'\n"}, nil, nil},
+	} {
+		c, err := s.read(t)
+		if err != nil || !slices.Equal(c.Listen.Ports, []int32{80, 81, 82}) || c.Lease != 30*time.Second || c.SetupTimeout != 90*time.Second {
+			t.Errorf("%s: %v, lease %s, setup %s, %v", name, c.Listen, c.Lease, c.SetupTimeout, err)
+		}
+	}
+	flags := pflag.NewFlagSet("exec", pflag.ContinueOnError)
+	SessionFlags(flags)
+	if err := flags.Parse([]string{"--lease", "soon"}); !strings.Contains(errorText(err), "a time, as in 60s or 5m, or a number of seconds") {
+		t.Error(err)
+	}
+	if usage := flags.Lookup("lease"); usage.DefValue != "1m0s" || usage.Value.Type() != "duration" {
+		t.Errorf("default %s of type %s", usage.DefValue, usage.Value.Type())
 	}
 }
 

@@ -73,9 +73,11 @@ func addFlag(flags *pflag.FlagSet, row *decision.Row) {
 	case row.Name == "listen":
 		flags.StringSlice(row.Name, nil, row.Text)
 	case row.Name == "lease":
-		flags.Duration(row.Name, DefaultLease, row.Text)
+		lease := seconds(DefaultLease)
+		flags.Var(&lease, row.Name, row.Text)
 	case row.Name == "setup-timeout":
-		flags.Duration(row.Name, DefaultSetupTimeout, row.Text)
+		timeout := seconds(DefaultSetupTimeout)
+		flags.Var(&timeout, row.Name, row.Text)
 	default:
 		flags.StringP(row.Name, row.Short, "", row.Text)
 	}

@@ -168,7 +168,7 @@ file's ` + "`key`" + `, or made up), ` + "`{{ git_branch }}`" + `, ` + "`{% if k
 ## Keys
 
 A section that is written as one value: ` + "`feature.env`, `feature.network`, `feature.network.outgoing`, `feature.network.dns`, `feature.copy_target`" + ` take a
-boolean, ` + "`feature.fs` and `feature.network.incoming`" + ` a boolean or their mode, ` + "`target`" + ` its path. A list of strings may be one string, joined with ` + "`;`" + `.
+boolean, ` + "`feature.fs` and `feature.network.incoming`" + ` a boolean or their mode, ` + "`target`" + ` its path. A list of strings, and ` + "`listen`" + `, may be one string, joined with ` + "`;`" + `.
 A time is ` + "`90s`, `5m`" + ` or a number of seconds.
 
 | key | kind | default | |

@@ -159,7 +159,7 @@ func schemaOf(kind reflect.Type) schema {
 	case reflect.TypeFor[Listen]():
 		one := schema{"anyOf": []any{schema{"const": "all"}, portSchema}}
 		return schema{"anyOf": []any{
-			schema{"type": "integer", "minimum": 1, "maximum": 65535}, schema{"type": "string", "pattern": `^\s*((all|[0-9]{1,5})\s*(,\s*|$))*$`},
+			schema{"type": "integer", "minimum": 1, "maximum": 65535}, schema{"type": "string", "pattern": `^\s*((all|[0-9]{1,5})\s*([,;]\s*|$))*$`},
 			schema{"type": "array", "items": one}, schema{"type": "null"},
 		}}
 	}

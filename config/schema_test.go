@@ -77,7 +77,7 @@ func TestSchema(t *testing.T) {
 	schema := compiled(t)
 	for _, text := range []string{
 		`{}`, `{"$schema": "x"}`, `{"takeover": "copy", "lease": "90s", "setup_timeout": 30}`, `{"takeover": "nap"}`, `{"lease": "soon"}`, `{"lease": true}`,
-		`{"listen": [80, "all"]}`, `{"listen": "80,all"}`, `{"listen": 70000}`, `{"listen": ["x"]}`, `{"listen": null}`,
+		`{"listen": [80, "all"]}`, `{"listen": "80,all"}`, `{"listen": "80;81, all;"}`, `{"listen": "80:81"}`, `{"listen": 70000}`, `{"listen": ["x"]}`, `{"listen": null}`,
 		`{"target": null}`, `{"target": "deployment/x"}`, `{"target": 3}`, `{"target": {"path": "pod/x", "namespace": "y"}}`, `{"target": {"path": {"pod": "x", "container": "c"}}}`,
 		`{"target": {"deployment": "a", "pod": null}}`, `{"target": {"deployment": "a", "pod": "b"}}`, `{"target": {"labels": {"a": "b"}}}`, `{"target": {"path": {"namespace": "x"}}}`, `{"target": {"path": 3}}`,
 		`{"feature": {"env": false, "fs": "local", "network": false, "copy_target": true, "hostname": false}}`, `{"feature": {"fs": "reed"}}`, `{"feature": {"fs": {"mode": "write", "local": ".*", "read_only": ["a"]}}}`,

@@ -92,7 +92,7 @@ func decode(s said, field reflect.Value) (expected string) {
 	case *time.Duration:
 		d, ok := duration(value)
 		if !ok {
-			return "a time, as in 60s or 5m, or a number of seconds"
+			return aTime
 		}
 		*to = d
 	case *[]string:
@@ -130,6 +130,9 @@ func decode(s said, field reflect.Value) (expected string) {
 	}
 	return ""
 }
+
+// aTime is what is expected of a duration.
+const aTime = "a time, as in 60s or 5m, or a number of seconds"
 
 func boolean(s said) (on, ok bool) {
 	switch value := s.node.Value.(type) {
@@ -266,7 +269,7 @@ func listenOf(value any) (Listen, bool) {
 		items = value
 	case string:
 		items = nil
-		for part := range strings.SplitSeq(value, ",") {
+		for part := range strings.FieldsFuncSeq(value, func(r rune) bool { return r == ',' || r == ';' }) {
 			if part = strings.TrimSpace(part); part != "" {
 				items = append(items, &source.Node{Value: part})
 			}
