@@ -93,6 +93,8 @@ func (c *Config) checkTarget() (found []*Problem) {
 	switch kind, name := c.SplitTarget(); {
 	case c.Targetless() && c.Target == "":
 		c.notice("no target is named: the process is in the network of the namespace, and in the place of nothing (-t names a workload; -t targetless says that this is meant)")
+	case c.Target == "" && copies:
+		found = append(found, problem("say which workload is meant: --target (-t) deployment/NAME, or target in the file", "no target is named, and a stand-in is a copy of one").about("takeover", "target.path"))
 	case name == NoTarget && copies:
 		found = append(found, problem("name a workload, as in --target deployment/NAME", "a stand-in is a copy of a target, and targetless has none").about("target.path", "takeover"))
 	case kind == "service" || kind == "services" || kind == "svc":

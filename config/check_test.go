@@ -9,16 +9,18 @@ import (
 func TestRules(t *testing.T) {
 	const copies = "takeover: copy\n"
 	for text, want := range map[string]string{
-		"pause: true":                                         "there is nothing to pause without a target",
-		copies + "operator: false\n":                          "a stand-in is made by the operator, and operator: false forbids it",
-		copies + "target: targetless\n":                       "a stand-in is a copy of a target, and targetless has none",
-		copies + "target: service/x\n":                        "a Service runs no pods that could be copied, held or attached to",
-		"target: deployment/Bad_Name\n":                       `nothing in a cluster can be called "Bad_Name"`,
-		"target: label/app=worker\n":                          `a target is one object, not whatever bears a label: label/app=worker`,
-		"target: {path: pod/x, namespace: BAD!}\n":            `no namespace can be called "BAD!"`,
-		"target: service/x\n":                                 "a Service runs no pods that could be copied, held or attached to",
-		copies + "target: {labels: {a: b}}\n":                 "target.labels is not taken",
-		copies + "feature: {env: {include: a, exclude: b}}\n": "feature.env.include and feature.env.exclude exclude each other",
+		"pause: true": "there is nothing to pause without a target",
+		copies:        ".understudy/understudy.yaml:1: no target is named, and a stand-in is a copy of one",
+		"lease: 2h\nfeature:\n  copy_target: true\n":                                           ".understudy/understudy.yaml:3: no target is named, and a stand-in is a copy of one",
+		copies + "operator: false\n":                                                           "a stand-in is made by the operator, and operator: false forbids it",
+		copies + "target: targetless\n":                                                        "a stand-in is a copy of a target, and targetless has none",
+		copies + "target: service/x\n":                                                         "a Service runs no pods that could be copied, held or attached to",
+		"target: deployment/Bad_Name\n":                                                        `nothing in a cluster can be called "Bad_Name"`,
+		"target: label/app=worker\n":                                                           `a target is one object, not whatever bears a label: label/app=worker`,
+		"target: {path: pod/x, namespace: BAD!}\n":                                             `no namespace can be called "BAD!"`,
+		"target: service/x\n":                                                                  "a Service runs no pods that could be copied, held or attached to",
+		copies + "target: {labels: {a: b}}\n":                                                  "target.labels is not taken",
+		copies + "feature: {env: {include: a, exclude: b}}\n":                                  "feature.env.include and feature.env.exclude exclude each other",
 		copies + "feature: {network: {incoming: {ports: [1], ignore_ports: [2]}}}":             "ports and ignore_ports exclude each other",
 		copies + "feature: {network: {incoming: {port_mapping: [[1, 2], [1, 3]]}}}":            "port_mapping has 1 twice in the first place",
 		copies + "feature: {network: {incoming: {port_mapping: [[1, 2]], ignore_ports: [2]}}}": "port 2 is in port_mapping and in ignore_ports",
@@ -27,13 +29,13 @@ func TestRules(t *testing.T) {
 		copies + "feature: {network: {dns: {filter: {local: a, remote: b}}}}":                  "feature.network.dns.filter.local and remote exclude each other",
 		copies + "feature: {network: {dns: {filter: {local: 'a b'}}}}":                         `"a b" is no name`,
 		copies + "feature: {fs: {read_write: '('}}":                                            `feature.fs.read_write: "(" is no regular expression`,
-		copies + "lease: 4s":                                                       "a lease of 4s is not possible",
-		copies + "lease: 5500ms":                                                   "a lease of 5.5s is not possible",
-		copies + "setup_timeout: 2h":                                               "a setup timeout of 2h0m0s is not possible",
-		"takeover: scale-down\nrelease_connections: false":                         "connections are kept open only where something is frozen",
-		"takeover: scale-down\nshare_traffic: true":                                "share_traffic is for a copy beside the target",
-		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}": "on_concurrent_steal is not taken",
-		copies + "feature: {fs: {local: '(?=x)'}}":                                 "is no regular expression",
+		copies + "lease: 4s":                                                                   "a lease of 4s is not possible",
+		copies + "lease: 5500ms":                                                               "a lease of 5.5s is not possible",
+		copies + "setup_timeout: 2h":                                                           "a setup timeout of 2h0m0s is not possible",
+		"takeover: scale-down\nrelease_connections: false":                                     "connections are kept open only where something is frozen",
+		"takeover: scale-down\nshare_traffic: true":                                            "share_traffic is for a copy beside the target",
+		copies + "feature: {network: {incoming: {on_concurrent_steal: override}}}":             "on_concurrent_steal is not taken",
+		copies + "feature: {fs: {local: '(?=x)'}}":                                             "is no regular expression",
 	} {
 		_, err := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
 		if !strings.Contains(errorText(err), want) {
@@ -51,6 +53,18 @@ func TestRules(t *testing.T) {
 		c, _ := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)
 		if !strings.Contains(strings.Join(c.Notices, "\n"), want) {
 			t.Errorf("%s:\n got %q\nwant %s", text, c.Notices, want)
+		}
+	}
+}
+
+// TestMisnamed: who has written a target wrongly is not told that there is none.
+func TestMisnamed(t *testing.T) {
+	for _, text := range []string{"target: {labels: {a: b}}", "target: {path: {label: a}}", "target: 3", "target: {path: 3}"} {
+		for _, takeover := range []string{"copy", "freeze"} {
+			_, err := setup{files: map[string]string{".understudy/understudy.yaml": "takeover: " + takeover + "\n" + text}}.read(t)
+			if problems, _ := err.(Problems); len(problems) != 1 { //nolint:errorlint // it returns nothing else
+				t.Errorf("%s: %v", text, err)
+			}
 		}
 	}
 }

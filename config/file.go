@@ -35,6 +35,7 @@ type file struct {
 	problems Problems
 	notices  []string
 	unread   bool // it could not be rendered or parsed at all
+	misnamed bool // something is wrong with how it speaks of a target
 }
 
 // readFile renders, parses and sorts a file's text. The key of the session is
@@ -144,7 +145,9 @@ func (f *file) read(key string, member source.Member) {
 	}
 	switch _, isObject := value.Value.([]source.Member); {
 	case key == "target":
+		wrong := len(f.problems)
 		f.target(value)
+		f.misnamed = len(f.problems) > wrong
 	case row != nil && row.Verdict == decision.Mapped:
 		f.say(row.To[0], key, member)
 	case decision.Section(key) && isObject:

@@ -12,11 +12,11 @@ func TestForms(t *testing.T) {
 	const json = ".mirrord/mirrord.json"
 	read := func(t *testing.T, text string) *Config {
 		t.Helper()
-		c, err := setup{files: map[string]string{json: text}, args: []string{"--copy-target"}}.read(t)
+		c, err := setup{files: map[string]string{json: text}}.read(t)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		c.File, c.TargetFrom, c.Takeover = "", "", TakeoverNone
+		c.File, c.TargetFrom, c.Notices = "", "", nil
 		return c
 	}
 	for want, forms := range map[string][]string{

@@ -74,7 +74,7 @@ func TestSpellings(t *testing.T) {
 func TestFlags(t *testing.T) {
 	got, err := setup{
 		environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2", "UNDERSTUDY_COPY_TARGET": "yes"},
-		args: []string{"--share-traffic", "--listen", "80", "--listen", "443,80", "--listen=all", "--lease=90s", "--agent-startup-timeout=300",
+		args: []string{"-t", "pod/w", "--share-traffic", "--listen", "80", "--listen", "443,80", "--listen=all", "--lease=90s", "--agent-startup-timeout=300",
 			"-n", "shop", "--context", "c", "--kubeconfig", "k", "-c", "-x", "A;B_*", "--no-outgoing", "--no-remote-dns", "--fs-mode", "local", "--steal",
 			"-a", "agents", "--no-telemetry", "-e"},
 	}.read(t)
@@ -82,7 +82,7 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := usual()
-	want.Namespace, want.Context, want.Kubeconfig, want.AcceptInvalidCertificates = "shop", "c", "k", true
+	want.Target, want.Namespace, want.Context, want.Kubeconfig, want.AcceptInvalidCertificates = "pod/w", "shop", "c", "k", true
 	want.Takeover, want.ShareTraffic = TakeoverCopy, true
 	want.Listen = Listen{All: true, Ports: []int32{80, 443}}
 	want.Lease, want.SetupTimeout = 90*time.Second, 5*time.Minute

@@ -144,6 +144,8 @@ type loading struct {
 	notices  []string
 	// unread: there is a file, and it cannot be read.
 	unread bool
+	// misnamed: the file speaks of a target, and something is wrong with how.
+	misnamed bool
 	// takenBy is the key that the takeover was said with.
 	takenBy string
 	// found is how far a file is trusted that nobody named.
@@ -321,7 +323,7 @@ func (l *loading) readText(name string, text []byte, key string) (*file, map[str
 	read := readFile(name, text, key, source.Variables{Branch: branch, Env: l.environ})
 	l.problems = append(l.problems, read.problems...)
 	l.notices = append(l.notices, read.notices...)
-	l.unread = read.unread
+	l.unread, l.misnamed = read.unread, read.misnamed
 	says := map[string]any{}
 	for key, value := range read.says {
 		says[key] = value

@@ -10,12 +10,12 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	got, err := setup{args: []string{"--copy-target"}}.read(t)
+	got, err := setup{args: []string{"--copy-target", "-t", "pod/w"}}.read(t)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := usual()
-	want.Takeover = TakeoverCopy
+	want.Takeover, want.Target = TakeoverCopy, "pod/w"
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -24,8 +24,8 @@ func TestDefaults(t *testing.T) {
 // TestFound: which file is taken when several are there.
 func TestFound(t *testing.T) {
 	files := map[string]string{
-		"own.toml": `takeover = "copy"`, "other.json": `{"feature": {"copy_target": true}}`,
-		".understudy/understudy.json": `{"takeover": "copy"}`, ".mirrord/mirrord.json": `{"feature": {"copy_target": true}}`,
+		"own.toml": "target = 'pod/w'\ntakeover = 'copy'", "other.json": `{"target": "pod/w", "feature": {"copy_target": true}}`,
+		".understudy/understudy.json": `{"target": "pod/w", "takeover": "copy"}`, ".mirrord/mirrord.json": `{"target": "pod/w", "feature": {"copy_target": true}}`,
 	}
 	both := map[string]string{"UNDERSTUDY_CONFIG_FILE": "own.toml", "MIRRORD_CONFIG_FILE": "other.json"}
 	for name, tc := range map[string]struct {
@@ -39,7 +39,7 @@ func TestFound(t *testing.T) {
 		"the other tool's variable's": {"", map[string]string{"MIRRORD_CONFIG_FILE": "other.json"}, nil, "other.json"},
 		"understudy's place":          {"", nil, nil, ".understudy/understudy.json"},
 		"the other tool's place":      {".understudy/understudy.json", nil, nil, ".mirrord/mirrord.json"},
-		"none":                        {"", both, []string{"-f", "none", "--copy-target"}, ""},
+		"none":                        {"", both, []string{"-f", "none", "--copy-target", "-t", "pod/w"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			there := map[string]string{}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"understudy.dev/understudy/config/source"
@@ -10,6 +11,9 @@ import (
 // check is Check by one who knows where each key was said.
 func (l *loading) check(c *Config) (found Problems) {
 	errors.As(c.Check(), &found)
+	if l.misnamed && c.Target == "" { // what is wrong with it is said already
+		found = slices.DeleteFunc(found, func(p *Problem) bool { return slices.Contains(p.keys[:], "target.path") })
+	}
 	for _, p := range found {
 		_ = l.locate(p)
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -36,12 +35,7 @@ func (s setup) read(t *testing.T) (*Config, error) {
 		t.Fatal(err)
 	}
 	l := &loading{flags: flags, dir: dir, environ: func(name string) (string, bool) { v, ok := s.environ[name]; return v, ok }, variables: sorted(s.environ)}
-	c, err := l.load()
-	var problems Problems
-	if err != nil && !errors.As(err, &problems) {
-		t.Fatal(err)
-	}
-	return c, append(problems, l.check(c)...).orNil()
+	return l.read()
 }
 
 func usual() *Config {

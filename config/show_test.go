@@ -9,7 +9,7 @@ import (
 // TestShow: what is shown says the same when it is read.
 func TestShow(t *testing.T) {
 	for _, text := range []string{
-		"takeover: copy",
+		"{target: pod/w, takeover: copy}",
 		"{target: deployment/a, takeover: scale-down, listen: [all, 80], lease: 90s, feature: {env: {override: {A: 'true', b: '2'}, include: [X]}, fs: local, network: {incoming: {port_mapping: [[1, 2]], ports: [2]}, outgoing: {udp: false}}, hostname: false}}",
 	} {
 		first, err := setup{files: map[string]string{".understudy/understudy.yaml": text}}.read(t)

@@ -94,7 +94,8 @@ func TestTakeover(t *testing.T) {
 			if tc.file != "" {
 				files[file] = tc.file
 			}
-			c, err := setup{files: files, args: tc.args}.read(t)
+			environ := map[string]string{"UNDERSTUDY_TARGET": "deployment/w"}
+			c, err := setup{files, environ, tc.args}.read(t)
 			if said := errorText(err); (said == "") != (tc.wrong == "") || !strings.Contains(said, tc.wrong) {
 				t.Errorf("got error %q", said)
 			}
