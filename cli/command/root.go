@@ -93,28 +93,33 @@ func run(f *Factory, args []string) int {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: shown}
 	}
 	root.SetArgs(args)
-	cmd, err := root.ExecuteContextC(context.Background())
+	_, err := root.ExecuteContextC(context.Background())
 	var said quiet
 	if err != nil && !errors.As(err, &said) {
-		f.show(formOf(f, cmd), false).Error(err)
+		f.show(cmp.Or(f.form, askedForm(args, os.Getenv)), false).Error(err)
 	}
 	return exitCode(err)
 }
 
-// formOf is how an error of a command is shown: as its run would have been, or
-// where it did not come so far, as its flag says or the variable in its place.
-func formOf(f *Factory, cmd *cobra.Command) config.Progress {
-	if f.form != "" {
-		return f.form
+// askedForm is how the words of a command line ask for progress to be shown, or the
+// variable in their place, where nothing else could be made of them: what is wrong
+// is then told in that form too.
+func askedForm(args []string, variable func(string) string) config.Progress {
+	form := config.Progress(variable(config.EnvironmentPrefix + "PROGRESS"))
+	for i, word := range args {
+		if word == "--" {
+			break // the rest is the command's own
+		}
+		if value, ok := strings.CutPrefix(word, "--progress="); ok {
+			form = config.Progress(value)
+		} else if word == "--progress" && i+1 < len(args) {
+			form = config.Progress(args[i+1])
+		}
 	}
-	flag := cmd.Flags().Lookup("progress")
-	if flag == nil {
+	if !slices.Contains(form.Values(), string(form)) {
 		return config.ProgressAuto
 	}
-	if flag.Changed {
-		return config.Progress(flag.Value.String())
-	}
-	return cmp.Or(config.Progress(os.Getenv(config.EnvironmentPrefix+"PROGRESS")), config.ProgressAuto)
+	return form
 }
 
 // NewCmdRoot is the command that all others are below.
