@@ -244,7 +244,10 @@ func home(path string, environ func(string) (string, bool)) string {
 // readFile finds and reads the file, and gives its name as a person would call
 // it.
 func (l *loading) readFile() (string, map[string]any) {
-	name, by := l.fileName()
+	name, by, folders := l.fileName()
+	for _, folder := range folders {
+		l.notices = append(l.notices, folder+" is a folder, and no configuration file: it is passed over")
+	}
 	trust := FoundAll
 	if by == whereItIs {
 		trust = l.found
@@ -261,16 +264,20 @@ func (l *loading) readFile() (string, map[string]any) {
 	if trust == FoundNames && (err != nil || source.HasTemplates(text)) {
 		return "", nil
 	}
+	hint := "it was named by " + by
+	if by == whereItIs {
+		hint = "it is there, and was not named: name another with -f, or -f none for none"
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.problems = append(l.problems, problem("it was named by "+by, "there is no file %s", name))
+		l.problems = append(l.problems, problem(hint, "there is no file %s", name))
 		return "", nil
 	case err != nil:
 		var of *fs.PathError
 		if errors.As(err, &of) {
 			err = of.Err
 		}
-		l.problems = append(l.problems, problem("it was named by "+by, "the file %s cannot be read: %v", name, err))
+		l.problems = append(l.problems, problem(hint, "the file %s cannot be read: %v", name, err))
 		return "", nil
 	}
 	key, _ := l.environ(EnvironmentPrefix + "KEY")
@@ -302,6 +309,9 @@ func readBounded(path string, named bool) ([]byte, error) {
 	if !named && !info.Mode().IsRegular() {
 		return nil, errors.New("it is no regular file")
 	}
+	if info.IsDir() {
+		return nil, errors.New("it is a folder")
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -331,21 +341,33 @@ func (l *loading) readText(name string, text []byte, key string) (*file, map[str
 	return read, says
 }
 
-// fileName is the file that is meant, and by what it was named.
-func (l *loading) fileName() (name, by string) {
+// fileName is the file that is meant, and by what it was named. Where it had to be
+// found, folders were passed over.
+func (l *loading) fileName() (name, by string, folders []string) {
 	if flag := l.lookup(keyFile); flag != nil && flag.Changed {
-		return flag.Value.String(), "-f"
+		return flag.Value.String(), "-f", nil
 	}
 	for _, variable := range []string{EnvironmentPrefix + "CONFIG_FILE", "MIRRORD_CONFIG_FILE"} {
 		if name, _ := l.environ(variable); name != "" {
-			return name, variable
+			return name, variable, nil
 		}
 	}
-	found := source.Find(l.dir)
-	if relative, err := filepath.Rel(l.dir, found); found != "" && err == nil {
-		found = relative
+	found, folders := source.Find(l.dir)
+	if found != "" {
+		found = l.relative(found)
 	}
-	return found, whereItIs
+	for i, folder := range folders {
+		folders[i] = l.relative(folder)
+	}
+	return found, whereItIs, folders
+}
+
+// relative is a path as a person who is here would call it.
+func (l *loading) relative(path string) string {
+	if relative, err := filepath.Rel(l.dir, path); err == nil {
+		return relative
+	}
+	return path
 }
 
 // whereItIs is what has named a file that was found.
@@ -365,7 +387,7 @@ func FileOf(flags *pflag.FlagSet) string {
 	if err != nil {
 		return ""
 	}
-	name, _ := (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).fileName()
+	name, _, _ := (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).fileName()
 	if name == "none" {
 		return ""
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -324,6 +325,9 @@ change.`,
 			text, err := os.ReadFile(file)
 			if errors.Is(err, fs.ErrNotExist) {
 				return failure.New("", "there is no file %s", file)
+			}
+			if errors.Is(err, syscall.EISDIR) {
+				return failure.New("name the file in it: understudy config migrate FILE", "%s is a folder, and no configuration file", file)
 			}
 			if err != nil {
 				return fmt.Errorf("reading the configuration: %w", err)

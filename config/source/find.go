@@ -3,7 +3,6 @@ package source
 import (
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -15,8 +14,9 @@ var places = []string{".understudy/understudy", ".mirrord/mirrord"}
 
 // Find looks for a configuration file in a directory and, in a git repository,
 // in those above it up to the repository's root. The nearest directory counts,
-// and in it understudy's own file. It is empty where there is none.
-func Find(dir string) string {
+// and in it understudy's own file. It is empty where there is none. Folders that
+// have the name of such a file are none, and are named.
+func Find(dir string) (file string, folders []string) {
 	above := []string{dir}
 	for at := dir; !exists(filepath.Join(at, ".git")); above = append(above, at) {
 		parent := filepath.Dir(at)
@@ -28,12 +28,19 @@ func Find(dir string) string {
 	}
 	for _, at := range above {
 		for _, place := range places {
-			if i := slices.IndexFunc(Extensions, func(extension string) bool { return exists(filepath.Join(at, place+extension)) }); i >= 0 {
-				return filepath.Join(at, place+Extensions[i])
+			for _, extension := range Extensions {
+				path := filepath.Join(at, place+extension)
+				switch info, err := os.Stat(path); {
+				case err != nil:
+				case info.IsDir():
+					folders = append(folders, path)
+				default:
+					return path, folders
+				}
 			}
 		}
 	}
-	return ""
+	return "", folders
 }
 
 func exists(path string) bool {

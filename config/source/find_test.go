@@ -23,7 +23,7 @@ func TestFind(t *testing.T) {
 		if want != "" {
 			want = filepath.Join(repo, want)
 		}
-		if got := Find(filepath.Join(repo, dir)); got != want {
+		if got, _ := Find(filepath.Join(repo, dir)); got != want {
 			t.Errorf("in %q: %q, want %q", dir, got, want)
 		}
 	}
@@ -39,6 +39,12 @@ func TestFind(t *testing.T) {
 	write("a/.understudy/understudy.yaml", "")
 	find("a/b", "a/.understudy/understudy.yaml")
 	find("", ".understudy/understudy.toml")
+	// A folder of such a name is no file, and is named.
+	write("a/b/.understudy/understudy.json/x", "")
+	find("a/b", "a/.understudy/understudy.yaml")
+	if _, folders := Find(filepath.Join(repo, "a/b")); len(folders) != 1 || folders[0] != filepath.Join(repo, "a/b/.understudy/understudy.json") {
+		t.Errorf("folders %q", folders)
+	}
 
 	if got := Branch(filepath.Join(repo, "a/b")); got != "main" {
 		t.Errorf("branch %q", got)
