@@ -10,10 +10,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Show writes a Config as a file that says the same, in YAML: everything, or
-// only what differs from what holds where nobody says anything.
-func (c *Config) Show(everything bool) ([]byte, error) {
-	root := &yaml.Node{Kind: yaml.MappingNode}
+// Setting is one key of a file, and what it says.
+type Setting struct {
+	Key   string
+	Value any
+}
+
+// Settings are those of a file that says the same as a Config: all, or only what
+// differs from what holds where nobody says anything.
+func (c *Config) Settings(everything bool) []Setting {
+	var list []Setting
 	mine, usual := reflect.ValueOf(form{Config: *c}), reflect.ValueOf(defaults())
 	for _, s := range settings {
 		if len(s.index) == 1 { // of form alone: it is in the takeover
@@ -28,8 +34,18 @@ func (c *Config) Show(everything bool) ([]byte, error) {
 		if empty || !everything && reflect.DeepEqual(value.Interface(), usual.FieldByIndex(s.index).Interface()) {
 			continue
 		}
-		if err := put(root, strings.Split(key, "."), shown(value.Interface())); err != nil {
-			return nil, fmt.Errorf("showing %s: %w", key, err)
+		list = append(list, Setting{key, shown(value.Interface())})
+	}
+	return list
+}
+
+// Show writes a Config as a file that says the same, in YAML: everything, or
+// only what differs from what holds where nobody says anything.
+func (c *Config) Show(everything bool) ([]byte, error) {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, setting := range c.Settings(everything) {
+		if err := put(root, strings.Split(setting.Key, "."), setting.Value); err != nil {
+			return nil, fmt.Errorf("showing %s: %w", setting.Key, err)
 		}
 	}
 	if len(root.Content) == 0 {
@@ -58,6 +74,9 @@ func shown(value any) any {
 			list = append(list, port)
 		}
 		return list
+	}
+	if of := reflect.ValueOf(value); of.Kind() == reflect.String { // one of a few words
+		return of.String()
 	}
 	return value
 }

@@ -2,7 +2,6 @@ package command
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,12 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"understudy.dev/understudy/cli/failure"
-	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/config/migrate"
 )
@@ -56,134 +53,12 @@ MIRRORD_CONFIG_FILE, or the nearest .understudy/understudy.* or
 	return cmd
 }
 
-// NewCmdVerify explains a configuration in words.
-func NewCmdVerify(f *Factory) *cobra.Command {
-	var offline bool
-	cmd := &cobra.Command{
-		Use:   "verify [FILE]",
-		Short: "Say in a paragraph what a configuration means, or all that is wrong with it",
-		Long: `Says in a paragraph what a session with this configuration would do: what happens
-to the target, what your process gets, how it ends. The cluster is asked for the
-target when it answers in 3 seconds. Everything that is wrong is said at once,
-each thing with its line and what to do.
-
-All flags of exec are taken, so that what a flag changes can be seen. The exit
-code is 0 when exec would go on from here, and 125 when it would not. What stands
-against it in the cluster is said by understudy plan.`,
-		Example: `  # The file that exec would find from here
-  understudy config verify
-
-  # Another, and what a flag would change
-  understudy config verify .mirrord/mirrord.json --scale-down
-
-  # In CI, where no cluster is to be asked
-  understudy config verify .mirrord/mirrord.json --offline`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := nameFile(cmd, args); err != nil {
-				return err
-			}
-			c, err := config.Read(cmd.Flags())
-			if c == nil {
-				return err
-			}
-			var said bytes.Buffer
-			if c.File != "" {
-				fmt.Fprintf(&said, "configuration: %s\n", c.File)
-			}
-			for _, notice := range c.Notices {
-				fmt.Fprintf(&said, "notice: %s\n", notice)
-			}
-			if _, out := f.Err.Write(said.Bytes()); out != nil {
-				return out
-			}
-			if err != nil {
-				return err
-			}
-			ref, err := refOf(c)
-			if err != nil {
-				return err
-			}
-			var facts config.Facts
-			if !offline {
-				said := askTarget(cmd.Context(), c, ref)
-				switch {
-				case said.against != nil:
-					return said.against
-				case said.err != nil:
-					fmt.Fprintf(f.Err, "notice: the cluster was not asked: %v\n", said.err)
-				default:
-					facts, c.Takeover, c.Paused = factsOf(said.target), said.takeover, false
-					for _, notice := range said.target.Notices {
-						fmt.Fprintf(f.Err, "notice: %s\n", notice)
-					}
-				}
-			}
-			if _, err := fmt.Fprintln(f.Out, wrap(c.Explain(facts))); err != nil || facts.Namespace == "" {
-				return err
-			}
-			_, err = fmt.Fprintln(f.Err, "notice: what stands against it in the cluster is said by: understudy plan, with the same flags")
-			return err
-		},
-	}
-	config.SessionFlags(cmd.Flags())
-	config.ClusterFlags(cmd.Flags())
-	groupFlags(cmd)
-	completeExec(cmd)
-	cmd.Flags().BoolVar(&offline, "offline", false, "do not ask the cluster")
-	return cmd
-}
-
 // nameFile takes a file that is named without -f.
 func nameFile(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	return cmd.Flags().Set("config-file", args[0])
-}
-
-// askTargetFor is how long a cluster may take to say something of a target.
-const askTargetFor = 3 * time.Second
-
-// saying is what a cluster says of a target.
-type saying struct {
-	target   *target.Target
-	takeover config.Takeover
-	// against is why exec would not go on from here, err why nothing is known.
-	against, err error
-}
-
-// askTarget finds the target, and what a pause or a freeze of it comes to, as
-// exec does.
-func askTarget(ctx context.Context, c *config.Config, ref target.Ref) saying {
-	ctx, cancel := context.WithTimeout(ctx, askTargetFor)
-	defer cancel()
-	sayings := make(chan saying, 1)
-	go func() { // a credential plugin does not heed ctx
-		client, _, err := connect(c)
-		if err != nil {
-			sayings <- saying{err: err}
-			return
-		}
-		var said saying
-		opts := &ExecOptions{Config: c, Target: ref}
-		if said.target, said.takeover, err = resolve(ctx, client, opts, !freezesAlone(ctx, client, c)); err != nil {
-			var known *failure.Failure
-			var wrong *config.Problem
-			if errors.As(err, &known) || errors.As(err, &wrong) {
-				said.against = err
-			} else {
-				said.err = err
-			}
-		}
-		sayings <- said
-	}()
-	select {
-	case said := <-sayings:
-		return said
-	case <-ctx.Done():
-		return saying{err: errors.New("no answer")}
-	}
 }
 
 // wrapAt is where lines of a paragraph end.
@@ -207,49 +82,6 @@ func wrap(text string) string {
 		at += len(word)
 	}
 	return out.String()
-}
-
-func newCmdShow(f *Factory) *cobra.Command {
-	var everything bool
-	cmd := &cobra.Command{
-		Use:   "show [FILE]",
-		Short: "Print the configuration that flags, environment and file come to, as YAML",
-		Long: `Prints what holds when flags, environment and file are taken together, in the
-form of a configuration file: what differs from the defaults, or everything.`,
-		Example: `  # What the file and the environment say, in the new form
-  understudy config show
-
-  # With every default, and what flags add
-  understudy config show --all -t deployment/worker --copy-target`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := nameFile(cmd, args); err != nil {
-				return err
-			}
-			c, err := config.Load(cmd.Flags())
-			if err != nil {
-				return err
-			}
-			if c.File != "" {
-				fmt.Fprintf(f.Err, "configuration: %s\n", c.File)
-			}
-			text, err := c.Show(everything)
-			if err != nil {
-				return err
-			}
-			if len(text) == 0 {
-				fmt.Fprintln(f.Err, "notice: nothing differs from the defaults, which --all prints")
-			}
-			_, err = f.Out.Write(text)
-			return err
-		},
-	}
-	config.SessionFlags(cmd.Flags())
-	config.ClusterFlags(cmd.Flags())
-	groupFlags(cmd)
-	completeExec(cmd)
-	cmd.Flags().BoolVar(&everything, "all", false, "print the defaults of what nobody has said too")
-	return cmd
 }
 
 func newCmdSchema(f *Factory) *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"understudy.dev/understudy/cli/doctor"
 	"understudy.dev/understudy/cli/failure"
@@ -22,7 +23,7 @@ import (
 func NewCmdDoctor(f *Factory) *cobra.Command {
 	var in place
 	var bundle string
-	var form output.Document
+	form := output.Of(output.Document...)
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look at what a session needs, here and in the cluster, and say what to do",
@@ -60,7 +61,7 @@ are taken out of all text. Names of users, machines and workloads stay.`,
 	}
 	in.flags(cmd, "sessions")
 	cmd.Flags().StringVar(&bundle, "bundle", "", "write an archive for a bug report to this file")
-	documentFlag(cmd, &form)
+	outputFlag(cmd, &form)
 	return cmd
 }
 
@@ -110,11 +111,25 @@ func configuration(c *config.Config, err error) []doctor.Finding {
 	return []doctor.Finding{f}
 }
 
-func showFindings(out io.Writer, findings []doctor.Finding, form *output.Document) error {
-	if !form.People() {
-		return form.Print(out, map[string]any{
-			"apiVersion": "cli." + v1alpha1.GroupVersion.Group + "/v1", "kind": "Findings", "findings": findings,
-		})
+// found are findings for programs.
+type found struct {
+	APIVersion string           `json:"apiVersion"`
+	Kind       string           `json:"kind"`
+	Findings   []doctor.Finding `json:"findings"`
+}
+
+func showFindings(out io.Writer, findings []doctor.Finding, form *output.Format) error {
+	if !form.Is("text") {
+		object, err := output.Object(&found{"cli." + v1alpha1.GroupVersion.Group + "/v1", "Findings", findings})
+		if err != nil {
+			return err
+		}
+		table := &metav1.Table{ColumnDefinitions: output.Columns("State", "Of", "Says", "+Do")}
+		for _, f := range findings {
+			do := strings.ReplaceAll(f.Do, "\n", "; ")
+			table.Rows = append(table.Rows, output.Row(string(f.State), f.Of, progress.Harmless(f.Says), progress.Harmless(do)))
+		}
+		return form.Printer(out).Print(table, object)
 	}
 	for _, finding := range findings {
 		if _, err := fmt.Fprintf(out, "%-9s%-17s%s\n", finding.State, finding.Of, progress.Harmless(finding.Says)); err != nil {

@@ -105,7 +105,7 @@ func listTargets(ctx context.Context, client *session.Client, in *place, format 
 		columns = append([]string{"Namespace"}, columns...)
 	}
 	table := &metav1.Table{ColumnDefinitions: output.Columns(columns...)}
-	list, err := output.List(nil)
+	list, err := output.Items(nil)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func listTargets(ctx context.Context, client *session.Client, in *place, format 
 		table.Rows = append(table.Rows, output.Row(cells...))
 		list.Items = append(list.Items, unstructured.Unstructured{Object: described(t, held, may[i])})
 	}
-	if format.String() == "name" {
+	if format.Is("name") {
 		// As exec -t takes them, which is not what kubectl would call them.
 		for i := range found {
 			if _, err := fmt.Fprintln(out, found[i].String()); err != nil {

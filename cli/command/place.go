@@ -96,14 +96,8 @@ func patience(ctx context.Context, reach *rest.Config) (context.Context, context
 
 // outputFlag adds -o.
 func outputFlag(cmd *cobra.Command, format *output.Format) {
-	cmd.Flags().VarP(format, "output", "o", output.Forms)
-	completeWords(cmd, "output", output.Names...)
-}
-
-// documentFlag adds -o where one thing is found.
-func documentFlag(cmd *cobra.Command, form *output.Document) {
-	cmd.Flags().VarP(form, "output", "o", output.Documents)
-	completeWords(cmd, "output", output.DocumentNames...)
+	cmd.Flags().VarP(format, "output", "o", format.Usage())
+	completeWords(cmd, "output", format.Forms()...)
 }
 
 // ago is a time as people read it, "5m"; empty for none.

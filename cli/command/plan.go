@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"understudy.dev/understudy/cli/boundary"
@@ -13,6 +15,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/plan"
+	"understudy.dev/understudy/cli/progress"
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
@@ -21,7 +24,7 @@ import (
 
 // NewCmdPlan says what exec would do.
 func NewCmdPlan(f *Factory) *cobra.Command {
-	var format planFormat
+	format := output.Of(output.Document...)
 	cmd := &cobra.Command{
 		Use:   "plan [-t TARGET --copy-target [--scale-down]] [flags] [-- COMMAND [ARGUMENTS]]",
 		Short: "Say what exec would do and what stands against it, and change nothing",
@@ -40,7 +43,8 @@ Exit codes:
   2     something does: see "In your way"
   125   no plan could be made: no such target, no answer, a wrong configuration
 
-With -o json or yaml it is for programs: docs/plan.md has the fields and codes.`,
+With -o table it is what was found alone; with json, yaml or jsonpath it is for
+programs: docs/plan.md has the fields and codes.`,
 		Example: `  # What would happen, and what stands against it
   understudy plan -t deployment/worker --copy-target --scale-down
 
@@ -67,38 +71,12 @@ With -o json or yaml it is for programs: docs/plan.md has the fields and codes.`
 	}
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
-	cmd.Flags().VarP(&format, "output", "o", planForms)
+	outputFlag(cmd, &format)
 	groupFlags(cmd)
 	// What comes after the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	completeExec(cmd)
-	completeWords(cmd, "output", "text", "json", "yaml", "jsonpath=")
 	return cmd
-}
-
-const planForms = "text|json|yaml|jsonpath=TEMPLATE"
-
-// planFormat is the value of -o where a person reads text.
-type planFormat struct{ output.Format }
-
-// String is what was asked for.
-func (f *planFormat) String() string {
-	if f.People() {
-		return "text"
-	}
-	return f.Format.String()
-}
-
-// Set reads the flag's value. The error is a *failure.Failure.
-func (f *planFormat) Set(text string) error {
-	switch text {
-	case "text":
-		f.Format = output.Format{}
-		return nil
-	case "table", "wide", "name":
-		return failure.New("there are "+planForms, "there is no form %q", text)
-	}
-	return f.Format.Set(text)
 }
 
 // planOptions are those of exec, of which a command need not be there.
@@ -123,7 +101,7 @@ func planOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
 
 // showPlan makes the plan and prints it. The exit code says whether something is
 // in the way.
-func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFormat) error {
+func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *output.Format) error {
 	client, reach, err := connect(opts.Config)
 	if err != nil {
 		return err
@@ -135,7 +113,7 @@ func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFo
 		return unanswered(reach, err, "")
 	}
 	p := plan.Make(w)
-	if format.People() {
+	if format.Is("text") {
 		// The paragraph of `config verify`, then what a person can check.
 		meant := *opts.Config
 		meant.Takeover, meant.Paused = w.Takeover, false // what a pause comes to
@@ -147,7 +125,7 @@ func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *planFo
 	} else {
 		var object *unstructured.Unstructured
 		if object, err = planObject(w, p); err == nil {
-			err = format.Printer(f.Out).Print(nil, object)
+			err = format.Printer(f.Out).Print(planTable(p), object)
 		}
 	}
 	if err == nil && p.Blocked {
@@ -188,6 +166,16 @@ func factsOf(t *target.Target) config.Facts {
 		return config.Facts{Namespace: t.Namespace}
 	}
 	return config.Facts{Target: t.String(), Namespace: t.Namespace, Container: t.Container, Replicas: t.Replicas}
+}
+
+// planTable has what was found.
+func planTable(p plan.Plan) *metav1.Table {
+	table := &metav1.Table{ColumnDefinitions: output.Columns("Severity", "Code", "Says", "+Do")}
+	for _, f := range p.Findings {
+		do := strings.ReplaceAll(f.Do, "\n", "; ")
+		table.Rows = append(table.Rows, output.Row(string(f.Severity), string(f.Code), progress.Harmless(f.Says), progress.Harmless(do)))
+	}
+	return table
 }
 
 // planObject is a plan for programs. It is no resource of the cluster's.

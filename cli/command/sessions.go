@@ -131,7 +131,7 @@ func (l *looking) all(ctx context.Context) error {
 		objects = append(objects, &sessions[i])
 		table.Rows = append(table.Rows, l.row(&sessions[i], heard[sessions[i].UID], ""))
 	}
-	list, err := output.List(objects)
+	list, err := output.Items(objects)
 	if err != nil {
 		return err
 	}
@@ -304,7 +304,7 @@ func (l *looking) one(ctx context.Context, name string) error {
 		return err
 	}
 	heard := l.heard(ctx, []v1alpha1.Session{*s})[s.UID]
-	if l.format.People() && !l.format.Wide() {
+	if l.format.People() && !l.format.Is("wide") {
 		_, err := io.WriteString(l.out, atLength(s, heard))
 		return err
 	}

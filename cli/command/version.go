@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/session"
@@ -66,7 +67,7 @@ type installed struct {
 func NewCmdVersion(f *Factory) *cobra.Command {
 	var in place
 	var clientOnly bool
-	var form output.Document
+	form := output.Of(output.Document...)
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of this program, and of operator and agent in the cluster",
@@ -87,7 +88,7 @@ does not answer in 3 seconds, is a remark on stderr and no failure.`,
 				APIVersion: "cli." + v1alpha1.GroupVersion.Group + "/v1", Kind: "Versions",
 				Client: clientVersion{release(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH},
 			}
-			if form.People() { // it is there at once, whatever the cluster does
+			if form.Is("text") { // it is there at once, whatever the cluster does
 				if _, err := fmt.Fprintln(f.Out, versionLine()); err != nil {
 					return err
 				}
@@ -99,7 +100,7 @@ does not answer in 3 seconds, is a remark on stderr and no failure.`,
 		},
 	}
 	cmd.Flags().BoolVar(&clientOnly, "client", false, "print this program's version only, and ask no cluster")
-	documentFlag(cmd, &form)
+	outputFlag(cmd, &form)
 	in.flags(cmd, "operator")
 	cmd.Flags().Lookup("target-namespace").Hidden = true // the operator is the cluster's
 	return cmd
@@ -138,9 +139,13 @@ func (v *versions) askCluster(cmd *cobra.Command, remarks io.Writer, in *place) 
 }
 
 // print writes what is installed, or all of it.
-func (v *versions) print(out io.Writer, form *output.Document) error {
-	if !form.People() {
-		return form.Print(out, v)
+func (v *versions) print(out io.Writer, form *output.Format) error {
+	if !form.Is("text") {
+		object, err := output.Object(v)
+		if err != nil {
+			return err
+		}
+		return form.Printer(out).Print(v.table(), object)
 	}
 	if v.Operator != nil {
 		operator := session.Operator{Version: v.Operator.Version, Image: v.Operator.Image}
@@ -154,6 +159,19 @@ func (v *versions) print(out io.Writer, form *output.Document) error {
 		}
 	}
 	return nil
+}
+
+// table has a row for each part whose version is known.
+func (v *versions) table() *metav1.Table {
+	table := &metav1.Table{ColumnDefinitions: output.Columns("Part", "Version", "+Details")}
+	table.Rows = append(table.Rows, output.Row("client", v.Client.Version, v.Client.Go+" "+v.Client.Platform))
+	if v.Operator != nil {
+		table.Rows = append(table.Rows, output.Row("operator", v.Operator.Version, v.Operator.Image))
+	}
+	if v.Agent != nil {
+		table.Rows = append(table.Rows, output.Row("agent", v.Agent.Version, v.Agent.Image))
+	}
+	return table
 }
 
 func operatorOf(ctx context.Context, cmd *cobra.Command, in *place) (session.Operator, error) {

@@ -6,6 +6,7 @@ package output
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,22 +17,40 @@ import (
 	"understudy.dev/understudy/cli/failure"
 )
 
-// Forms are the values of -o, as help has them.
-const Forms = "table|wide|json|yaml|name|jsonpath=TEMPLATE"
+// Forms of a list, and of one thing, as -o has them. The first is what is printed
+// where nobody asks; text is a command's own words.
+var (
+	List     = []string{"table", "wide", "json", "yaml", "name", "jsonpath="}
+	Document = []string{"text", "table", "wide", "json", "yaml", "jsonpath="}
+)
 
-// Names are the values of -o, for a shell to complete.
-var Names = []string{"table", "wide", "json", "yaml", "name", "jsonpath="}
-
-// Format is the value of a flag -o; the zero one is a table.
+// Format is the value of a flag -o; the zero one has the forms of a list.
 type Format struct {
+	forms   []string
 	text    string
-	printer printers.ResourcePrinter // nil for a table
+	printer printers.ResourcePrinter // nil for a person
+}
+
+// Of is a Format that has those forms, and the first of them where nobody asks.
+func Of(forms ...string) Format { return Format{forms: forms} }
+
+// Forms are those that there are, for a shell to complete.
+func (f *Format) Forms() []string {
+	if f.forms == nil {
+		return List
+	}
+	return f.forms
+}
+
+// Usage are the forms as help has them.
+func (f *Format) Usage() string {
+	return strings.ReplaceAll(strings.Join(f.Forms(), "|"), "jsonpath=", "jsonpath=TEMPLATE")
 }
 
 // String is what was asked for.
 func (f *Format) String() string {
 	if f.text == "" {
-		return "table"
+		return f.Forms()[0]
 	}
 	return f.text
 }
@@ -41,10 +60,16 @@ func (f *Format) Type() string { return "form" }
 
 // Set reads the flag's value. The error is a *failure.Failure.
 func (f *Format) Set(text string) error {
-	name, template, _ := strings.Cut(text, "=")
+	name, template, valued := strings.Cut(text, "=")
+	known := name
+	if valued {
+		known += "="
+	}
 	f.text, f.printer = text, nil
 	switch {
-	case text == "table", text == "wide":
+	case !slices.Contains(f.Forms(), known):
+		return f.none(text)
+	case text == "text", text == "table", text == "wide":
 	case text == "json":
 		f.printer = &printers.JSONPrinter{}
 	case text == "yaml":
@@ -62,17 +87,21 @@ func (f *Format) Set(text string) error {
 		printer.AllowMissingKeys(true) // as kubectl has it: objects differ
 		f.printer = printer
 	default:
-		return failure.New("there are "+Forms, "there is no form %q", text)
+		return f.none(text)
 	}
 	return nil
+}
+
+func (f *Format) none(text string) error {
+	return failure.New("there are "+f.Usage(), "there is no form %q", text)
 }
 
 // People says whether it is a person who reads: what there is none of is said
 // in a sentence then.
 func (f *Format) People() bool { return f.printer == nil }
 
-// Wide says whether the person asked for all columns.
-func (f *Format) Wide() bool { return f.text == "wide" }
+// Is says whether that is the form.
+func (f *Format) Is(form string) bool { return f.String() == form }
 
 // Printer prints one piece after the other; the heads of a table only once, and
 // its columns below each other as far as that can be known.
@@ -87,7 +116,7 @@ type Printer struct {
 
 // Printer begins to print on w.
 func (f *Format) Printer(w io.Writer) *Printer {
-	p := &Printer{w: w, table: printers.NewTablePrinter(printers.PrintOptions{Wide: f.Wide()})}
+	p := &Printer{w: w, table: printers.NewTablePrinter(printers.PrintOptions{Wide: f.Is("wide")})}
 	columns := printers.GetNewTabWriter(w)
 	p.text, p.flush = columns, columns.Flush
 	if f.printer != nil {
@@ -143,8 +172,8 @@ func Row(cells ...string) metav1.TableRow {
 	return row
 }
 
-// List is a list of objects as kubectl prints one.
-func List(items []runtime.Object) (*unstructured.UnstructuredList, error) {
+// Items is a list of objects as kubectl prints one.
+func Items(items []runtime.Object) (*unstructured.UnstructuredList, error) {
 	list := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": "v1", "kind": "List", "metadata": map[string]any{}}}
 	for _, item := range items {
 		object, err := Object(item)

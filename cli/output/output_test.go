@@ -18,7 +18,7 @@ func one() (*metav1.Table, runtime.Object, error) {
 		TypeMeta:   metav1.TypeMeta{APIVersion: "understudy.dev/v1alpha1", Kind: "Session"},
 		ObjectMeta: metav1.ObjectMeta{Name: "worker-1", ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "m"}}},
 	}
-	list, err := List([]runtime.Object{session})
+	list, err := Items([]runtime.Object{session})
 	return &metav1.Table{ColumnDefinitions: Columns("Name", "Owner", "+Host"), Rows: []metav1.TableRow{Row("worker-1", "", "laptop")}}, list, err
 }
 
@@ -50,10 +50,26 @@ func TestForms(t *testing.T) {
 }
 
 func TestNoSuchForm(t *testing.T) {
-	for _, form := range []string{"", "xml", "jsonpath", "jsonpath=", "jsonpath={"} {
+	for _, form := range []string{"", "text", "xml", "json=", "jsonpath", "jsonpath=", "jsonpath={"} {
 		var of *failure.Failure
 		if err := new(Format).Set(form); !errors.As(err, &of) || of.Hint == "" {
 			t.Errorf("-o %q: %v", form, err)
+		}
+	}
+}
+
+// TestOf: a command has the forms that make sense of what it finds, and says which.
+func TestOf(t *testing.T) {
+	f := Of(Document...)
+	if !f.Is("text") || !f.People() {
+		t.Errorf("where nobody asks it is %s", f.String())
+	}
+	if err := f.Set("name"); failure.Hint(err) != "there are text|table|wide|json|yaml|jsonpath=TEMPLATE" {
+		t.Errorf("name: %v (%s)", err, failure.Hint(err))
+	}
+	for _, form := range []string{"wide", "jsonpath={.a}"} {
+		if err := f.Set(form); err != nil || !f.Is(form) || f.People() != (form == "wide") {
+			t.Errorf("%s: %v, it is %s", form, err, f.String())
 		}
 	}
 }
