@@ -113,7 +113,6 @@ said. See docs/configuration.md.
 	}
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
-	groupFlags(cmd)
 	// What comes after the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	completeExec(cmd)

@@ -13,16 +13,6 @@ import (
 
 func init() { cobra.AddTemplateFunc("groupedFlags", groupedFlags) }
 
-// usageWidth is where the text of flags is wrapped; 80 columns would leave half
-// of them for the names.
-const usageWidth = 110
-
-// groupFlags has the help of a command show its flags by what they are about.
-func groupFlags(cmd *cobra.Command) {
-	const together = "Flags:\n{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}"
-	cmd.SetUsageTemplate(strings.Replace(cmd.UsageTemplate(), together, "{{groupedFlags .LocalFlags}}", 1))
-}
-
 // groupedFlags is a part of the help's template: the flags of the table in its
 // groups. Those that are in none come last where a session is begun, else first.
 func groupedFlags(flags *pflag.FlagSet) string {
@@ -62,7 +52,38 @@ func groupedFlags(flags *pflag.FlagSet) string {
 		default:
 			group = "Which cluster"
 		}
-		fmt.Fprintf(&out, "%s:\n%s\n", group, some.FlagUsagesWrapped(usageWidth))
+		fmt.Fprintf(&out, "%s:\n%s\n", group, flagUsages(some, helpWidth()))
 	}
 	return strings.TrimRight(out.String(), "\n")
+}
+
+const (
+	// narrow is the least that is left for the text of flags beside their names;
+	// where that is not there it goes below them, this far in.
+	narrow, belowFlag = 24, 10
+)
+
+// flagUsages are the flags of a set as pflag has them, broken at the width. What pflag
+// itself breaks it leaves whole from a word on that is longer than its column.
+func flagUsages(flags *pflag.FlagSet, width int) string {
+	var out strings.Builder
+	lines := strings.Split(strings.TrimRight(flags.FlagUsages(), "\n"), "\n")
+	column := 0
+	for _, line := range lines { // the same in all of them
+		flags.VisitAll(func(flag *pflag.Flag) {
+			if _, usage := pflag.UnquoteUsage(flag); usage != "" && strings.Contains(line, " --"+flag.Name) {
+				column = max(column, strings.Index(line, "   "+usage)+3)
+			}
+		})
+	}
+	for _, line := range lines {
+		column := min(column, len(line))
+		head, text, indent := line[:column], line[column:], strings.Repeat(" ", column)
+		if width-column < narrow {
+			indent = strings.Repeat(" ", belowFlag)
+			head = strings.TrimRight(head, " ") + "\n" + indent
+		}
+		out.WriteString(hang(head, indent, text, width) + "\n")
+	}
+	return out.String()
 }

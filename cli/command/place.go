@@ -30,7 +30,6 @@ func (p *place) flags(cmd *cobra.Command, of string) {
 	config.ClusterFlags(cmd.Flags())
 	config.FileFlags(cmd.Flags())
 	cmd.Flags().Lookup("target-namespace").Usage = "namespace of the " + of + ", --namespace too (default: the kubeconfig's)"
-	groupFlags(cmd)
 	completeFlag(cmd, "context", contexts)
 	completeFlag(cmd, "target-namespace", namespaces)
 }

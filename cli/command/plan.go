@@ -72,7 +72,6 @@ programs: docs/plan.md has the fields and codes.`,
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
 	outputFlag(cmd, &format)
-	groupFlags(cmd)
 	// What comes after the command is the command's.
 	cmd.Flags().SetInterspersed(false)
 	completeExec(cmd)

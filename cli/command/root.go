@@ -163,6 +163,8 @@ ends, the workload is as it was.`,
 	cmd.SetOut(f.Out)
 	cmd.SetErr(f.Err)
 	cmd.SetFlagErrorFunc(flagError)
+	cmd.SetHelpTemplate(helpTemplate)
+	cmd.SetUsageTemplate(usageTemplate)
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
 	cmd.AddCommand(NewCmdExec(f, nil), NewCmdPlan(f), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), NewCmdDoctor(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())

@@ -48,7 +48,6 @@ is YAML, or JSON, both of which exec reads; with -o table it is a line for each 
 	}
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
-	groupFlags(cmd)
 	completeExec(cmd)
 	cmd.Flags().BoolVar(&everything, "all", false, "print the defaults of what nobody has said too")
 	outputFlag(cmd, &form)

@@ -226,3 +226,19 @@ func TestTerminalPlainly(t *testing.T) {
 		})
 	}
 }
+
+// TestTerminalHelp: help is as wide as the terminal to which it goes, and where it goes
+// to a pager, as the one beside it.
+func TestTerminalHelp(t *testing.T) {
+	for _, columns := range []uint16{64, 100} {
+		s := typeOn(t, columns, nil, "thaw", "--help") // stdout is a pipe
+		s.exits(0)
+		widest := 0
+		for line := range strings.Lines(s.stdout.String()) {
+			widest = max(widest, len(strings.TrimRight(line, "\n")))
+		}
+		if widest > int(columns) || widest < int(columns)-8 {
+			t.Errorf("on %d columns the widest line has %d:\n%s", columns, widest, s.stdout.String())
+		}
+	}
+}

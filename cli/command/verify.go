@@ -62,7 +62,6 @@ exec would go on.`,
 	}
 	config.SessionFlags(cmd.Flags())
 	config.ClusterFlags(cmd.Flags())
-	groupFlags(cmd)
 	completeExec(cmd)
 	cmd.Flags().BoolVar(&offline, "offline", false, "do not ask the cluster")
 	outputFlag(cmd, &form)

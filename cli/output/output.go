@@ -44,7 +44,7 @@ func (f *Format) Forms() []string {
 
 // Usage are the forms as help has them.
 func (f *Format) Usage() string {
-	return strings.ReplaceAll(strings.Join(f.Forms(), "|"), "jsonpath=", "jsonpath=TEMPLATE")
+	return strings.ReplaceAll(strings.Join(f.Forms(), ", "), "jsonpath=", "jsonpath=TEMPLATE")
 }
 
 // String is what was asked for.

@@ -64,7 +64,7 @@ func TestOf(t *testing.T) {
 	if !f.Is("text") || !f.People() {
 		t.Errorf("where nobody asks it is %s", f.String())
 	}
-	if err := f.Set("name"); failure.Hint(err) != "there are text|table|wide|json|yaml|jsonpath=TEMPLATE" {
+	if err := f.Set("name"); failure.Hint(err) != "there are text, table, wide, json, yaml, jsonpath=TEMPLATE" {
 		t.Errorf("name: %v (%s)", err, failure.Hint(err))
 	}
 	for _, form := range []string{"wide", "jsonpath={.a}"} {
