@@ -167,30 +167,13 @@ ends, the workload is as it was.`,
 	cmd.SetUsageTemplate(usageTemplate)
 	cmd.Version = release()
 	cmd.SetVersionTemplate(versionLine() + "\n")
-	cmd.AddCommand(NewCmdExec(f, nil), NewCmdPlan(f), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), NewCmdDoctor(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
+	cmd.AddCommand(NewCmdExec(f, nil), NewCmdPlan(f), NewCmdLs(f), NewCmdSessions(f), NewCmdEnd(f), NewCmdRestore(f), NewCmdThaw(f), NewCmdConfig(f), NewCmdDoctor(f), NewCmdCompletion(f), oldVerify(f), NewCmdVersion(f), NewCmdReference())
 	cmd.InitDefaultHelpCmd()
-	cmd.InitDefaultCompletionCmd()
 	arrange(cmd)
 	for _, sub := range cmd.Commands() {
-		switch sub.Name() {
-		case "help":
+		if sub.Name() == "help" {
 			sub.Args = helpTopic
-		case "completion":
-			sub.Short = "Print a script that lets a shell complete commands, targets and namespaces"
-			sub.Long = `Prints a script for bash, zsh, fish or powershell. With it the Tab key completes
-commands and flags, and from the cluster what they take: targets and their
-containers, sessions, namespaces, pods and nodes; contexts from the kubeconfig.
-
-How each shell loads its own is in the help of that one.`
-			sub.Example = `  # In this shell, which is bash
-  source <(understudy completion bash)
-
-  # How zsh loads it in every session
-  understudy help completion zsh`
-			sub.Args = shellName
-			// With a Run of its own its arguments are looked at.
-			sub.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		default:
+		} else {
 			withUsageErrors(sub)
 		}
 	}
@@ -203,13 +186,6 @@ func helpTopic(cmd *cobra.Command, args []string) error {
 	about, rest, err := cmd.Root().Find(args)
 	if err != nil || len(rest) > 0 {
 		return unknownCommand(about, args[len(args)-1])
-	}
-	return nil
-}
-
-func shellName(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return failure.New("there are bash, fish, powershell and zsh", "there is no completion for %q", args[0])
 	}
 	return nil
 }
