@@ -191,8 +191,8 @@ func (l *loading) merge(name string, said, read map[string]any) (*Config, error)
 	for _, s := range settings {
 		l.take(s, reflect.ValueOf(&f).Elem().FieldByIndex(s.index))
 	}
-	f.Kubeconfig = home(f.Kubeconfig, l.environ)
-	f.Env.File = home(f.Env.File, l.environ)
+	f.Kubeconfig = l.path("kubeconfig", f.Kubeconfig, name)
+	f.Env.File = l.path("feature.env.env_file", f.Env.File, name)
 	f.File, f.Notices = name, l.notices
 	if at := l.placeOf("target.path", ""); !strings.HasPrefix(at, "--") {
 		f.TargetFrom = at
@@ -229,16 +229,6 @@ func newKey() string {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // it never fails
 	return hex.EncodeToString(random[:])
-}
-
-// home is a path whose "~" at the beginning is spelt out.
-func home(path string, environ func(string) (string, bool)) string {
-	if rest, ok := strings.CutPrefix(path, "~/"); ok {
-		if home, _ := environ("HOME"); home != "" {
-			return filepath.Join(home, rest)
-		}
-	}
-	return path
 }
 
 // readFile finds and reads the file, and gives its name as a person would call

@@ -69,7 +69,7 @@ func New(env config.Env) (*Rules, error) {
 	file, err := os.Open(env.File)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, failure.New("feature.env.env_file, or --env-file, names it; a path is taken from the working directory", "there is no file %s", env.File)
+			return nil, failure.New("feature.env.env_file, or --env-file, names it", "there is no file %s", env.File)
 		}
 		return nil, &failure.Failure{What: "the file of variables cannot be read", Err: err}
 	}
