@@ -17,7 +17,7 @@ func TestPrecedence(t *testing.T) {
 		files: map[string]string{".understudy/understudy.yaml": `
 target: {path: deployment/from-file, namespace: from-file}
 kube_context: from-file
-kubeconfig: ~/file
+kubeconfig: file
 takeover: scale-down
 listen: [8080, "9090"]
 lease: 30s
@@ -25,10 +25,10 @@ setup_timeout: 20
 feature:
   hostname: false
   env: {override: {MiXed: "1", "a.b/C": x}, unset: A;B}
-`},
+`, "file": ""},
 		environ: map[string]string{
 			"UNDERSTUDY_TARGET": "deployment/from-env", "MIRRORD_IMPERSONATED_TARGET": "deployment/from-old-env",
-			"MIRRORD_TARGET_NAMESPACE": "from-old-env", "UNDERSTUDY_VERBOSE": "1", "HOME": "/home/ada", "UNDERSTUDY_NO_UDP_OUTGOING": "true",
+			"MIRRORD_TARGET_NAMESPACE": "from-old-env", "UNDERSTUDY_VERBOSE": "1", "UNDERSTUDY_NO_UDP_OUTGOING": "true",
 		},
 		args: []string{"-t", "deployment/from-flag", "--lease=40s"},
 	}.read(t)
@@ -37,7 +37,7 @@ feature:
 	}
 	want := usual()
 	want.File = ".understudy/understudy.yaml"
-	want.Target, want.Namespace, want.Context, want.Kubeconfig = "deployment/from-flag", "from-old-env", "from-file", "/home/ada/file"
+	want.Target, want.Namespace, want.Context, want.Kubeconfig = "deployment/from-flag", "from-old-env", "from-file", "file"
 	want.Takeover = TakeoverScaleDown
 	want.Listen = Listen{Ports: []int32{8080, 9090}}
 	want.Lease, want.SetupTimeout, want.Verbose, want.Hostname = 40*time.Second, 20*time.Second, true, false
@@ -73,6 +73,7 @@ func TestSpellings(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	got, err := setup{
+		files:   map[string]string{"k": ""},
 		environ: map[string]string{"UNDERSTUDY_LISTEN": "1,2", "UNDERSTUDY_COPY_TARGET": "yes"},
 		args: []string{"-t", "pod/w", "--share-traffic", "--listen", "80", "--listen", "443,80", "--listen=all", "--lease=90s", "--agent-startup-timeout=300",
 			"-n", "shop", "--context", "c", "--kubeconfig", "k", "-c", "-x", "A;B_*", "--no-outgoing", "--no-remote-dns", "--fs-mode", "local", "--steal",

@@ -127,7 +127,8 @@ func (l *loading) read() (*Config, error) {
 	if err != nil && !errors.As(err, &problems) || l.unread {
 		return c, err
 	}
-	return c, append(problems, l.check(c)...).orNil()
+	problems = append(problems, l.check(c)...)
+	return c, append(problems, l.missing(c)...).orNil()
 }
 
 // loading is one reading of all sources.

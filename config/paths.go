@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +26,24 @@ func (l *loading) path(key, path, file string) string {
 		return path
 	}
 	return filepath.Join(l.base(file), path)
+}
+
+// missing are the files that are named and not there, which would end a run later.
+func (l *loading) missing(c *Config) (found Problems) {
+	for _, of := range []struct{ key, path string }{{"kubeconfig", c.Kubeconfig}, {"feature.env.env_file", c.Env.File}} {
+		at := of.path
+		if !filepath.IsAbs(at) {
+			at = filepath.Join(l.dir, at)
+		}
+		switch info, err := os.Stat(at); {
+		case of.path == "":
+		case errors.Is(err, fs.ErrNotExist):
+			found = append(found, l.locate(problem("", "there is no file %s, which %s names", of.path, l.named(of.key)).about(of.key)))
+		case err == nil && info.IsDir():
+			found = append(found, l.locate(problem("", "%s, which %s names, is a folder", of.path, l.named(of.key)).about(of.key)))
+		}
+	}
+	return found
 }
 
 // base is the directory that the paths of a file are relative to, as seen from the

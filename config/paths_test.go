@@ -9,6 +9,25 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// TestMissingFiles: a file that is named and not there is told with all else, and where
+// it was named.
+func TestMissingFiles(t *testing.T) {
+	for name, tc := range map[string]struct {
+		setup setup
+		want  string
+	}{
+		"a file's":     {setup{map[string]string{".understudy/understudy.yaml": "target: pod/x\nlease: 1s\nfeature:\n  env:\n    env_file: no.env\n"}, nil, nil}, ".understudy/understudy.yaml:5: there is no file no.env, which feature.env.env_file names"},
+		"a flag's":     {setup{nil, nil, []string{"--env-file", "no.env"}}, "there is no file no.env, which --env-file names"},
+		"a variable's": {setup{nil, map[string]string{"MIRRORD_OVERRIDE_ENV_VARS_FILE": "no.env"}, nil}, "there is no file no.env, which MIRRORD_OVERRIDE_ENV_VARS_FILE names"},
+		"a kubeconfig": {setup{nil, nil, []string{"--kubeconfig", "none.yaml"}}, "there is no file none.yaml, which --kubeconfig names"},
+		"a folder":     {setup{map[string]string{"dir/x": ""}, nil, []string{"--env-file", "dir"}}, "dir, which --env-file names, is a folder"},
+	} {
+		if _, err := tc.setup.read(t); !strings.Contains(errorText(err), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestPaths: what the paths of a file, a variable and a flag are relative to.
 func TestPaths(t *testing.T) {
 	repo := t.TempDir()
