@@ -177,7 +177,7 @@ const (
 	// FilesRead: the container's files are read, but for this machine's system
 	// and the user's own.
 	FilesRead FileMode = "read"
-	// FilesWrite: as FilesRead, and they are written, but for what ReadOnly names.
+	// FilesWrite: as FilesRead, and they are written, but for what ReadOnly alone names.
 	FilesWrite FileMode = "write"
 	// FilesLocal: all files are this machine's.
 	FilesLocal FileMode = "local"
@@ -195,10 +195,11 @@ func (FileMode) Values() []string {
 type Files struct {
 	Mode FileMode `key:"mode"`
 	// ReadOnly are regular expressions of paths that are the container's in any
-	// mode.
+	// mode, and are not written where ReadWrite does not name them. Case is the same
+	// to these four lists.
 	ReadOnly []string `key:"read_only"`
 	// ReadWrite are regular expressions of paths that are the container's in any
-	// mode, and may be written, where ReadOnly does not name them.
+	// mode, and may be written, whatever ReadOnly says.
 	ReadWrite []string `key:"read_write"`
 	// Local are regular expressions of paths that are this machine's in any
 	// mode.

@@ -173,12 +173,15 @@ func (c *Config) explainWriting(say func(string, ...any)) {
 	except := ""
 	if len(files.ReadOnly) > 0 {
 		except = ", but not those like " + list(files.ReadOnly)
+		if len(files.ReadWrite) > 0 {
+			except += " that are not like " + list(files.ReadWrite)
+		}
 	}
 	switch {
 	case files.Mode == FilesWrite:
 		say("It writes the container's files too, as the container could%s.", except)
 	case len(files.ReadWrite) > 0:
-		say("Of the container's files it may write those like %s, as the container could%s.", list(files.ReadWrite), except)
+		say("Of the container's files it may write those like %s, as the container could.", list(files.ReadWrite))
 	default:
 		say("The container's files cannot be written.")
 		return

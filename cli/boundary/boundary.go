@@ -78,16 +78,16 @@ func New(c *config.Config) (*Boundary, error) {
 	if b.remoteName, err = nameList(c.Names.Filter.Remote); err != nil {
 		return nil, err
 	}
-	if b.readOnly, err = expressions(c.Files.ReadOnly); err != nil {
+	if b.readOnly, err = folded(c.Files.ReadOnly); err != nil {
 		return nil, err
 	}
-	if b.readWrite, err = expressions(c.Files.ReadWrite); err != nil {
+	if b.readWrite, err = folded(c.Files.ReadWrite); err != nil {
 		return nil, err
 	}
-	if b.localFiles, err = expressions(c.Files.Local); err != nil {
+	if b.localFiles, err = folded(c.Files.Local); err != nil {
 		return nil, err
 	}
-	if b.notFound, err = expressions(c.Files.NotFound); err != nil {
+	if b.notFound, err = folded(c.Files.NotFound); err != nil {
 		return nil, err
 	}
 	b.mappings, err = mappings(c.Files.Mapping)
@@ -130,6 +130,18 @@ func expressions(patterns []string) ([]*regexp.Regexp, error) {
 	return list, nil
 }
 
+// folded are expressions to which upper and lower case are the same, as they are to
+// the other tool.
+func folded(patterns []string) ([]*regexp.Regexp, error) {
+	list, err := expressions(patterns) // an error names the pattern as it was written
+	for i, pattern := range patterns {
+		if err == nil {
+			list[i], err = regexp.Compile("(?i)" + pattern)
+		}
+	}
+	return list, err
+}
+
 // Welcome is what the stage is told of the pod.
 func (b *Boundary) Welcome(welcome tunnel.Welcome) tunnel.Welcome {
 	b.learn(welcome.Files)
@@ -158,12 +170,12 @@ func (b *Boundary) Mounted(mount tunnel.Mount) bool {
 		})
 	}
 	switch {
-	case matches(b.localFiles):
+	case b.files.Mode == config.FilesLocal:
 		return false
-	case b.files.Mode == config.FilesRead, b.files.Mode == config.FilesWrite:
+	case matches(b.readWrite), matches(b.readOnly):
 		return true
 	}
-	return b.files.Mode == config.FilesLocalWithOverrides && (matches(b.readOnly) || matches(b.readWrite))
+	return b.files.Mode != config.FilesLocalWithOverrides && !matches(b.localFiles)
 }
 
 // learn takes the pod's name servers, search domains and hosts.

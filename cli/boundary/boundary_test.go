@@ -70,11 +70,12 @@ func TestMounted(t *testing.T) {
 		files config.Files
 		want  string
 	}{
-		"read":                      {config.Files{Mode: config.FilesRead}, "/etc/app /var/run/secrets/token"},
-		"local":                     {config.Files{Mode: config.FilesLocal, ReadOnly: []string{"."}}, ""},
-		"some local":                {config.Files{Mode: config.FilesRead, Local: []string{"^/etc/app/"}}, "/var/run/secrets/token"},
-		"local but for some":        {config.Files{Mode: config.FilesLocalWithOverrides, ReadOnly: []string{"token$"}}, "/var/run/secrets/token"},
-		"local wins over read_only": {config.Files{Mode: config.FilesLocalWithOverrides, ReadOnly: []string{"."}, Local: []string{"token"}}, "/etc/app"},
+		"read":                  {config.Files{Mode: config.FilesRead}, "/etc/app /var/run/secrets/token"},
+		"local":                 {config.Files{Mode: config.FilesLocal, ReadOnly: []string{"."}}, ""},
+		"some local":            {config.Files{Mode: config.FilesRead, Local: []string{"^/etc/app/"}}, "/var/run/secrets/token"},
+		"local but for some":    {config.Files{Mode: config.FilesLocalWithOverrides, ReadOnly: []string{"token$"}}, "/var/run/secrets/token"},
+		"read_only comes first": {config.Files{Mode: config.FilesLocalWithOverrides, ReadOnly: []string{"."}, Local: []string{"token"}}, "/etc/app /var/run/secrets/token"},
+		"of what is read":       {config.Files{Mode: config.FilesRead, ReadOnly: []string{"APP"}, Local: []string{"."}}, "/etc/app"},
 	} {
 		var got []string
 		for _, mount := range draw(t, func(c *config.Config) { c.Files = tc.files }).Welcome(welcome).Mounts {

@@ -49,7 +49,7 @@ func (b *Boundary) whose(name string) (string, view.Place) {
 		return at, view.Nowhere
 	case slices.Contains(ownNames, at), below(at, corePaths):
 		return at, view.Here
-	case matches(b.readOnly), matches(b.readWrite):
+	case matches(b.readWrite), matches(b.readOnly):
 		return at, view.Pod
 	case b.files.Mode == config.FilesLocalWithOverrides, matches(b.localFiles), below(at, systemPaths), below(at, b.own):
 		return at, view.Here
@@ -69,7 +69,7 @@ func (b *Boundary) writable(name string) bool {
 	matches := func(list []*regexp.Regexp) bool {
 		return slices.ContainsFunc(list, func(e *regexp.Regexp) bool { return e.MatchString(at) || e.MatchString(at+"/") })
 	}
-	return !matches(b.readOnly) && (b.files.Mode == config.FilesWrite || matches(b.readWrite))
+	return matches(b.readWrite) || b.files.Mode == config.FilesWrite && !matches(b.readOnly)
 }
 
 // mapped is what a path is led to. A folder's own path may match as what it has
@@ -127,17 +127,17 @@ func (b *Boundary) Files(ctx context.Context, welcome tunnel.Welcome, pod view.F
 			s.notice("not all of the pod's files are here: %v", err)
 		}
 	}
-	for _, e := range b.readOnly {
-		s.named("feature.fs.read_only", e.String())
+	for _, expression := range b.files.ReadOnly {
+		s.named("feature.fs.read_only", expression)
 	}
-	for _, e := range b.readWrite {
-		s.named("feature.fs.read_write", e.String())
+	for _, expression := range b.files.ReadWrite {
+		s.named("feature.fs.read_write", expression)
 	}
 	for _, m := range b.mappings {
 		s.named("feature.fs.mapping", m.from.String())
 	}
-	for _, e := range b.notFound {
-		s.hide(e)
+	for i, e := range b.notFound {
+		s.hide(e, b.files.NotFound[i])
 	}
 	return s.files, s.notices, ctx.Err()
 }
@@ -273,9 +273,9 @@ func (s *survey) candidate(name string) {
 	}
 }
 
-// hide hides what an expression names of this machine's.
-func (s *survey) hide(expression *regexp.Regexp) {
-	literal, whole := beginning(expression.String())
+// hide hides what an expression names of this machine's, which begins as it is written.
+func (s *survey) hide(expression *regexp.Regexp, written string) {
+	literal, whole := beginning(written)
 	if !strings.HasPrefix(literal, "/") {
 		return // what is shown of the pod's is not found
 	}

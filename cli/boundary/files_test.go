@@ -156,7 +156,8 @@ func TestWritable(t *testing.T) {
 		"but":        {config.Files{Mode: config.FilesWrite, ReadOnly: []string{"^/app/conf/"}}, "/app /app/data /app/data/x"},
 		"named":      {config.Files{Mode: config.FilesRead, ReadWrite: []string{"^/app/data/"}}, "/app/data /app/data/x"},
 		"overridden": {config.Files{Mode: config.FilesLocalWithOverrides, ReadWrite: []string{"^/app/data/"}}, "/app/data /app/data/x"},
-		"both":       {config.Files{Mode: config.FilesRead, ReadWrite: []string{"^/app/"}, ReadOnly: []string{"^/app/conf/"}}, "/app /app/data /app/data/x"},
+		"both":       {config.Files{Mode: config.FilesRead, ReadWrite: []string{"^/app/"}, ReadOnly: []string{"^/app/conf/"}}, "/app /app/data /app/data/x /app/conf/x"},
+		"any case":   {config.Files{Mode: config.FilesWrite, ReadOnly: []string{"^/APP/Conf/|^/APP/DATA$"}}, "/app /app/data/x"},
 		"local":      {config.Files{Mode: config.FilesLocal, ReadWrite: []string{"^/app/data/"}}, ""},
 	} {
 		got, notices, err := filesLine(t, test.files).Files(t.Context(), tunnel.Welcome{RemoteFiles: true, WritesFiles: true}, pod)
@@ -202,6 +203,7 @@ func TestWhose(t *testing.T) {
 		"/app/x": {"/app/x", view.Pod}, "/etc/app/x": {"/etc/app/x", view.Pod}, "/etc/x": {"/etc/x", view.Here}, "/app/x.local": {"/app/x.local", view.Here},
 		"/etc/app/x.local": {"/etc/app/x.local", view.Pod}, "/app/hidden": {"/app/hidden", view.Nowhere}, "/in/x": {"/app/data/x", view.Pod},
 		"/in": {"/app/data", view.Pod}, "/gone": {"/app/hidden", view.Nowhere}, "/home/ada/x": {"/home/ada/x", view.Here}, "/libx": {"/libx", view.Pod},
+		"/app/X.LOCAL": {"/app/X.LOCAL", view.Here}, "/etc/APP/x": {"/etc/APP/x", view.Pod}, "/app/Hidden": {"/app/Hidden", view.Nowhere}, "/IN/x": {"/IN/x", view.Pod},
 		"/etc/hosts": {"/etc/hosts", view.Here}, "/no-such-work/project/x": {"/no-such-work/project/x", view.Here},
 	} {
 		if at, place := b.whose(path); at != want.at || place != want.place {
