@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,9 +33,12 @@ cluster (is it reached, its version, the operator and its policies, your rights 
 the namespace), changes nothing, and says of each thing that is wrong what to do
 about it. The exit code is 125 where something keeps sessions from working.
 
---bundle writes an archive for a bug report, and says what is in it. Kubeconfig,
-Secrets and the environment never are; tokens, keys and the API server's address
-are taken out of all text. Names of users, machines and workloads stay.`,
+--bundle writes an archive for a bug report, and says what is in it and what could
+not be had: the findings, the configuration that flags, variables and file come to,
+the sessions of the namespace, and the end of the operator's logs where you may read
+them. Kubeconfig, Secrets and the environment never are, nor the values that the
+configuration gives to variables; tokens, keys and the API server's address are
+taken out of all text. Names of users, machines and workloads stay.`,
 		Example: `  # Before the first session, and when one does not come about
   understudy doctor
 
@@ -42,7 +46,7 @@ are taken out of all text. Names of users, machines and workloads stay.`,
   understudy doctor -n shop --bundle report.tar.gz`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b := examine(cmd, &in)
+			b := examine(cmd, &in, bundle != "")
 			if err := showFindings(f.Out, b.Findings, &form); err != nil {
 				return err
 			}
@@ -65,25 +69,59 @@ are taken out of all text. Names of users, machines and workloads stay.`,
 	return cmd
 }
 
-// examine looks at everything.
-func examine(cmd *cobra.Command, in *place) *doctor.Bundle {
+// examine looks at everything, and with it at what is told to nobody but who looks
+// into a problem.
+func examine(cmd *cobra.Command, in *place, deep bool) *doctor.Bundle {
 	b := &doctor.Bundle{Version: versionLine(), Findings: doctor.Machine()}
 	c, err := config.Load(cmd.Flags())
 	if c != nil { // as far as it could be read
 		in.Config = *c
+		b.Configuration = resolved(c)
 	}
 	b.Findings = append(b.Findings, configuration(c, err)...)
 	client, reach, err := in.reached()
 	if err != nil {
 		b.Findings = append(b.Findings, doctor.Finding{Of: "cluster", State: doctor.Problem, Says: err.Error(), Do: failure.Hint(err)})
+		b.Missing = []doctor.Missing{unreached}
 		return b
 	}
 	b.Hide(reach.Host)
 	ctx, cancel := patience(cmd.Context(), reach)
 	defer cancel()
 	b.Findings = append(b.Findings, doctor.Cluster(ctx, client, release(), func(err error) error { return unanswered(reach, err, "") })...)
-	b.Sessions, _, _ = client.List(ctx) // that they may not be read is found already
+	if !slices.ContainsFunc(b.Findings, func(f doctor.Finding) bool { return f.Of == "you" }) { // it did not come so far
+		b.Missing = []doctor.Missing{unreached}
+		return b
+	}
+	b.Sessions, _, err = client.List(ctx)
+	if err != nil {
+		b.Missing = append(b.Missing, doctor.Missing{What: "sessions", Why: err.Error()})
+	}
+	if deep {
+		logs, missing := doctor.Logs(ctx, client)
+		b.Logs, b.Missing = logs, append(b.Missing, missing...)
+	}
 	return b
+}
+
+// unreached is what a bundle goes without where there is no cluster.
+var unreached = doctor.Missing{What: "sessions, and the operator's logs", Why: "the cluster is not reached"}
+
+// resolved is a configuration without what somebody's variables are set to.
+func resolved(c *config.Config) string {
+	shown := *c
+	for _, values := range []*map[string]string{&shown.Env.Override, &shown.Env.Mapping} {
+		hidden := map[string]string{}
+		for name := range *values {
+			hidden[name] = "(redacted)"
+		}
+		*values = hidden
+	}
+	text, err := shown.Show(true)
+	if err != nil {
+		return "# " + err.Error() + "\n"
+	}
+	return string(text)
 }
 
 // configuration is what there is to say of the file and the variables, where there
@@ -163,6 +201,13 @@ func writeBundle(remarks io.Writer, b *doctor.Bundle, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(remarks, "%s has: %s\n", name, strings.Join(names, ", "))
-	return err
+	if _, err = fmt.Fprintf(remarks, "%s has: %s\n", name, strings.Join(names, ", ")); err != nil {
+		return err
+	}
+	for _, missing := range b.Missing {
+		if _, err := fmt.Fprintf(remarks, "not in it: %s: %s\n", missing.What, progress.Harmless(missing.Why)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -26,6 +26,13 @@ type Bundle struct {
 	// Sessions of the namespace, as far as they may be read. Their keys and
 	// annotations are left out.
 	Sessions []v1alpha1.Session
+	// Configuration that flags, variables and file come to, as a file; without the
+	// values of variables.
+	Configuration string
+	// Logs of the operator.
+	Logs []Log
+	// Missing is what should be in it and is not.
+	Missing []Missing
 	// Hidden are words that are taken out wherever they occur: the address of the
 	// API server.
 	Hidden []string
@@ -71,7 +78,7 @@ func (b *Bundle) redact(text string) string {
 }
 
 // files are the archive's, the list of them first.
-func (b *Bundle) files() ([][2]string, error) {
+func (b *Bundle) files() ([]file, error) {
 	findings, err := json.MarshalIndent(b.Findings, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encoding what was found: %w", err)
@@ -86,16 +93,31 @@ func (b *Bundle) files() ([][2]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the sessions: %w", err)
 	}
-	files := [][2]string{
-		{"version.txt", b.Version + "\n"},
-		{"findings.json", string(findings) + "\n"},
-		{"sessions.yaml", string(listed)},
+	files := []file{
+		{"version.txt", "the version of this program", b.Version + "\n", false},
+		{"findings.json", "what understudy doctor found", string(findings) + "\n", false},
+		{"configuration.yaml", "what flags, variables and file come to, without the values of variables", b.Configuration, false},
+		{"sessions.yaml", "the sessions of the namespace, without their keys", string(listed), false},
 	}
-	list := "What understudy doctor found. Tokens, keys and the API server's address are\ntaken out; names of users, machines and workloads are in it.\n\n"
-	for _, file := range files {
-		list += file[0] + "\n"
+	for _, log := range b.Logs {
+		files = append(files, file{log.Name, fmt.Sprintf("what the operator said last: at most %d lines, %d KiB", logLines, logBytes>>10), log.Text, true})
 	}
-	return append([][2]string{{"contents.txt", list}}, files...), nil
+	var list strings.Builder
+	list.WriteString("What understudy doctor found. Tokens, keys and the API server's address are\ntaken out; names of users, machines and workloads are in it.\n\n")
+	for _, f := range files {
+		fmt.Fprintf(&list, "%-20s %s\n", f.name, f.what)
+	}
+	for _, missing := range b.Missing {
+		fmt.Fprintf(&list, "\nNot in it: %s: %s\n", missing.What, missing.Why)
+	}
+	return append([]file{{"contents.txt", "this list", list.String(), false}}, files...), nil
+}
+
+// file is one of the archive's.
+type file struct {
+	name, what, text string
+	// bounded: only its end is kept.
+	bounded bool
 }
 
 // Write writes the bundle as a tar.gz, and says which files are in it.
@@ -108,15 +130,18 @@ func (b *Bundle) Write(w io.Writer, now time.Time) (names []string, err error) {
 	compressed := gzip.NewWriter(&buffer)
 	archive := tar.NewWriter(compressed)
 	for _, file := range files {
-		text := b.redact(file[1])
-		name := "understudy-doctor/" + file[0]
+		text := b.redact(file.text)
+		if file.bounded { // after that: half of a secret is not known as one
+			text = end(text)
+		}
+		name := "understudy-doctor/" + file.name
 		if err := archive.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), ModTime: now}); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", name, err)
 		}
 		if _, err := io.WriteString(archive, text); err != nil {
 			return nil, fmt.Errorf("writing %s: %w", name, err)
 		}
-		names = append(names, file[0])
+		names = append(names, file.name)
 	}
 	if err := archive.Close(); err != nil {
 		return nil, fmt.Errorf("writing the bundle: %w", err)

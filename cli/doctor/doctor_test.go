@@ -74,7 +74,10 @@ func TestBundle(t *testing.T) {
 	s.Status.Conditions = []metav1.Condition{{Type: "Ready", Message: "pull from https://user:hunter22@registry failed: Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"}}
 	b := Bundle{
 		Version: "understudy 1", Sessions: []v1alpha1.Session{s}, Hidden: []string{"https://api.example.com"},
-		Findings: []Finding{{Of: "cluster", Says: "https://api.example.com: password=hunter22 -----BEGIN KEY-----\ns3cr3tpem\n-----END KEY-----"}},
+		Logs:          []Log{{"logs/operator.log", strings.Repeat("a line before\n", logBytes/10) + "dialing https://api.example.com: token=hunter22\nthe last line\n"}},
+		Configuration: "agent: {image: x}\n",
+		Missing:       []Missing{{"logs/other.log", "you lack a right"}},
+		Findings:      []Finding{{Of: "cluster", Says: "https://api.example.com: password=hunter22 -----BEGIN KEY-----\ns3cr3tpem\n-----END KEY-----"}},
 	}
 	var out bytes.Buffer
 	names, err := b.Write(&out, time.Unix(0, 0))
@@ -98,6 +101,9 @@ func TestBundle(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(text) > logBytes+100 {
+			t.Errorf("%s has %d bytes", header.Name, len(text))
+		}
 		content += header.Name + "\n" + string(text)
 	}
 	for _, word := range secrets {
@@ -105,7 +111,7 @@ func TestBundle(t *testing.T) {
 			t.Errorf("%q is in it:\n%s", word, content)
 		}
 	}
-	for _, word := range append(names, "understudy 1", "worker-1", "registry failed") {
+	for _, word := range append(names, "understudy 1", "worker-1", "registry failed", "the last line", "(what was before is left out)", "agent: {image: x}", "Not in it: logs/other.log: you lack a right") {
 		if !strings.Contains(content, word) {
 			t.Errorf("%q is not in it:\n%s", word, content)
 		}
