@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -107,7 +106,7 @@ func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name strin
 	if err != nil {
 		return err
 	}
-	if owner := found.Spec.Owner.Username; owner != me {
+	if whose := found.Spec.Owner.Username; whose != me {
 		mayEnd := client.MayEnd
 		if solo.Is(found) {
 			mayEnd = func(ctx context.Context, s *v1alpha1.Session) error { return solo.MayStop(ctx, client, s) }
@@ -117,17 +116,14 @@ func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name strin
 		}
 		if !force {
 			return failure.New("who ends it all the same takes what they are in the middle of from them: --force",
-				"session %s belongs to %s%s", name, owner, at(found.Spec.Owner.Hostname))
+				"session %s belongs to %s%s", name, whose, at(found.Spec.Owner.Hostname))
 		}
 	}
 	if solo.Is(found) {
-		return endAlone(ctx, out, client, found)
+		return endAlone(ctx, out, client, found, owner(me))
 	}
-	if found.Spec.Owner.Username == me {
-		host, _ := os.Hostname() // for the run that is ended to say; it may be missing
-		if err := client.SayFarewell(ctx, found, host); err != nil {
-			out.Detail("%v", err) // a courtesy: there may be no Lease yet
-		}
+	if err := client.SayFarewell(ctx, found, owner(me)); err != nil {
+		out.Detail("%v", err) // a courtesy: there may be no Lease yet, or no right to it
 	}
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -149,11 +145,11 @@ func endSession(cmd *cobra.Command, out *progress.Printer, in *place, name strin
 }
 
 // endAlone ends a freeze that no operator keeps.
-func endAlone(ctx context.Context, out *progress.Printer, client *session.Client, found *v1alpha1.Session) error {
+func endAlone(ctx context.Context, out *progress.Printer, client *session.Client, found *v1alpha1.Session, by v1alpha1.Owner) error {
 	pod := "pod/" + found.Spec.Target.Name
 	step := out.Step("ending session " + found.Name)
 	defer step.Done("")
-	proof, err := solo.Stop(ctx, client, found, step.Wait)
+	proof, err := solo.Stop(ctx, client, found, by, step.Wait)
 	if known := (*failure.Failure)(nil); errors.As(err, &known) {
 		return err
 	}

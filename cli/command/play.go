@@ -166,8 +166,8 @@ const holderFor = 2 * time.Second
 func (p *performance) ended(ctx context.Context, state session.State) error {
 	err := state.Ended()
 	if state.Deleted() && !state.Final() {
-		if host, said := p.client.Farewell(ctx, state.Session); said {
-			return failure.New("start again", "you have ended the session %s%s", state.Session.Name, at(host))
+		if by, said := p.client.Farewell(ctx, state.Session); said {
+			return session.Ended(state.Session.Name, p.username, by)
 		}
 	}
 	if !state.HeldByAnother() {

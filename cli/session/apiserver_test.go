@@ -294,16 +294,16 @@ func TestDeletedByOthers(t *testing.T) {
 	}
 }
 
-// TestFarewell: who ends their own session from another terminal leaves word, and
+// TestFarewell: who ends a session from another terminal leaves word, and
 // a Lease of another session of the name says nothing.
 func TestFarewell(t *testing.T) {
 	w := newWorld(t, nil)
 	made, f := w.made()
-	if err := w.SayFarewell(t.Context(), made, "desktop"); err == nil {
+	if err := w.SayFarewell(t.Context(), made, v1alpha1.Owner{Username: "ada", Hostname: "desktop"}); err == nil {
 		t.Error("word was left where there is no Lease")
 	}
-	if host, said := w.Farewell(t.Context(), made); said {
-		t.Errorf("without a Lease it was ended on %q", host)
+	if by, said := w.Farewell(t.Context(), made); said {
+		t.Errorf("without a Lease it was ended by %v", by)
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: made.Name, OwnerReferences: []metav1.OwnerReference{{
 		APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session", Name: made.Name, UID: made.UID,
@@ -311,16 +311,16 @@ func TestFarewell(t *testing.T) {
 	if _, err := w.Kube.CoordinationV1().Leases(w.Namespace).Create(t.Context(), lease, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if host, said := w.Farewell(t.Context(), made); said {
-		t.Errorf("before anybody ended it, it was on %q", host)
+	if by, said := w.Farewell(t.Context(), made); said {
+		t.Errorf("before anybody ended it, it was by %v", by)
 	}
-	if err := w.SayFarewell(t.Context(), made, "desktop"); err != nil {
+	if err := w.SayFarewell(t.Context(), made, v1alpha1.Owner{Username: "ada", Hostname: "desktop"}); err != nil {
 		t.Fatal(err)
 	}
 	other := made.DeepCopy()
 	other.UID = "another"
-	if host, said := w.Farewell(t.Context(), other); said {
-		t.Errorf("a session of the same name was ended on %q", host)
+	if by, said := w.Farewell(t.Context(), other); said {
+		t.Errorf("a session of the same name was ended by %v", by)
 	}
 	w.finalizers(made.Name, v1alpha1.Finalizer)
 	if err := w.sessions.Delete(t.Context(), made.Name, metav1.DeleteOptions{}); err != nil {
@@ -330,8 +330,8 @@ func TestFarewell(t *testing.T) {
 	if state.Final() || state.Ended() == nil {
 		t.Errorf("it is final: %v, and ended: %v", state.Final(), state.Ended())
 	}
-	if host, said := w.Farewell(t.Context(), state.Session); !said || host != "desktop" {
-		t.Errorf("it was ended on %q, said: %v", host, said)
+	if by, said := w.Farewell(t.Context(), state.Session); !said || by.Hostname != "desktop" || by.Username != "ada" {
+		t.Errorf("it was ended by %v, said: %v", by, said)
 	}
 	w.finalizers(made.Name)
 }

@@ -104,6 +104,12 @@ func (s *Session) see(pod *corev1.Pod, events []corev1.Event) {
 	}
 	status := nodeagent.Status(pod, nodeagent.AgentContainer)
 	ended, proved, message := nodeagent.Ended(pod)
+	if by, said := session.FarewellOf(pod); said && (ended || !pod.DeletionTimestamp.IsZero()) {
+		state, _ := s.follow.State()
+		s.over(session.Ended(state.Session.Name, state.Session.Spec.Owner.Username, by))
+		s.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonEnding, "The session was ended.")
+		return
+	}
 	switch {
 	case ended:
 		s.lost(message, proved)

@@ -94,7 +94,9 @@ func TestLost(t *testing.T) {
 		"deleted": {true, func(w *world) {
 			w.must(w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Delete(w.t.Context(), w.frozenBy().Name, metav1.DeleteOptions{}))
 		}, "its pod was deleted", ""},
-		"gone by force": {true, func(w *world) { w.lets(w.frozenBy()) }, "its pod", ""},
+		"ended from another terminal": {true, func(w *world) { w.leaves(v1alpha1.Owner{Username: "ada", Hostname: "desk"}) }, "you have ended the session ", "start again"},
+		"ended by somebody else":      {true, func(w *world) { w.leaves(v1alpha1.Owner{Username: "jane", Hostname: "desk"}) }, "jane has ended the session ", "talk to them"},
+		"gone by force":               {true, func(w *world) { w.lets(w.frozenBy()) }, "its pod", ""},
 		"the frozen pod is deleted": {true, func(w *world) {
 			w.must(w.admin.Kube.CoreV1().Pods(w.pod.Namespace).Delete(w.t.Context(), w.pod.Name, metav1.DeleteOptions{}))
 		}, "pod worker-0 is being deleted", "a pod that runs"},

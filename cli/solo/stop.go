@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
@@ -31,8 +32,8 @@ func MayStop(ctx context.Context, client *session.Client, s *v1alpha1.Session) e
 // Stop ends a freeze of which only the agent's pod is known, and waits for the proof
 // that the agent has thawed, which it returns. It does what the kubelet and the agent
 // do with any pod that is deleted: where its owner's machine lives, that ends its
-// command and looks itself.
-func Stop(ctx context.Context, client *session.Client, s *v1alpha1.Session, waits func(string)) (proof string, err error) {
+// command and looks itself, and is told that it was by whom.
+func Stop(ctx context.Context, client *session.Client, s *v1alpha1.Session, by v1alpha1.Owner, waits func(string)) (proof string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, endPatience, session.ErrNoNews)
 	defer cancel()
 	pods := client.Steady().CoreV1().Pods(s.Namespace)
@@ -42,6 +43,10 @@ func Stop(ctx context.Context, client *session.Client, s *v1alpha1.Session, wait
 	}
 	if err != nil || last.UID != s.UID {
 		return "", failure.New("see: understudy sessions", "session %s has ended by itself in this moment", s.Name)
+	}
+	if patch, err := session.FarewellPatch(by); err == nil {
+		// A courtesy: who may delete a pod may not always write one.
+		_, _ = pods.Patch(ctx, s.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "understudy"})
 	}
 	err = pods.Delete(ctx, s.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(s.UID))})
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {

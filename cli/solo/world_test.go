@@ -183,7 +183,7 @@ func (w *world) begin(o Options) (*Session, error) {
 	defer cancel()
 	w.lose.Store(w.lost)
 	return plan.Make(ctx, v1alpha1.SessionSpec{
-		Target: plan.target.Target, Takeover: v1alpha1.TakeoverFreeze, ClientKey: public, LeaseDurationSeconds: 60, SetupDeadlineSeconds: 120,
+		Target: plan.target.Target, Takeover: v1alpha1.TakeoverFreeze, ClientKey: public, Owner: v1alpha1.Owner{Username: "ada", Hostname: "laptop"}, LeaseDurationSeconds: 60, SetupDeadlineSeconds: 120,
 	}, func(what string) { w.t.Log("waiting: " + what) })
 }
 
@@ -223,6 +223,20 @@ func (w *world) freezes() {
 
 func ended(code int32, message string) corev1.ContainerStatus {
 	return corev1.ContainerStatus{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: message, Reason: "Error", FinishedAt: metav1.Now()}}}
+}
+
+// leaves is somebody who ends the session from another terminal.
+func (w *world) leaves(by v1alpha1.Owner) {
+	w.t.Helper()
+	agent := w.frozenBy()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		// It goes on waiting for the proof, which is not what is looked at here.
+		_, _ = Stop(ctx, w.client, &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Name: agent.Name, Namespace: agent.Namespace, UID: agent.UID}}, by, func(string) {})
+	}()
+	w.t.Cleanup(func() { cancel(); <-ended })
 }
 
 // lets the API server forget a pod whose end was said, as the kubelet does.
