@@ -25,20 +25,22 @@ func holder(w *World) []Finding {
 		if !w.same(s.Spec.Target.UID) {
 			continue
 		}
-		account, who := session.Tell(s), who(s)
+		account, who, over := session.Tell(s), who(s), over(s)
 		switch {
+		case over != "" && (meta.IsStatusConditionTrue(s.Status.Conditions, v1alpha1.ConditionRestored) || !account.Holds && !w.takenPod(s)):
+			// It is kept to be read, and has nothing of the target.
 		case s.Status.Queue != nil:
 			waiting++
 		case w.takenPod(s):
 			held = true
-			found = append(found, w.heldBy(who, s.CreationTimestamp.UTC().Format(time.RFC3339), s.Name))
+			found = append(found, w.heldBy(who, s.CreationTimestamp.UTC().Format(time.RFC3339), s.Name+over))
 		case !account.Holds:
 			found = append(found, Finding{Beside, Notes, fmt.Sprintf("%s has a session beside it (%s, %s), since %s", who, s.Name, account.Mode, s.CreationTimestamp.UTC().Format(time.RFC3339)), ""})
 		case !w.holds():
 			found = append(found, Finding{Beside, Notes, fmt.Sprintf("%s keeps it from reading (session %s), since %s", who, s.Name, s.CreationTimestamp.UTC().Format(time.RFC3339)), ""})
 		default:
 			held = true
-			found = append(found, w.heldBy(who, s.CreationTimestamp.UTC().Format(time.RFC3339), s.Name))
+			found = append(found, w.heldBy(who, s.CreationTimestamp.UTC().Format(time.RFC3339), s.Name+over))
 		}
 	}
 	if waiting > 0 && held {
@@ -52,6 +54,18 @@ func holder(w *World) []Finding {
 		found = append(found, w.claimed(claim))
 	}
 	return found
+}
+
+// over says of a session that lives no more how it came to that; empty while it
+// lives.
+func over(s *v1alpha1.Session) string {
+	switch state := (session.State{Session: s}); {
+	case state.Final():
+		return fmt.Sprintf(", which has ended (%s) and is being undone", session.Tell(s).Reason)
+	case state.Deleted():
+		return ", which is ending and being undone"
+	}
+	return ""
 }
 
 // takenPod says whether a session has the pod that this one would have: an agent

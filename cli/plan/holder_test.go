@@ -2,9 +2,11 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/cli/target"
@@ -18,6 +20,12 @@ metadata: {name: %s, creationTimestamp: "2026-11-24T10:00:00Z"}
 spec: {takeover: %s, owner: {username: jane, hostname: laptop}, target: {group: apps, resource: deployments, name: worker, uid: %s}}
 status: %s
 `, name, takeover, uid, status)
+}
+
+// ended is the status of a session whose owner was not heard of any more.
+func ended(others ...string) string {
+	all := append([]string{`{type: Ready, status: "False", reason: LeaseExpired}`}, others...)
+	return "{conditions: [" + strings.Join(all, ", ") + "]}"
 }
 
 // Who has it already, and what that means.
@@ -53,6 +61,21 @@ func TestHolder(t *testing.T) {
 		"its pod is attached to": {[]func(*World){sessions(another("worker-1", "p1", "None", claimed)), func(w *World) {
 			w.Workloads.Items = []target.Listed{{UID: "u1", Pods: []types.UID{"p1"}}}
 		}}, []string{"notes Beside: worker-1, attach"}},
+		"one that has ended": {[]func(*World){sessions(
+			another("worker-1", "u1", "ScaleDown", ended(`{type: Restored, status: "True"}`)), another("worker-2", "u1", "Copy", ended()), another("worker-3", "u1", "Freeze", ended()),
+		)}, nil},
+		"one that is being undone": {[]func(*World){sessions(another("worker-1", "u1", "ScaleDown", ended(`{type: Held, status: "True"}`)))}, []string{"blocks Held: (session worker-1, which has ended (LeaseExpired) and is being undone)"}},
+		"one that is being undone, waited for": {[]func(*World){
+			sessions(another("worker-1", "u1", "ScaleDown", ended(`{type: Held, status: "True"}`))), func(w *World) { w.Asked.Wait = true },
+		}, []string{"warns Held: which has ended (LeaseExpired) and is being undone): yours would wait"}},
+		"an attached pod, being undone": {[]func(*World){sessions(another("worker-1", "u1", "None", ended(`{type: Claimed, status: "True"}`))), func(w *World) { w.Takeover = "freeze" }}, []string{"blocks Held: is being undone"}},
+		"one that is being deleted": {[]func(*World){
+			sessions(another("worker-1", "u1", "ScaleDown", claimed), another("worker-2", "u1", "Copy", "{}")), func(w *World) {
+				for i := range w.Sessions.Items {
+					w.Sessions.Items[i].DeletionTimestamp = &metav1.Time{Time: time.Unix(0, 0)}
+				}
+			},
+		}, []string{"blocks Held: (session worker-1, which is ending and being undone)"}},
 		"a claim, sessions unseen": {[]func(*World){bears("u1"), func(w *World) { w.Sessions.Not = "no" }}, []string{"blocks Held: session worker-1"}},
 		"a claim that was left":    {[]func(*World){bears("u1")}, []string{"warns ClaimLeft: puts it back first, to 3 replicas"}},
 		"a copied claim":           {[]func(*World){bears("u7")}, nil},
