@@ -40,6 +40,7 @@ const (
 	HoldRefused        Code = "HoldRefused"
 	RestartNeeded      Code = "RestartNeeded"
 	RolloutInProgress  Code = "RolloutInProgress"
+	RolloutPaused      Code = "RolloutPaused"
 	StandInImpossible  Code = "StandInImpossible"
 	AdmissionDenied    Code = "AdmissionDenied"
 	AdmissionUntried   Code = "AdmissionUntried"
@@ -66,7 +67,7 @@ const (
 // Codes are all of them.
 var Codes = []Code{
 	NoStage, NoCommand, NotInstalled, MissingRight, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
-	RolloutInProgress, StandInImpossible, AdmissionDenied, AdmissionUntried, QuotaExceeded, LimitRange, PodSecurity,
+	RolloutInProgress, RolloutPaused, StandInImpossible, AdmissionDenied, AdmissionUntried, QuotaExceeded, LimitRange, PodSecurity,
 	NoNode, NotSideBySide, StandInDiffers, DisruptionBudget, Autoscaler, GitOps, FreezeRefused, FreezeDiffers,
 	ProbesAnswered, OtherContainers, SharedService, MayReadTheSame, AlreadyAtZero, GracePeriod, PortForwardGranted,
 }

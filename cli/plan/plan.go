@@ -61,13 +61,13 @@ type check func(*World) []Finding
 
 // checks are all, in the order in which a person would look at what they find.
 var checks = []check{
-	here, rights, holder, kind, refusal, restarts, rollout, impossible, trial, quotas, limits, podSecurity, nodes,
+	here, rights, holder, kind, refusal, restarts, rollout, pausedRollout, impossible, trial, quotas, limits, podSecurity, nodes,
 	sideBySide, frozen, gitOps, autoscalers, consumers, containers, services, budgets, differs, probes, zero, grace, granted,
 }
 
 // certain are those whose answer is known from the target alone, as exec has
 // read it: what they find the operator would find too, after a Session was made.
-var certain = []check{refusal, restarts, impossible, frozen}
+var certain = []check{refusal, restarts, pausedRollout, impossible, frozen}
 
 // Make says what would happen.
 func Make(w *World) Plan {

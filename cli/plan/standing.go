@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -53,10 +54,29 @@ func rollout(w *World) []Finding {
 		return nil
 	}
 	s := w.standing()
-	if s.rollout == "" || s.refusal != "" {
+	if s.rollout == "" || s.refusal != "" || s.resume != "" {
 		return nil
 	}
 	return []Finding{{RolloutInProgress, Warns, fmt.Sprintf("a rollout of %s is waited for first: %s", w.Target, s.rollout), ""}}
+}
+
+// pausedRollout is for a rollout that has no end: the operator waits for it until
+// the set-up has taken too long. Who queues behind others has time to resume it.
+func pausedRollout(w *World) []Finding {
+	if !w.scalesDown() {
+		return nil
+	}
+	s := w.standing()
+	if s.resume == "" {
+		return nil
+	}
+	severity := Blocks
+	if w.Asked != nil && w.Asked.Wait {
+		severity = Warns
+	}
+	what, _, _ := strings.Cut(s.rollout, ";")
+	return []Finding{{RolloutPaused, severity, fmt.Sprintf("a rollout of %s is paused, and would be waited for in vain: %s", w.Target, what),
+		"resume it: " + s.resume + "\nor take a copy beside it: --copy-target without --scale-down"}}
 }
 
 // zero is for a target that has nothing to be held.
@@ -71,13 +91,21 @@ func zero(w *World) []Finding {
 }
 
 // stand is how the target stands towards being held.
-type stand struct{ refusal, rollout, restarts string }
+type stand struct {
+	refusal, rollout, restarts string
+	// resume is what ends a rollout that does not end by itself; empty for nothing.
+	resume string
+}
 
 func (w *World) standing() stand {
 	switch w.Target.Group + "/" + w.Target.Resource {
 	case "apps/deployments":
 		if d := (&appsv1.Deployment{}); w.into(d) {
-			return stand{rollout: standing.DeploymentRollout(d)}
+			s := stand{rollout: standing.DeploymentRollout(d)}
+			if standing.DeploymentPaused(d) {
+				s.resume = standing.Resume(d)
+			}
+			return s
 		}
 	case "apps/statefulsets":
 		if s := w.statefulSet(); s != nil {

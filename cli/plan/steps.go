@@ -47,7 +47,10 @@ func (w *World) holdSteps() (before, after []string) {
 		before = append(before, fmt.Sprintf("KEDA's ScaledObject %s is paused", scaler.GetName()))
 		after = append(after, fmt.Sprintf("KEDA's ScaledObject %s goes on", scaler.GetName()))
 	}
-	if s := w.standing(); s.rollout != "" {
+	switch s := w.standing(); {
+	case s.resume != "":
+		before = append(before, "the rollout that is paused is waited for, until somebody resumes it or the set-up has taken too long")
+	case s.rollout != "":
 		before = append(before, "the rollout that goes on is waited for")
 	}
 	holds := []string{w.zeroed(), "its pods are waited for, until no container of theirs runs" + w.grace()}

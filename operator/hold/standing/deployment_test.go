@@ -32,3 +32,26 @@ func TestDeploymentRollout(t *testing.T) {
 		})
 	}
 }
+
+// A rollout that is paused never ends by itself, which is said.
+func TestDeploymentPaused(t *testing.T) {
+	for name, c := range map[string]struct {
+		observed, updated int64
+		want              string
+	}{
+		"between two templates": {2, 1, "1 of 3 pods are of the new template; it is paused, and ends only when it is resumed: kubectl rollout resume deployment/worker -n shop"},
+		"at rest":               {2, 3, ""},
+		"not seen":              {1, 3, "generation 2 was not yet seen by the deployment controller"},
+	} {
+		d := &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Name: "worker", Namespace: "shop", Generation: 2}, Spec: appsv1.DeploymentSpec{Replicas: ptr.To(int32(3)), Paused: true},
+			Status: appsv1.DeploymentStatus{ObservedGeneration: c.observed, Replicas: 3, UpdatedReplicas: int32(c.updated)},
+		}
+		if got := DeploymentRollout(d); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+		if got := DeploymentPaused(d); got != (name == "between two templates") {
+			t.Errorf("%s: never ends: %t", name, got)
+		}
+	}
+}
