@@ -30,8 +30,8 @@ func NewCmdPlan(f *Factory) *cobra.Command {
 		Short: "Say what exec would do and what stands against it, and change nothing",
 		Long: `Takes what exec takes, and says what would happen: which pods end, what stands in
 for them, what is put back, and everything that is in the way or worth knowing.
-Nothing is changed in the cluster; the stand-in is tried by a dry run where you
-may make pods.
+Nothing is changed in the cluster; the session is tried by a dry run, and the
+stand-in where you may make pods.
 
 It looks at quotas, limit ranges and Pod Security, at volume claims, host ports
 and node selectors, at autoscalers, disruption budgets and GitOps tools, at your
@@ -151,7 +151,7 @@ func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan
 		return w, err
 	}
 	// No operator's session is made: it is what exec would ask itself that counts.
-	w.Alone, w.Installed, w.Rights = true, nil, nil
+	w.Alone, w.Installed, w.Rights, w.SessionTrial = true, nil, nil, plan.Trial{}
 	_, err = planAlone(ctx, client, opts.Config, found, owner(w.Username))
 	if known := (*failure.Failure)(nil); errors.As(err, &known) {
 		w.Stands, err = known, nil

@@ -33,6 +33,7 @@ const (
 	NoCommand          Code = "NoCommand"
 	NotInstalled       Code = "NotInstalled"
 	MissingRight       Code = "MissingRight"
+	SessionRefused     Code = "SessionRefused"
 	Held               Code = "Held"
 	Beside             Code = "Beside"
 	ClaimLeft          Code = "ClaimLeft"
@@ -66,7 +67,7 @@ const (
 
 // Codes are all of them.
 var Codes = []Code{
-	NoStage, NoCommand, NotInstalled, MissingRight, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
+	NoStage, NoCommand, NotInstalled, MissingRight, SessionRefused, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
 	RolloutInProgress, RolloutPaused, StandInImpossible, AdmissionDenied, AdmissionUntried, QuotaExceeded, LimitRange, PodSecurity,
 	NoNode, NotSideBySide, StandInDiffers, DisruptionBudget, Autoscaler, GitOps, FreezeRefused, FreezeDiffers,
 	ProbesAnswered, OtherContainers, SharedService, MayReadTheSame, AlreadyAtZero, GracePeriod, PortForwardGranted,

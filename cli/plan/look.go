@@ -56,8 +56,12 @@ func Look(ctx context.Context, client *session.Client, w *World, verb string) er
 		return unanswered
 	}
 	if w.clones() {
-		w.try(ctx, client, mayMake)
+		together(func() { w.try(ctx, client, mayMake) })
 	}
+	if w.Installed == nil && len(w.Rights) == 0 {
+		together(func() { w.trySession(ctx, client) })
+	}
+	lookups.Wait()
 	return nil
 }
 
@@ -211,40 +215,6 @@ func mayFollow(ctx context.Context, client *session.Client) error {
 		return nil
 	}
 	return failure.New(target.UserRole(client.Namespace), "you may not %s sessions in namespace %s", strings.Join(missing, ", "), client.Namespace)
-}
-
-// try has the API server try the stand-in as the operator does: with the agent's
-// program as an image volume, then by an init container.
-func (w *World) try(ctx context.Context, client *session.Client, mayMake bool) {
-	switch {
-	case !mayMake:
-		w.Trial.Untried = "you may not create pods"
-		return
-	case w.AgentImage == "":
-		w.Trial.Untried = "which image the agent has could not be read"
-		return
-	case !w.Target.None() && w.spec() == nil:
-		return
-	}
-	for _, delivery := range []v1alpha1.AgentDelivery{v1alpha1.DeliveryImageVolume, v1alpha1.DeliveryInitContainer} {
-		pod, _, err := w.build(delivery)
-		if err != nil {
-			return // a check says so
-		}
-		// It is nobody's: there is no Session.
-		pod.OwnerReferences = nil
-		_, err = client.Kube.CoreV1().Pods(client.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: "understudy"})
-		var answer apierrors.APIStatus
-		switch {
-		case err == nil, apierrors.IsAlreadyExists(err):
-			w.Trial = Trial{Taken: true}
-			return
-		case !errors.As(err, &answer), apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err):
-			w.Trial.Untried = short(err).Error()
-			return
-		}
-		w.Trial.Refused = answer.Status().Message
-	}
 }
 
 // seen is what came of a read, which is named for the message: "list services".

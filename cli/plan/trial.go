@@ -33,6 +33,17 @@ func trial(w *World) []Finding {
 	return nil
 }
 
+// sessionTrial is what the API server said of the session.
+func sessionTrial(w *World) []Finding {
+	switch {
+	case w.SessionTrial.Refused != "":
+		return []Finding{{SessionRefused, Blocks, "the API server would not take the session: " + w.SessionTrial.Refused, ""}}
+	case w.SessionTrial.Untried != "":
+		return []Finding{{AdmissionUntried, Notes, "the API server was not asked whether it takes the session (" + w.SessionTrial.Untried + ")", "exec asks before anything is touched"}}
+	}
+	return nil
+}
+
 // differs is in what the stand-in is not as the target's own pods are.
 func differs(w *World) []Finding {
 	var found []Finding

@@ -55,8 +55,9 @@ type World struct {
 	// any; not looked at for a pod that asks for nothing.
 	Nodes      Seen[corev1.Node]
 	NodesAsked bool
-	// Trial is what the API server says of the stand-in.
-	Trial Trial
+	// Trial is what the API server says of the stand-in, SessionTrial what of the
+	// session.
+	Trial, SessionTrial Trial
 
 	// standIn is what would be made; nil where none is, or none can be.
 	standIn *corev1.Pod
@@ -73,7 +74,7 @@ type Seen[T any] struct {
 	Not string
 }
 
-// Trial is a dry run of the stand-in by the API server, with the user's rights.
+// Trial is a dry run by the API server, with the user's rights.
 type Trial struct {
 	// Taken: it would have been made.
 	Taken bool

@@ -63,6 +63,17 @@ func (c *Client) Create(ctx context.Context, spec v1alpha1.SessionSpec) (*v1alph
 	}
 }
 
+// Try has the API server say whether it would take a Session, by a dry run: nothing
+// is made.
+func (c *Client) Try(ctx context.Context, spec v1alpha1.SessionSpec) error {
+	_, err := c.sessions.Create(ctx, &v1alpha1.Session{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Session"},
+		ObjectMeta: metav1.ObjectMeta{Name: Name(spec.Target.Name), Namespace: c.Namespace},
+		Spec:       spec,
+	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: "understudy"})
+	return err
+}
+
 func (c *Client) create(ctx context.Context, wanted *v1alpha1.Session) (*v1alpha1.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, createTry)
 	defer cancel()
