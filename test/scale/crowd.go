@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -78,9 +79,39 @@ func (c *crowd) workload(i int) *appsv1.Deployment {
 	}
 }
 
+// byHand brings every workload to zero and back with nothing but writes of the
+// numbers, as a floor: how long the numbers take, and all pods.
+func (c *crowd) byHand(ctx context.Context) (numbers, pods time.Duration, err error) {
+	scale := func(to int) error {
+		return c.forEach(ctx, func(ctx context.Context, i int) error {
+			key := c.key(i)
+			d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+			if err := c.Patch(ctx, d, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, to))); err != nil {
+				return fmt.Errorf("scaling a workload by hand: %w", err)
+			}
+			return nil
+		})
+	}
+	if err := scale(0); err != nil {
+		return 0, 0, err
+	}
+	if err := c.untilAt(ctx, 0); err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	if err := scale(c.each); err != nil {
+		return 0, 0, err
+	}
+	numbers = time.Since(began)
+	err = c.untilRunning(ctx)
+	return numbers, time.Since(began), err
+}
+
 // untilRunning waits until every deployment has its number and its pods.
-func (c *crowd) untilRunning(ctx context.Context) error {
-	return until(ctx, "the pods of all workloads run", func() (bool, error) {
+func (c *crowd) untilRunning(ctx context.Context) error { return c.untilAt(ctx, c.each) }
+
+func (c *crowd) untilAt(ctx context.Context, number int) error {
+	return until(ctx, fmt.Sprintf("all workloads have %d pods", number), func() (bool, error) {
 		var list appsv1.DeploymentList
 		if err := c.List(ctx, &list); err != nil {
 			return false, err
@@ -88,7 +119,7 @@ func (c *crowd) untilRunning(ctx context.Context) error {
 		n := 0
 		for i := range list.Items {
 			d := &list.Items[i]
-			if *d.Spec.Replicas == int32(c.each) && d.Status.AvailableReplicas == int32(c.each) && d.Status.Replicas == int32(c.each) {
+			if *d.Spec.Replicas == int32(number) && d.Status.AvailableReplicas == int32(number) && d.Status.Replicas == int32(number) {
 				n++
 			}
 		}
@@ -162,7 +193,7 @@ func (c *crowd) renew(ctx context.Context, key client.ObjectKey) {
 	for {
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
 		now := metav1.NowMicro().UTC().Format("2006-01-02T15:04:05.000000Z")
-		err := c.Patch(ctx, lease, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"renewTime":"`+now+`"}}`)))
+		err := c.Patch(ctx, lease, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"renewTime":"`+now+`"}}`)))
 		if err == nil {
 			c.renewed.Add(1)
 		} else if ctx.Err() == nil {

@@ -61,6 +61,10 @@ func measure(ctx context.Context, s size) (err error) {
 	}
 	say("all pods run")
 	r := &run{size: s, crowd: c, say: say}
+	if r.handNumbers, r.handPods, err = c.byHand(ctx); err != nil {
+		return err
+	}
+	say("by hand: all to zero and back, the numbers in %s, the pods in %s", r.handNumbers.Round(100*time.Millisecond), r.handPods.Round(100*time.Millisecond))
 	if err := r.operator(ctx); err != nil {
 		return err
 	}
@@ -82,6 +86,8 @@ type run struct {
 	first time.Duration
 	last  time.Duration
 	pods  time.Duration
+	// by hand: the floor
+	handNumbers, handPods time.Duration
 }
 
 // operator starts the real one, with its own account's rights, behind the meter.
@@ -189,14 +195,15 @@ func (r *run) report(began time.Time) error {
 	line("Written by `make bench-scale`; nothing here is written by hand. %s, on a machine with %d cores that other work may share (load %s).\n", time.Now().UTC().Format("2 January 2006"), runtime.NumCPU(), load())
 	line("%d sessions on %d Deployments in %d namespaces, %d pods on %d nodes. etcd, API server, controllers, admission policies and the operator are the real ones;",
 		r.deployments, r.deployments, r.namespaces, r.each*r.deployments, nodes)
-	line("There is one operator, without leader election;")
+	line("there is one operator, without leader election;")
 	line("nodes are played by a program that only writes statuses, so that pods start and end at once. The operator's requests go through a proxy that counts them. etcd does not wait for the disk.\n")
-	line("| goal | wanted | seen |\n|---|---|---|")
+	line("By hand is the floor, in the same run and before the operator: %d writers scale every Deployment from 0 to its number, with no stand-in to be seen gone first.\n", abreast)
+	line("| goal | wanted | seen | by hand |\n|---|---|---|---|")
 	peak := r.parts[len(r.parts)-1].after.peak
-	line("| operator's memory, resident, at most | 64 MiB | %.0f MiB |", mib(peak))
+	line("| operator's memory, resident, at most | 64 MiB | %.0f MiB | – |", mib(peak))
 	overdue := r.last - time.Duration(r.lease)*time.Second
-	line("| all numbers back after every client died at once, beyond the lease of %d s | 30 s | %.1f s |", r.lease, overdue.Seconds())
-	line("| the same, until all pods run | – | %.1f s |", (r.pods - time.Duration(r.lease)*time.Second).Seconds())
+	line("| all numbers back after every client died at once, beyond the lease of %d s | 30 s | %.1f s | %.1f s |", r.lease, overdue.Seconds(), r.handNumbers.Seconds())
+	line("| the same, until all pods run | – | %.1f s | %.1f s |", (r.pods - time.Duration(r.lease)*time.Second).Seconds(), r.handPods.Seconds())
 	line("\nThe first number was back %.1f s after the last renewal of all: a lease is counted from the owner's own last renewal, up to a third of it earlier.\n", r.first.Seconds())
 	last := r.parts[len(r.parts)-1]
 	line("In these %.0f s the operator's own read of each second came back %d times. Where it takes more than 3 s the operator is deaf, and counts no silence: on an API server", last.took.Seconds(), last.requests["LIST sessions, all namespaces, of one object"].count)
