@@ -94,7 +94,7 @@ func TestWhatTheOperatorMayChangeForGitOps(t *testing.T) {
 		mark   = `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/reconcile":"disabled","understudy.dev/flux-reconcile":"true"}},"spec":{"replicas":0}}`
 		unmark = `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/reconcile":null,"understudy.dev/flux-reconcile":null}},"spec":{"replicas":3}}`
 		pause  = `{"metadata":{"annotations":{"understudy.dev/paused-by-1":"{}"}},"spec":{"syncPolicy":{"automated":{"enabled":false}}}}`
-		label  = "no label of a workload but the marks for Flux"
+		label  = "no label of a workload by which other controllers go, but the marks for Flux"
 		other  = "nothing of an application but whether it syncs by itself"
 	)
 	t.Run("by default", func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestWhatTheOperatorMayChangeForGitOps(t *testing.T) {
 		{"somebody's own word", set("store"), `{"metadata":{"labels":{"helm.toolkit.fluxcd.io/driftDetection":"disabled"}}}`, label},
 		{"the end of somebody's own word", set("store"), `{"metadata":{"labels":{"helm.toolkit.fluxcd.io/driftDetection":null}}}`, label},
 		{"the owner", set("store"), `{"metadata":{"labels":{"kustomize.toolkit.fluxcd.io/name":"other"}}}`, label},
-		{"another label", set("store"), `{"metadata":{"labels":{"team":"b"}}}`, label},
+		{"a label that is nobody's", set("store"), `{"metadata":{"labels":{"team":"b"}}}`, ""},
 		{"a session's label", set("store"), `{"metadata":{"labels":{"understudy.dev/session":"s"}}}`, label},
 
 		{"pause", application(argo), pause, ""},
@@ -143,8 +143,10 @@ func TestWhatTheOperatorMayChangeForGitOps(t *testing.T) {
 		{"its options", application(argo), `{"spec":{"syncPolicy":{"syncOptions":[]}}}`, other},
 		{"its retries", application(argo), `{"spec":{"syncPolicy":{"retry":{"limit":1}}}}`, other},
 		{"a claim", application(argo), `{"metadata":{"annotations":{"understudy.dev/claim":"{}"}}}`, other},
-		{"another annotation", application(argo), `{"metadata":{"annotations":{"team":"b"}}}`, "no metadata of a workload"},
-		{"a label of it", application(argo), `{"metadata":{"labels":{"team":"b"}}}`, label},
+		{"an annotation that is nobody's", application(argo), `{"metadata":{"annotations":{"team":"b"}}}`, ""},
+		{"a refresh", application(argo), `{"metadata":{"annotations":{"argocd.argoproj.io/refresh":"hard"}}}`, "no annotation by which other controllers go"},
+		{"a label that is nobody's", application(argo), `{"metadata":{"labels":{"team":"b"}}}`, ""},
+		{"a label of it", application(argo), `{"metadata":{"labels":{"argocd.argoproj.io/instance":"b"}}}`, label},
 		{"a sync", application(argo), `{"operation":{"sync":{"revision":"main"}}}`, "may not start what an application does"},
 		{"its state", application(argo), `{"status":{"sync":{"status":"OutOfSync"}}}`, "nor say what it has done"},
 	} {

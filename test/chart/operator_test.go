@@ -190,7 +190,10 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 	three := int32(3)
 	labels := map[string]string{"app": "worker"}
 	s.create(t, &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "worker", Labels: labels, Annotations: map[string]string{"team": "a"}},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: ns, Name: "worker", Labels: map[string]string{"app": "worker", "helm.sh/chart": "worker-1"},
+			Annotations: map[string]string{"team": "a", "meta.helm.sh/release-name": "worker"},
+		},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &three, Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
@@ -207,7 +210,7 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 		bare       = "bare"
 		stateful   = "stateful"
 		batch      = "batch"
-		metadata   = "no metadata of a workload but its own annotations"
+		metadata   = "no finalizer and no owner of a workload, and no annotation"
 		spec       = "nothing of a workload's spec but its replicas"
 	)
 	for _, test := range []struct {
@@ -216,9 +219,14 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 		{name: "claim", object: deployment, patch: `{"metadata":{"annotations":{"understudy.dev/claim":"{}"}}}`},
 		{name: "hold", object: deployment, patch: `{"spec":{"replicas":0}}`},
 		{name: "restore", object: deployment, patch: `{"metadata":{"annotations":{"understudy.dev/claim":null}},"spec":{"replicas":3}}`},
-		{name: "another annotation", object: deployment, patch: `{"metadata":{"annotations":{"team":"b"}}}`, want: metadata},
+		// As others' admission may do to what the operator writes: nothing goes by these.
+		{name: "an annotation that is nobody's", object: deployment, patch: `{"metadata":{"annotations":{"team":"b"}}}`},
+		{name: "a label that is nobody's", object: deployment, patch: `{"metadata":{"labels":{"team":"b"}}}`},
+		{name: "the history", object: deployment, patch: `{"spec":{"revisionHistoryLimit":1}}`},
+		{name: "an annotation of a controller's", object: deployment, patch: `{"metadata":{"annotations":{"autoscaling.keda.sh/paused-replicas":"0"}}}`, want: metadata},
 		{name: "no annotation", object: deployment, patch: `{"metadata":{"annotations":null}}`, want: metadata},
-		{name: "a label", object: deployment, patch: `{"metadata":{"labels":{"team":"b"}}}`, want: "no label of a workload but the marks"},
+		{name: "no label", object: deployment, patch: `{"metadata":{"labels":null}}`, want: "no label of a workload by which"},
+		{name: "a label of a controller's", object: deployment, patch: `{"metadata":{"labels":{"app.kubernetes.io/instance":"x"}}}`, want: "no label of a workload by which"},
 		{name: "a finalizer", object: deployment, patch: `{"metadata":{"finalizers":["example.com/x"]}}`, want: metadata},
 		{
 			name: "an owner", object: deployment, want: metadata,
@@ -230,9 +238,8 @@ func TestWhatTheOperatorMayChangeOfAWorkload(t *testing.T) {
 		},
 		{name: "the strategy", object: deployment, patch: `{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}`, want: spec},
 		{name: "a pause", object: deployment, patch: `{"spec":{"paused":true}}`, want: spec},
-		{name: "the history", object: deployment, patch: `{"spec":{"revisionHistoryLimit":1}}`, want: spec},
 		{name: "a set's copy of the claim", object: set, patch: `{"metadata":{"annotations":{"understudy.dev/claim":null,"understudy.dev/nudge":"1"}}}`},
-		{name: "a set's other annotation", object: set, patch: `{"metadata":{"annotations":{"team":"b"}}}`, want: metadata},
+		{name: "a set's other annotation", object: set, patch: `{"metadata":{"annotations":{"deployment.kubernetes.io/desired-replicas":"9"}}}`, want: metadata},
 		{name: "a set's number", object: set, patch: `{"spec":{"replicas":9}}`, want: "may not scale replica sets"},
 		{name: "a bare set's number", object: bare, patch: `{"spec":{"replicas":9}}`},
 		{name: "a stateful set's number", object: stateful, patch: `{"metadata":{"annotations":{"understudy.dev/claim":"{}"}},"spec":{"replicas":0}}`},
