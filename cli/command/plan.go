@@ -30,8 +30,8 @@ func NewCmdPlan(f *Factory) *cobra.Command {
 		Short: "Say what exec would do and what stands against it, and change nothing",
 		Long: `Takes what exec takes, and says what would happen: which pods end, what stands in
 for them, what is put back, and everything that is in the way or worth knowing.
-Nothing is changed in the cluster; the session is tried by a dry run, and the
-stand-in where you may make pods.
+Nothing is changed in the cluster. Dry runs try the session, the stand-in where
+you may make pods, and the target at zero where you may patch it.
 
 It looks at quotas, limit ranges and Pod Security, at volume claims, host ports
 and node selectors, at autoscalers, disruption budgets and GitOps tools, at your

@@ -45,6 +45,8 @@ const (
 	StandInImpossible  Code = "StandInImpossible"
 	AdmissionDenied    Code = "AdmissionDenied"
 	AdmissionUntried   Code = "AdmissionUntried"
+	HoldDenied         Code = "HoldDenied"
+	HoldUntried        Code = "HoldUntried"
 	QuotaExceeded      Code = "QuotaExceeded"
 	LimitRange         Code = "LimitRange"
 	PodSecurity        Code = "PodSecurity"
@@ -68,7 +70,7 @@ const (
 // Codes are all of them.
 var Codes = []Code{
 	NoStage, NoCommand, NotInstalled, MissingRight, SessionRefused, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
-	RolloutInProgress, RolloutPaused, StandInImpossible, AdmissionDenied, AdmissionUntried, QuotaExceeded, LimitRange, PodSecurity,
+	RolloutInProgress, RolloutPaused, StandInImpossible, AdmissionDenied, AdmissionUntried, HoldDenied, HoldUntried, QuotaExceeded, LimitRange, PodSecurity,
 	NoNode, NotSideBySide, StandInDiffers, DisruptionBudget, Autoscaler, GitOps, FreezeRefused, FreezeDiffers,
 	ProbesAnswered, OtherContainers, SharedService, MayReadTheSame, AlreadyAtZero, GracePeriod, PortForwardGranted,
 }

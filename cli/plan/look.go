@@ -40,6 +40,7 @@ func Look(ctx context.Context, client *session.Client, w *World, verb string) er
 	together := func(read func()) { lookups.Go(read) }
 
 	together(func() { unanswered = w.lookForRights(ctx, client, verb) })
+	together(func() { w.Username, _ = client.Username(ctx) })
 	together(func() { mayMake, _ = client.Allowed(ctx, "create", namespace, "", "pods", "") })
 	together(func() {
 		operator, _ := client.Operator(ctx) // that there is none is found already
@@ -57,6 +58,9 @@ func Look(ctx context.Context, client *session.Client, w *World, verb string) er
 	}
 	if w.clones() {
 		together(func() { w.try(ctx, client, mayMake) })
+	}
+	if w.scalesDown() {
+		together(func() { w.tryHold(ctx, client) })
 	}
 	if w.Installed == nil && len(w.Rights) == 0 {
 		together(func() { w.trySession(ctx, client) })

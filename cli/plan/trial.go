@@ -44,6 +44,19 @@ func sessionTrial(w *World) []Finding {
 	return nil
 }
 
+// holdTrial is what the API server said of the target at zero.
+func holdTrial(w *World) []Finding {
+	switch {
+	case w.HoldTrial.Refused != "":
+		return []Finding{{HoldDenied, Blocks, fmt.Sprintf("the API server would not take %s at zero: %s", w.Target, w.HoldTrial.Refused),
+			"it was tried as you, by a dry run; in a session the operator writes it with its own account"}}
+	case w.HoldTrial.Untried != "":
+		return []Finding{{HoldUntried, Notes, fmt.Sprintf("admission was not asked whether it takes %s at zero (%s)", w.Target, w.HoldTrial.Untried),
+			"the operator asks during the set-up, and says what refuses it"}}
+	}
+	return nil
+}
+
 // differs is in what the stand-in is not as the target's own pods are.
 func differs(w *World) []Finding {
 	var found []Finding

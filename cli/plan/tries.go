@@ -2,10 +2,14 @@ package plan
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/config"
@@ -49,16 +53,58 @@ var takeovers = map[config.Takeover]v1alpha1.Takeover{
 // namespace is one in which sessions are allowed, and whether any are taken now, is
 // known to the policies alone.
 func (w *World) trySession(ctx context.Context, client *session.Client) {
-	username, err := client.Username(ctx)
-	if err != nil {
-		w.SessionTrial.Untried = short(err).Error()
+	if w.Username == "" {
+		w.SessionTrial.Untried = "who you are could not be read"
 		return
 	}
-	w.Username = username
 	w.SessionTrial = judged(client.Try(ctx, v1alpha1.SessionSpec{
-		Target: w.Target.Target, Takeover: takeovers[w.Takeover], Owner: v1alpha1.Owner{Username: username},
+		Target: w.Target.Target, Takeover: takeovers[w.Takeover], Owner: v1alpha1.Owner{Username: w.Username},
 		ClientKey: "AAAA", Wait: w.Asked != nil && w.Asked.Wait && w.scalesDown(),
 	}))
+}
+
+// tryHold has the API server try the number 0 on the target, as the operator writes
+// it and as far as the user may.
+func (w *World) tryHold(ctx context.Context, client *session.Client) {
+	t := w.Target
+	if t.Object == nil || t.NotHeld != "" || t.Replicas == 0 {
+		return // nothing would be written over
+	}
+	may, err := client.Allowed(ctx, "patch", client.Namespace, t.Group, t.Resource, t.Name)
+	if err != nil {
+		w.HoldTrial.Untried = short(err).Error()
+		return
+	}
+	if !may {
+		w.HoldTrial.Untried = "you may not patch " + t.String()
+		return
+	}
+	patch, err := zeroPatch(w)
+	if err != nil {
+		w.HoldTrial.Untried = err.Error()
+		return
+	}
+	resource := t.Object.GroupVersionKind().GroupVersion().WithResource(t.Resource)
+	_, err = client.Objects.Resource(resource).Namespace(client.Namespace).Patch(ctx, t.Name, types.MergePatchType, patch,
+		metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}, FieldManager: "understudy"})
+	w.HoldTrial = judged(err)
+}
+
+// zeroPatch is what the operator writes on the target to hold it: the claim, and what
+// the kind has for a number.
+func zeroPatch(w *World) ([]byte, error) {
+	t := w.Target
+	annotations := map[string]any{v1alpha1.ClaimAnnotation: v1alpha1.NewClaim(t.UID, "", w.Session, w.Username, t.Replicas, time.Now()).String()}
+	patch := map[string]any{"metadata": map[string]any{"annotations": annotations}}
+	switch {
+	case t.Group == batchv1.GroupName:
+		patch["spec"] = map[string]any{"suspend": true}
+	case t.Group == scaledObjects.Group:
+		annotations["autoscaling.keda.sh/paused"] = "true"
+	default:
+		patch["spec"] = map[string]any{"replicas": 0}
+	}
+	return json.Marshal(patch)
 }
 
 // judged is what the error of a dry run comes to.

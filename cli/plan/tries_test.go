@@ -64,3 +64,38 @@ func TestSessionRefused(t *testing.T) {
 		t.Errorf("there are sessions: %v, %v", sessions, err)
 	}
 }
+
+// What would refuse the number 0 is said in its own words, to who may write it, and
+// the target stays as it was.
+func TestHoldRefusedByPolicy(t *testing.T) {
+	p := newPlace(t, nil)
+	before := p.everything()
+	p.refuse("apps", "v1", "deployments", admissionregistrationv1.Update, "object.spec.replicas != 0", "nobody brings this to zero")
+	p.comes("HoldDenied", "denied request: nobody brings this to zero")
+	if after := p.everything(); !slices.Equal(before, after) {
+		t.Errorf("before there was %v, afterwards %v", before, after)
+	}
+	// Who may not write it is told that nobody was asked.
+	_, w := p.as("nobody").plan()
+	if w.HoldTrial.Untried != "you may not patch deployment/worker" {
+		t.Errorf("tried: %+v", w.HoldTrial)
+	}
+	expect(t, holdTrial(w), "notes HoldUntried: at zero (you may not patch deployment/worker)")
+}
+
+// Each kind is tried as the operator holds it.
+func TestZero(t *testing.T) {
+	for manifest, want := range map[string]string{
+		worker: `"spec":{"replicas":0}`, job: `"spec":{"suspend":true}`, scaledJob: `"autoscaling.keda.sh/paused":"true"`,
+	} {
+		if got, err := zeroPatch(shop(t, manifest, nil)); err != nil || !strings.Contains(string(got), want) || !strings.Contains(string(got), `"understudy.dev/claim":`) {
+			t.Errorf("got %s, %v; want %s", got, err, want)
+		}
+	}
+}
+
+const scaledJob = `
+apiVersion: keda.sh/v1alpha1
+kind: ScaledJob
+metadata: {name: import, namespace: shop, uid: u5}
+`

@@ -56,8 +56,8 @@ type World struct {
 	Nodes      Seen[corev1.Node]
 	NodesAsked bool
 	// Trial is what the API server says of the stand-in, SessionTrial what of the
-	// session.
-	Trial, SessionTrial Trial
+	// session, HoldTrial what of the target at zero.
+	Trial, SessionTrial, HoldTrial Trial
 
 	// standIn is what would be made; nil where none is, or none can be.
 	standIn *corev1.Pod
