@@ -151,7 +151,7 @@ func look(ctx context.Context, client *session.Client, opts *ExecOptions) (*plan
 		return w, err
 	}
 	// No operator's session is made: it is what exec would ask itself that counts.
-	w.Alone, w.Installed, w.Rights, w.SessionTrial = true, nil, nil, plan.Trial{}
+	w.Alone, w.Installed, w.Idle, w.OperatorNot, w.Rights, w.SessionTrial = true, nil, nil, "", nil, plan.Trial{}
 	_, err = planAlone(ctx, client, opts.Config, found, owner(w.Username))
 	if known := (*failure.Failure)(nil); errors.As(err, &known) {
 		w.Stands, err = known, nil

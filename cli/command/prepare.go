@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -115,9 +116,10 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 		return askAlone(ctx, client, opts)
 	}
 	var found, installed, mayCreate, mayTakeOver, who, stands error
-	var scalers []string
+	var scalers, idle []string
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
+	group.Go(func() error { idle = idles(ctx, client); return nil })
 	group.Go(func() error {
 		if a.target, a.takeover, found = resolve(ctx, client, opts, true); found == nil {
 			// What the target itself says against it costs no request.
@@ -142,9 +144,25 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 		}
 	}
 	if found == nil {
-		a.target.Notices = append(a.target.Notices, scalers...)
+		a.target.Notices = append(append(a.target.Notices, scalers...), idle...)
 	}
 	return a
+}
+
+// idles says of an operator that does nothing what the session waits for. It may be
+// between two of its pods, so that it is no error yet.
+func idles(ctx context.Context, client *session.Client) []string {
+	operator, err := client.Operator(ctx)
+	if err == nil {
+		err, _ = client.Idle(ctx, operator)
+	} else if !errors.Is(err, session.ErrNoOperator) {
+		return nil
+	}
+	if err == nil {
+		return nil
+	}
+	hint, _, _ := strings.Cut(failure.Hint(err), "\n")
+	return []string{err.Error() + "; " + hint}
 }
 
 // askAlone is ask where no operator freezes, or none may.

@@ -6,12 +6,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
@@ -38,6 +42,7 @@ func newPlace(t *testing.T, labels map[string]string) *place {
 	first, err := session.NewClient(reach, "")
 	must(t, err)
 	knowAgent(t, first)
+	operatorWorks(t, first)
 	namespace, err := first.Kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "shop-", Labels: labels}}, metav1.CreateOptions{})
 	must(t, err)
 	admin, err := session.NewClient(reach, namespace.Name)
@@ -69,7 +74,9 @@ func knowAgent(t *testing.T, c *session.Client) {
 		return
 	}
 	_, err := policies.Create(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicy{
-		ObjectMeta: metav1.ObjectMeta{Name: "understudy-sessions", Annotations: map[string]string{v1alpha1.AgentImageAnnotation: "registry.example.com/agent:1"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "understudy-sessions", Annotations: map[string]string{
+			v1alpha1.AgentImageAnnotation: "registry.example.com/agent:1", v1alpha1.OperatorNamespaceAnnotation: operatorNamespace,
+		}},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{
 			MatchConstraints: &admissionregistrationv1.MatchResources{ResourceRules: []admissionregistrationv1.NamedRuleWithOperations{{
 				RuleWithOperations: admissionregistrationv1.RuleWithOperations{
@@ -88,6 +95,64 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// operatorNamespace is where the operator is said to run.
+const operatorNamespace = "default"
+
+// operatorWorks has one that leads for as long as the tests last.
+func operatorWorks(t *testing.T, c *session.Client) {
+	t.Helper()
+	playOperator(t, c, 1, "operator-1", time.Now(), time.Hour)
+}
+
+// playOperator makes the operator's Deployment, with as many pods ready, and the
+// Lease of the one that leads, which nobody renews.
+func playOperator(t *testing.T, c *session.Client, ready int32, holder string, renewed time.Time, lasts time.Duration) {
+	t.Helper()
+	const name = "understudy-operator"
+	d := read[appsv1.Deployment](t, worker)
+	d.ObjectMeta = metav1.ObjectMeta{Name: name}
+	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: d.Spec.Template.Labels}
+	deployments, leases := c.Kube.AppsV1().Deployments(operatorNamespace), c.Kube.CoordinationV1().Leases(operatorNamespace)
+	made, err := deployments.Get(t.Context(), name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		made, err = deployments.Create(t.Context(), &d, metav1.CreateOptions{})
+	}
+	must(t, err)
+	made.Status = appsv1.DeploymentStatus{Replicas: 1, ReadyReplicas: ready}
+	if ready == 0 {
+		made.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentAvailable, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(renewed)}}
+	}
+	_, err = deployments.UpdateStatus(t.Context(), made, metav1.UpdateOptions{})
+	must(t, err)
+	if err := leases.Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		must(t, err)
+	}
+	_, err = leases.Create(t.Context(), &coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: ptr.To(int32(lasts / time.Second)), RenewTime: ptr.To(metav1.NewMicroTime(renewed))},
+	}, metav1.CreateOptions{})
+	must(t, err)
+}
+
+// An operator that is installed and does nothing is in the way, and so is one that
+// was taken away while its resources have stayed.
+func TestOperatorIdle(t *testing.T) {
+	p := newPlace(t, nil)
+	then := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	playOperator(t, p.admin, 0, "", then, time.Second)
+	p.blocks("OperatorIdle: none of its pods is ready since 2026-01-02T03:04:05Z")
+	playOperator(t, p.admin, 1, "", then, time.Second)
+	p.blocks("OperatorIdle: nobody leads since 2026-01-02T03:04:05Z")
+	playOperator(t, p.admin, 1, "operator-1", then, time.Second)
+	p.blocks("OperatorIdle: nobody leads since 2026-01-02T03:04:05Z")
+	operatorWorks(t, p.admin)
+	p.blocks()
+
+	policies := p.admin.Kube.AdmissionregistrationV1().ValidatingAdmissionPolicies()
+	must(t, policies.Delete(t.Context(), "understudy-sessions", metav1.DeleteOptions{}))
+	p.blocks("NotInstalled: no operator is installed")
 }
 
 // plan looks and plans a takeover of the deployment; the target is looked up by

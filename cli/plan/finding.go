@@ -32,6 +32,7 @@ const (
 	NoStage            Code = "NoStage"
 	NoCommand          Code = "NoCommand"
 	NotInstalled       Code = "NotInstalled"
+	OperatorIdle       Code = "OperatorIdle"
 	MissingRight       Code = "MissingRight"
 	SessionRefused     Code = "SessionRefused"
 	Held               Code = "Held"
@@ -69,7 +70,7 @@ const (
 
 // Codes are all of them.
 var Codes = []Code{
-	NoStage, NoCommand, NotInstalled, MissingRight, SessionRefused, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
+	NoStage, NoCommand, NotInstalled, OperatorIdle, MissingRight, SessionRefused, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
 	RolloutInProgress, RolloutPaused, StandInImpossible, AdmissionDenied, AdmissionUntried, HoldDenied, HoldUntried, QuotaExceeded, LimitRange, PodSecurity,
 	NoNode, NotSideBySide, StandInDiffers, DisruptionBudget, Autoscaler, GitOps, FreezeRefused, FreezeDiffers,
 	ProbesAnswered, OtherContainers, SharedService, MayReadTheSame, AlreadyAtZero, GracePeriod, PortForwardGranted,

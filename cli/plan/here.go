@@ -24,6 +24,9 @@ func rights(w *World) []Finding {
 	if w.Installed != nil {
 		found = append(found, blockedBy(NotInstalled, w.Installed))
 	}
+	if w.Idle != nil {
+		found = append(found, blockedBy(OperatorIdle, w.Idle))
+	}
 	if w.Stands != nil {
 		found = append(found, blockedBy(FreezeRefused, w.Stands))
 	}

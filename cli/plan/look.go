@@ -42,10 +42,7 @@ func Look(ctx context.Context, client *session.Client, w *World, verb string) er
 	together(func() { unanswered = w.lookForRights(ctx, client, verb) })
 	together(func() { w.Username, _ = client.Username(ctx) })
 	together(func() { mayMake, _ = client.Allowed(ctx, "create", namespace, "", "pods", "") })
-	together(func() {
-		operator, _ := client.Operator(ctx) // that there is none is found already
-		w.AgentImage = operator.AgentImage
-	})
+	together(func() { w.lookAtOperator(ctx, client) })
 	if !w.Target.None() {
 		w.lookAround(ctx, client, together)
 	}
@@ -55,6 +52,9 @@ func Look(ctx context.Context, client *session.Client, w *World, verb string) er
 	lookups.Wait()
 	if unanswered != nil {
 		return unanswered
+	}
+	if w.Installed == nil {
+		w.Installed = w.noOperator
 	}
 	if w.clones() {
 		together(func() { w.try(ctx, client, mayMake) })
@@ -67,6 +67,21 @@ func Look(ctx context.Context, client *session.Client, w *World, verb string) er
 	}
 	lookups.Wait()
 	return nil
+}
+
+// lookAtOperator reads which operator is installed, and whether it works.
+func (w *World) lookAtOperator(ctx context.Context, client *session.Client) {
+	operator, err := client.Operator(ctx)
+	switch {
+	case errors.Is(err, session.ErrNoOperator), errors.Is(err, session.ErrNotInstalled):
+		w.noOperator = err
+		return
+	case err != nil:
+		w.OperatorNot = short(err).Error()
+		return
+	}
+	w.AgentImage = operator.AgentImage
+	w.Idle, w.OperatorNot = client.Idle(ctx, operator)
 }
 
 // lookAround reads who else has to do with the target, or with its queue.

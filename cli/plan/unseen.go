@@ -8,6 +8,7 @@ func (w *World) unseen() []Unseen {
 			found = append(found, Unseen{what, why})
 		}
 	}
+	not("whether the operator works", w.OperatorNot)
 	if w.clones() && !w.tried() {
 		not("quotas", w.Quotas.Not)
 		not("limit ranges", w.LimitRanges.Not)

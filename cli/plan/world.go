@@ -33,6 +33,10 @@ type World struct {
 	// Installed is why there is no operator, Rights are the rights that are missing.
 	Installed error
 	Rights    []error
+	// Idle is why the one that is installed does nothing; OperatorNot why that is not
+	// known.
+	Idle        error
+	OperatorNot string
 	// Alone: no operator makes the agent that freezes, the user does. Stands is then
 	// what stands against that; nil for nothing.
 	Alone  bool
@@ -64,6 +68,8 @@ type World struct {
 	report  clone.Report
 	// impossible is why none can be.
 	impossible error
+	// noOperator is what was found where one would be.
+	noOperator error
 }
 
 // Seen are objects of one kind, or why they were not seen.

@@ -20,7 +20,12 @@ type Operator struct {
 	Image string
 	// AgentImage is the one that it takes the agent from.
 	AgentImage string
+	// Namespace that it runs in.
+	Namespace string
 }
+
+// ErrNoOperator: the cluster knows what a session is, and nobody sees to it.
+var ErrNoOperator error = failure.New(InstallHint, "Understudy's resources are in this cluster, but no operator is installed")
 
 // String is "0.1.0 (registry.example.com/understudy-operator:0.1.0)".
 func (o Operator) String() string {
@@ -49,7 +54,7 @@ func (c *Client) Operator(ctx context.Context) (Operator, error) {
 	found, err := c.Kube.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, policy, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return Operator{}, failure.New(InstallHint, "Understudy's resources are in this cluster, but no operator is installed")
+		return Operator{}, ErrNoOperator
 	case apierrors.IsForbidden(err):
 		return Operator{}, failure.New("", "you may not read it in this cluster")
 	case err != nil:
@@ -58,5 +63,6 @@ func (c *Client) Operator(ctx context.Context) (Operator, error) {
 	return Operator{
 		Version: found.Labels[versionLabel], Image: found.Annotations[v1alpha1.OperatorImageAnnotation],
 		AgentImage: found.Annotations[v1alpha1.AgentImageAnnotation],
+		Namespace:  found.Annotations[v1alpha1.OperatorNamespaceAnnotation],
 	}, nil
 }

@@ -111,6 +111,13 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 		t.Errorf("the policy does not say which operator runs: %v", policy.Annotations)
 	}
 	check(t, s.as(t, "joan").List(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyList{}), "forbidden")
+	// And whether it works: the Lease of the one that leads, and no other there.
+	home := policy.Annotations[v1alpha1.OperatorNamespaceAnnotation]
+	leader := client.ObjectKey{Namespace: home, Name: "understudy-operator"}
+	if err := s.as(t, "joan").Get(t.Context(), leader, &coordinationv1.Lease{}); client.IgnoreNotFound(err) != nil {
+		t.Errorf("joan may not read who leads in namespace %q: %v", home, err)
+	}
+	check(t, s.as(t, "joan").List(t.Context(), &coordinationv1.LeaseList{}, client.InNamespace(home)), "forbidden")
 
 	check(t, jane.Delete(t.Context(), asked), "forbidden")
 	s.bind(t, ns, "jane", "ClusterRole", "understudy-user")

@@ -165,6 +165,9 @@ const (
 	// AgentImageAnnotation on the policy is the image that stand-ins get the agent
 	// from: the command line tool has the API server try it.
 	AgentImageAnnotation = "understudy.dev/agent-image"
+	// OperatorNamespaceAnnotation on the policy is where the operator runs: the
+	// command line tool looks there for whether it does.
+	OperatorNamespaceAnnotation = "understudy.dev/operator-namespace"
 	// FreezerAnnotation on a Node says in which of the kernel's hierarchies its
 	// containers are frozen, "v1" or "v2", where they are in both. Without it that
 	// is v2.
