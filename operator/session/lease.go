@@ -79,9 +79,11 @@ func (v *visit) counted(version string) time.Duration {
 
 // lookAnyway is how often a session is looked at that nothing has woken: more
 // often where something that it depends on is not watched, the queue before it,
-// autoscalers, applications, the pod that it has frozen.
+// autoscalers, applications, the pod that it has frozen, jobs that a person begins of
+// what is held.
 func (v *visit) lookAnyway() time.Duration {
-	if record := v.status().Record; v.onNode() || v.status().Queue != nil || record != nil && len(record.Autoscalers)+len(record.Applications) > 0 {
+	_, jobs := v.kind.(hold.JobMaker)
+	if record := v.status().Record; jobs && v.scalesDown() || v.onNode() || v.status().Queue != nil || record != nil && len(record.Autoscalers)+len(record.Applications) > 0 {
 		return 20 * time.Second
 	}
 	return 5 * time.Minute
