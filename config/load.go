@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -250,7 +249,7 @@ func (l *loading) readFile() (string, map[string]any) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(l.dir, path)
 	}
-	text, err := readBounded(path, by != whereItIs)
+	text, err := source.Read(path, by != whereItIs)
 	l.unread = err != nil
 	if trust == FoundNames && (err != nil || source.HasTemplates(text)) {
 		return "", nil
@@ -284,35 +283,6 @@ func (l *loading) readFile() (string, map[string]any) {
 		delete(says, "accept_invalid_certificates")
 	}
 	return name, says
-}
-
-// mostText is how large a file may be, in bytes: the largest that we know of has a
-// thousandth of it.
-const mostText = 4 << 20
-
-// readBounded reads a file that is not too large to be a configuration. One that was
-// found, and not named, has to be a regular one: others may never end.
-func readBounded(path string, named bool) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !named && !info.Mode().IsRegular() {
-		return nil, errors.New("it is no regular file")
-	}
-	if info.IsDir() {
-		return nil, errors.New("it is a folder")
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, mostText+1))
-	if err == nil && len(text) > mostText {
-		return nil, fmt.Errorf("a configuration has at most %d bytes, and this has more", mostText)
-	}
-	return text, err
 }
 
 // readText reads a file's text, and gives what it says under its keys.

@@ -31,7 +31,7 @@ func TestPlace(t *testing.T) {
 		{name: "all of a file that was named", found: FoundNames, flags: []string{"-f", ".understudy/understudy.json"}, file: `{"target": {"namespace": "shop"}, "kubeconfig": "/k"}`, want: " shop /k"},
 		{name: "nothing of what has to be computed", found: FoundNames, file: `{"target": {"namespace": "{{ 'shop' }}"}}`, want: "  "},
 		{name: "nothing of a file that was found", found: FoundNot, file: `{"kube_context": "far", "target": {"namespace": "shop"}}`, want: "  "},
-		{name: "too large", file: "{" + strings.Repeat(" ", mostText) + "}", want: "  ", err: "has at most"},
+		{name: "too large", file: "{" + strings.Repeat(" ", 5<<20) + "}", want: "  ", err: "has more than"},
 		{name: "a missing file", flags: []string{"-f", "gone.json", "-n", "mine"}, want: " mine ", err: "there is no file gone.json"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/config/migrate"
+	configsource "understudy.dev/understudy/config/source"
 )
 
 // NewCmdConfig is the command whose subcommands look at configurations.
@@ -154,7 +155,7 @@ change.`,
 			if file == "" {
 				return failure.New("name one: understudy config migrate FILE", "there is no configuration file here")
 			}
-			text, err := os.ReadFile(file)
+			text, err := configsource.Read(file, true)
 			if errors.Is(err, fs.ErrNotExist) {
 				return failure.New("", "there is no file %s", file)
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"understudy.dev/understudy/cli/environ"
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/progress"
@@ -107,6 +108,9 @@ func (v *verdict) find(cmd *cobra.Command, offline bool) error {
 	}
 	ref, err := refOf(c)
 	if err != nil {
+		return err
+	}
+	if _, err := environ.New(c.Env); err != nil {
 		return err
 	}
 	var facts config.Facts

@@ -4,11 +4,11 @@
 package environ
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +17,7 @@ import (
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/config"
+	"understudy.dev/understudy/config/source"
 )
 
 // leftOut are the container's variables that make no sense on another
@@ -66,15 +67,14 @@ func New(env config.Env) (*Rules, error) {
 	if env.File == "" {
 		return r, nil
 	}
-	file, err := os.Open(env.File)
+	text, err := source.Read(env.File, true)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, failure.New("feature.env.env_file, or --env-file, names it", "there is no file %s", env.File)
 		}
 		return nil, &failure.Failure{What: "the file of variables cannot be read", Err: err}
 	}
-	defer file.Close()
-	variables, err := gotenv.StrictParse(file)
+	variables, err := gotenv.StrictParse(bytes.NewReader(text))
 	if err != nil {
 		return nil, &failure.Failure{What: "the file of variables " + env.File + " cannot be read", Err: err, Hint: "it has one NAME=value in each line"}
 	}

@@ -52,7 +52,7 @@ func exists(path string) bool {
 // where there is none.
 func Branch(dir string) string {
 	for at := dir; ; at = filepath.Dir(at) {
-		if head, err := os.ReadFile(filepath.Join(gitDir(at), "HEAD")); err == nil {
+		if head, err := Read(filepath.Join(gitDir(at), "HEAD"), false); err == nil {
 			return branchOf(string(head))
 		}
 		if filepath.Dir(at) == at {
@@ -65,7 +65,7 @@ func Branch(dir string) string {
 // that names as a file, in a work tree or a submodule.
 func gitDir(dir string) string {
 	dotgit := filepath.Join(dir, ".git")
-	text, err := os.ReadFile(dotgit)
+	text, err := Read(dotgit, false)
 	if err != nil {
 		return dotgit
 	}
