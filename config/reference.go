@@ -163,7 +163,8 @@ another kind and everything that does not go together is an error, all at once, 
 
 A file is a template first, in the syntax that Jinja and Tera share: ` + "`{{ get_env(name=\"USER\", default=\"nobody\") }}`" + `, ` + "`{{ key }}`" + ` (the session's name: ` + "`--key`" + `, the
 file's ` + "`key`" + `, or made up), ` + "`{{ git_branch }}`" + `, ` + "`{% if key == \"x\" %}…{% else %}…{% endif %}`" + `, and filters: Jinja's, and Tera's ` + "`default(value=…)`" + `,
-` + "`replace(from=…, to=…)`" + `, ` + "`slugify`" + `, ` + "`split(pat=…)`" + `, ` + "`trim_start_matches(pat=…)`" + `, ` + "`trim_end_matches(pat=…)`" + `, ` + "`json_encode`" + `. A variable that does not exist is an error.
+` + "`replace(from=…, to=…)`" + `, ` + "`slugify`" + `, ` + "`split(pat=…)`" + `, ` + "`trim_start_matches(pat=…)`" + `, ` + "`trim_end_matches(pat=…)`" + `, ` + "`json_encode`" + `. A variable that does not exist is an error. One value has at most
+128 KiB, as a variable of the environment does on Linux, and all that is filled in 4 MiB.
 
 ## Keys
 

@@ -11,10 +11,33 @@ import (
 
 // filters are Jinja's, which also take their arguments by the names that Tera
 // has for them, and those that Tera has beside.
-var filters = exec.NewFilterSet(map[string]exec.FilterFunction{}).Update(builtins.Filters).Update(exec.NewFilterSet(map[string]exec.FilterFunction{
+var filters = func() *exec.FilterSet {
+	guards := map[string]exec.FilterFunction{}
+	for _, name := range jinjas {
+		if filter, ok := builtins.Filters.Get(name); ok {
+			guards[name] = guarded(filter)
+		}
+	}
+	for name, filter := range own {
+		guards[name] = guarded(filter)
+	}
+	return exec.NewFilterSet(guards)
+}()
+
+// jinjas are the library's filters.
+var jinjas = strings.Fields(`abs attr batch capitalize center default d dictsort e escape filesizeformat first float forceescape format groupby indent int
+	join items last length count list lower map max min pprint random rejectattr reject replace reverse round safe selectattr select slice sort string
+	striptags sum title tojson trim truncate unique upper urlencode urlize wordcount wordwrap xmlattr`)
+
+// own are those that are not the library's, or not as it has them.
+var own = map[string]exec.FilterFunction{
 	"default":            named("default", "value"),
-	"replace":            named("replace", "from", "to"),
-	"join":               named("join", "sep"),
+	"replace":            replacing(named("replace", "from", "to")),
+	"join":               joining(named("join", "sep")),
+	"format":             format,
+	"slice":              within("slice"),
+	"batch":              within("batch"),
+	"round":              within("round"),
 	"center":             within("center"),
 	"indent":             within("indent"),
 	"tojson":             within("tojson"),
@@ -26,7 +49,7 @@ var filters = exec.NewFilterSet(map[string]exec.FilterFunction{}).Update(builtin
 	"trim_start_matches": onStringWith("pat", strings.TrimPrefix),
 	"trim_end_matches":   onStringWith("pat", strings.TrimSuffix),
 	"split":              split,
-}))
+}
 
 // named is one of Jinja's filters, whose positional arguments may be given by
 // names, in their order.

@@ -3,6 +3,7 @@ package source
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -82,6 +83,10 @@ func fill(source string, values map[string]any) (out string, err error) {
 	if err != nil {
 		return "", err
 	}
+	g := &guard{left: map[int]*exec.Value{}}
+	g.on(template)
+	values = maps.Clone(values)
+	maps.Copy(values, g.functions())
 	return template.ExecuteToString(exec.NewContext(values))
 }
 
@@ -96,7 +101,7 @@ func parseTemplate(source string) (*exec.Template, error) {
 	}
 	return exec.NewTemplate(name, c, loader, &exec.Environment{
 		Context: exec.EmptyContext(), Filters: filters, Tests: builtins.Tests,
-		ControlStructures: structures, Methods: builtins.Methods,
+		ControlStructures: structures, Methods: methods,
 	})
 }
 
