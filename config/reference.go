@@ -163,7 +163,9 @@ another kind and everything that does not go together is an error, all at once, 
 
 A file is a template first, in the syntax that Jinja and Tera share: ` + "`{{ get_env(name=\"USER\", default=\"nobody\") }}`" + `, ` + "`{{ key }}`" + ` (the session's name: ` + "`--key`" + `, the
 file's ` + "`key`" + `, or made up), ` + "`{{ git_branch }}`" + `, ` + "`{% if key == \"x\" %}…{% else %}…{% endif %}`" + `, and filters: Jinja's, and Tera's ` + "`default(value=…)`" + `,
-` + "`replace(from=…, to=…)`" + `, ` + "`slugify`" + `, ` + "`split(pat=…)`" + `, ` + "`trim_start_matches(pat=…)`" + `, ` + "`trim_end_matches(pat=…)`" + `, ` + "`json_encode`" + `. A variable that does not exist is an error. One value has at most
+` + "`replace(from=…, to=…)`" + `, ` + "`slugify`" + `, ` + "`split(pat=…)`" + `, ` + "`trim_start_matches(pat=…)`" + `, ` + "`trim_end_matches(pat=…)`" + `, ` + "`json_encode`" + `, ` + "`nth(n=…)`" + `,
+` + "`get(key=…)`" + `, ` + "`slice(start=…, end=…)`" + `, ` + "`concat(with=…)`" + `, ` + "`date(format=…)`" + `, ` + "`addslashes`" + `, ` + "`pluralize`" + `; tests: Jinja's, and Tera's ` + "`starting_with`" + `, ` + "`ending_with`" + `, ` + "`containing`" + `, ` + "`matching`" + `, ` + "`object`" + `; functions: ` + "`now(utc=…, timestamp=…)`" + `,
+` + "`range(start=…, end=…, step_by=…)`" + `, ` + "`throw(message=…)`" + `. What there is not is an error with the nearest that there is. A variable that does not exist is an error. One value has at most
 128 KiB, as a variable of the environment does on Linux, and all that is filled in 4 MiB.
 
 ## Keys

@@ -18,8 +18,10 @@ var filters = func() *exec.FilterSet {
 			guards[name] = guarded(filter)
 		}
 	}
-	for name, filter := range own {
-		guards[name] = guarded(filter)
+	for _, set := range []map[string]exec.FilterFunction{own, teras} {
+		for name, filter := range set {
+			guards[name] = guarded(filter)
+		}
 	}
 	return exec.NewFilterSet(guards)
 }()
@@ -35,7 +37,6 @@ var own = map[string]exec.FilterFunction{
 	"replace":            replacing(named("replace", "from", "to")),
 	"join":               joining(named("join", "sep")),
 	"format":             format,
-	"slice":              within("slice"),
 	"batch":              within("batch"),
 	"round":              within("round"),
 	"center":             within("center"),

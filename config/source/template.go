@@ -7,8 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
-	"github.com/nikolalohinski/gonja/v2/builtins"
 	"github.com/nikolalohinski/gonja/v2/config"
 	"github.com/nikolalohinski/gonja/v2/exec"
 	"github.com/nikolalohinski/gonja/v2/loaders"
@@ -22,6 +22,8 @@ type Variables struct {
 	// Branch is the branch that is checked out, {{ git_branch }}; where it is
 	// empty the variable does not exist.
 	Branch string
+	// Now is what time it is, for now(); nil for this machine's clock.
+	Now func() time.Time
 	// Env looks a variable of the environment up, for get_env.
 	Env func(name string) (string, bool)
 }
@@ -58,7 +60,12 @@ func Render(file string, text []byte, variables Variables) (*Rendered, error) {
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]any{"get_env": getEnv(variables.Env)}
+	clock := variables.Now
+	if clock == nil {
+		clock = time.Now
+	}
+	values := functions(clock)
+	values["get_env"] = getEnv(variables.Env)
 	if variables.Key != "" {
 		values["key"] = variables.Key
 	}
@@ -100,7 +107,7 @@ func parseTemplate(source string) (*exec.Template, error) {
 		return nil, err
 	}
 	return exec.NewTemplate(name, c, loader, &exec.Environment{
-		Context: exec.EmptyContext(), Filters: filters, Tests: builtins.Tests,
+		Context: exec.EmptyContext(), Filters: filters, Tests: tests,
 		ControlStructures: structures, Methods: methods,
 	})
 }

@@ -2,19 +2,26 @@ package source
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"understudy.dev/understudy/config/decision"
 )
 
 const templateAdvice = "a configuration file is a template before anything else: see docs/configuration.md"
 
 var (
 	// The library quotes what it cannot read, the mark of a line with it.
-	quotedMarker  = regexp.MustCompile(`\\x01\d*(\\x02)?`)
-	templateLine  = regexp.MustCompile(`(?i)line[ :=]+(\d+)`)
-	templateName  = regexp.MustCompile(`Unable to evaluate name "\s*([^"]+)"`)
-	templateBegun = regexp.MustCompile(`^Unable to parse controlStructure "[a-z]+": `)
+	quotedMarker = regexp.MustCompile(`\\x01\d*(\\x02)?`)
+	templateLine = regexp.MustCompile(`(?i)line[ :=]+(\d+)`)
+	templateName = regexp.MustCompile(`Unable to evaluate name "\s*([^"]+)"`)
+	// templateUnknown and templateCalled are what there is not.
+	templateUnknown = regexp.MustCompile(`^(filter|test) "([^"]*)" not found$`)
+	templateCalled  = regexp.MustCompile(`^(\S+) is not callable$`)
+	templateBegun   = regexp.MustCompile(`^Unable to parse controlStructure "[a-z]+": `)
 )
 
 // wordings are a person's words for the library's.
@@ -24,8 +31,6 @@ var wordings = []struct {
 }{
 	{regexp.MustCompile(`^ControlStructure "(else|elif|end[a-z]+)" not found.*`), "nothing is open that it could belong to"},
 	{regexp.MustCompile(`^ControlStructure "([^"]*)" not found.*`), `there is no statement "$1"`},
-	{regexp.MustCompile(`^(filter|test) "([^"]*)" not found$`), `there is no $1 "$2"`},
-	{regexp.MustCompile(`^(\S+) is not callable$`), "$1 is no function: get_env is the only one"},
 	{regexp.MustCompile(`^filter name must be an identifier$`), "the name of a filter is expected after |"},
 	{regexp.MustCompile(`^expected either a number, string, keyword or identifier\.?$`), "a value is missing: a name, a number or a text in quotes"},
 }
@@ -80,10 +85,42 @@ func templateError(file, source string, err error, in *tag) error {
 
 func worded(said string) string {
 	said = strings.TrimSpace(strings.ReplaceAll(said, "'", `"`))
+	if unknown := templateUnknown.FindStringSubmatch(said); unknown != nil {
+		return noSuch(unknown[1], fmt.Sprintf("%q", unknown[2]), unknown[2])
+	}
+	if unknown := templateCalled.FindStringSubmatch(said); unknown != nil {
+		return noSuch("function", unknown[1], unknown[1])
+	}
 	for _, wording := range wordings {
 		if wording.library.MatchString(said) {
 			return wording.library.ReplaceAllString(said, wording.person)
 		}
+	}
+	return said
+}
+
+// noSuch tells of a filter, a test or a function that there is not, and of the one
+// that is nearest to it.
+func noSuch(kind, shown, name string) string {
+	var known []string
+	switch kind {
+	case "filter":
+		known = slices.Concat(jinjas, slices.Collect(maps.Keys(own)), slices.Collect(maps.Keys(teras)))
+	case "test":
+		known = slices.Concat(jinjasTests, slices.Collect(maps.Keys(terasTests)))
+	default:
+		known = append(slices.Collect(maps.Keys(functions(nil))), "get_env")
+	}
+	slices.Sort(known)
+	best, least := "", 1+max(1, len(name)/3)
+	for _, candidate := range known {
+		if d := decision.Distance(name, candidate); d < least {
+			best, least = candidate, d
+		}
+	}
+	said := fmt.Sprintf("there is no %s %s", kind, shown)
+	if best != "" {
+		said += ": did you mean " + best + "?"
 	}
 	return said
 }
