@@ -24,7 +24,9 @@ func newDocument(format source.Format, text []byte) (document, error) {
 		return &tomlDocument{string(text)}, nil
 	}
 	d := &yamlDocument{}
-	return d, yaml.Unmarshal(text, &d.root)
+	err := yaml.Unmarshal(text, &d.root)
+	d.layout = layoutOf(&d.root, string(text))
+	return d, err
 }
 
 // jsonDocument keeps every byte that is not changed.
@@ -251,8 +253,11 @@ func (d *jsonDocument) empty(path []string) bool {
 
 func (d *jsonDocument) bytes() ([]byte, error) { return d.root.Pack(), nil }
 
-// yamlDocument keeps comments and order; spaces are written anew.
-type yamlDocument struct{ root yaml.Node }
+// yamlDocument keeps comments, order, quotes and layout; other spaces are written anew.
+type yamlDocument struct {
+	root   yaml.Node
+	layout layout
+}
 
 func (d *yamlDocument) find(path []string) (*yaml.Node, int) {
 	if len(d.root.Content) == 0 {
@@ -370,9 +375,12 @@ func (d *yamlDocument) empty(path []string) bool {
 func (d *yamlDocument) bytes() ([]byte, error) {
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
-	encoder.SetIndent(2)
+	encoder.SetIndent(d.layout.indent)
+	if d.layout.compact {
+		encoder.CompactSeqIndent()
+	}
 	if err := encoder.Encode(&d.root); err != nil {
 		return nil, fmt.Errorf("writing the file: %w", err)
 	}
-	return out.Bytes(), nil
+	return []byte(d.layout.space(out.String())), nil
 }
