@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
@@ -38,6 +40,9 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 	if c.Context != "" && raw.Contexts[c.Context] == nil {
 		return nil, "", failure.New("it has "+strings.Join(slices.Sorted(maps.Keys(raw.Contexts)), ", "), "the kubeconfig has no context %q", c.Context)
 	}
+	if wrong := wrongContext(&raw, cmp.Or(c.Context, raw.CurrentContext)); wrong != nil {
+		return nil, "", wrong
+	}
 	client, err := kube.ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
 		return nil, "", failure.New("understudy reads the file that kubectl reads: name it in KUBECONFIG or with --kubeconfig",
@@ -55,6 +60,24 @@ func cluster(c *config.Config) (*rest.Config, string, error) {
 		}
 	}
 	return client, namespace, nil
+}
+
+// wrongContext is what keeps a context from leading anywhere, of which client-go says
+// only that there is no configuration.
+func wrongContext(raw *clientcmdapi.Config, name string) error {
+	context := raw.Contexts[name]
+	switch {
+	case name == "" && len(raw.Contexts) > 0:
+		return failure.New("choose one with --context, or for kubectl too with kubectl config use-context; it has "+strings.Join(slices.Sorted(maps.Keys(raw.Contexts)), ", "),
+			"the kubeconfig says of no context that it is the current one")
+	case context == nil:
+		return nil // there is none at all
+	case raw.Clusters[context.Cluster] == nil:
+		return failure.New("choose another with --context, or look with: kubectl config view", "context %q of the kubeconfig is of cluster %q, which is not in it", name, context.Cluster)
+	case context.AuthInfo != "" && raw.AuthInfos[context.AuthInfo] == nil:
+		return failure.New("choose another with --context, or look with: kubectl config view", "context %q of the kubeconfig is of user %q, who is not in it", name, context.AuthInfo)
+	}
+	return nil
 }
 
 // lookedIn says where no cluster was found, and which of that is not there.

@@ -98,7 +98,7 @@ said. See docs/configuration.md.
 			if len(args) == 0 {
 				return failure.New("as in: understudy exec -t deployment/worker --copy-target -- ./my-worker", "there is no command to run: it comes after --")
 			}
-			return commandFirst(cmd.Flags(), args)
+			return commandFirst(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts, err := execOptions(f, cmd, args)

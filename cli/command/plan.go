@@ -54,7 +54,7 @@ programs: docs/plan.md has the fields and codes.`,
   # For a program: of a file, and only what stands in the way
   understudy plan -f .mirrord/mirrord.json -o json
   understudy plan -t deployment/worker --copy-target -o jsonpath='{.findings[?(@.severity=="blocks")].says}'`,
-		Args: func(cmd *cobra.Command, args []string) error { return commandFirst(cmd.Flags(), args) },
+		Args: func(cmd *cobra.Command, args []string) error { return commandFirst(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts, err := planOptions(cmd, args)
 			if err != nil {

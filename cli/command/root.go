@@ -214,7 +214,10 @@ func withUsageErrors(cmd *cobra.Command) {
 		return
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		err := check(cmd, args)
+		err := valueless(cmd.Flags())
+		if err == nil {
+			err = check(cmd, args)
+		}
 		if err == nil || failure.Hint(err) != "" {
 			return err
 		}

@@ -28,7 +28,13 @@ func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var value *pflag.InvalidValueError
 	switch {
-	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "":
+	case errors.As(err, &unknown) && ofExec(cmd, unknown) != "":
+		hint = ofExec(cmd, unknown)
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		if said := foreignLetters[unknown.GetSpecifiedName()]; said != "" {
+			hint = said
+		}
+	case errors.As(err, &unknown):
 		if said := foreign[unknown.GetSpecifiedName()]; said != "" && cmd.Flags().Lookup("target") != nil {
 			hint = said
 		} else if near := nearFlag(cmd.Flags(), unknown.GetSpecifiedName()); near != "" {
@@ -47,6 +53,76 @@ var foreign = map[string]string{
 	"pod":        "a pod is a target: -t pod/NAME",
 	"deployment": "a deployment is a target: -t deployment/NAME",
 	"dry-run":    "what would be done is said by: understudy plan, with the same flags",
+}
+
+// foreignLetters are those that mean something in other commands, or in kubectl.
+var foreignLetters = map[string]string{
+	"w": "what changes is shown by: understudy sessions -w",
+	"o": "lines of JSON about the run are asked for with --progress json; ahead of it: understudy plan -o json",
+}
+
+// ofExec is the hint about a flag of exec where no command is named, or empty.
+func ofExec(cmd *cobra.Command, unknown *pflag.NotExistError) string {
+	run, _, err := cmd.Find([]string{"exec"})
+	if err != nil || cmd.HasParent() {
+		return ""
+	}
+	name, typed := unknown.GetSpecifiedName(), "--"+unknown.GetSpecifiedName()
+	known := run.Flags().Lookup(name) != nil
+	if unknown.GetSpecifiedShortnames() != "" {
+		typed, known = "-"+name, run.Flags().ShorthandLookup(name) != nil
+	}
+	if !known {
+		return ""
+	}
+	return typed + " is a flag of " + run.CommandPath() + ", and comes after that word"
+}
+
+// valueless fails where a flag without a value took the next flag for one.
+func valueless(flags *pflag.FlagSet) error {
+	var wrong error
+	flags.Visit(func(flag *pflag.Flag) {
+		value := flag.Value.String()
+		name, _, _ := strings.Cut(strings.TrimLeft(value, "-"), "=")
+		long := strings.HasPrefix(value, "--") && flags.Lookup(name) != nil
+		short := len(value) == 2 && value[0] == '-' && len(name) == 1 && flags.ShorthandLookup(name) != nil
+		if flag.Value.Type() == "string" && (long || short) {
+			wrong = failure.New(fmt.Sprintf("give it one, or leave it out; where %s is meant: --%s=%s", value, flag.Name, value),
+				"--%s has no value: the next word is %s, a flag itself", flag.Name, value)
+		}
+	})
+	return wrong
+}
+
+// flagsAfter fails where flags that were meant for us stand after the command, which
+// gets them: where no target is named, and one that says so is there. After -- all is
+// the command's in any case.
+func flagsAfter(cmd *cobra.Command, words []string) error {
+	flags := cmd.Flags()
+	if flags.ArgsLenAtDash() >= 0 || flags.Changed("target") {
+		return nil
+	}
+	for i, word := range words {
+		name, value, joined := strings.Cut(strings.TrimPrefix(word, "--"), "=")
+		meant := ""
+		switch ours := strings.HasPrefix(word, "--") && flags.Lookup(name) != nil; {
+		case ours && slices.Contains([]string{"copy-target", "scale-down"}, name):
+			meant = word
+		case word == "-t" || ours && name == "target":
+			if !joined && i+1 < len(words) {
+				value = words[i+1]
+				word += " " + value
+			}
+			if ref, err := target.Parse(value); err == nil && !ref.None() {
+				meant = word
+			}
+		}
+		if meant != "" {
+			return failure.New(fmt.Sprintf("what is meant for understudy comes before it: %s %s -- %s", cmd.CommandPath(), meant, strings.Join(words[:1], " ")),
+				"%s comes after the command, and is its own there", meant)
+		}
+	}
+	return nil
 }
 
 // nearFlag is the flag whose name is nearly the given one, or has it for a word at
@@ -69,10 +145,11 @@ func nearFlag(flags *pflag.FlagSet, name string) string {
 // commandFirst fails where the user's command seems to have begun before it was
 // meant to, so that flags of ours would be its own. The words are what is left
 // of the line when the flags before the first of them are read.
-func commandFirst(flags *pflag.FlagSet, words []string) error {
+func commandFirst(cmd *cobra.Command, words []string) error {
+	flags := cmd.Flags()
 	dash := slices.Index(words, "--")
 	if flags.ArgsLenAtDash() >= 0 || dash <= 0 {
-		return nil // it came after --, or there is none
+		return flagsAfter(cmd, words) // it came after --, or there is none
 	}
 	ours := func(word string) bool {
 		name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")

@@ -20,7 +20,7 @@ func near(name string, names []string) []string {
 		switch {
 		case strings.Contains(n, name) || strings.Contains(name, n):
 			d = min(d, 1)
-		case d > max(2, len(name)/3):
+		case d > max(2, len(name)/3), 2*d > len(name) && d > 1: // of "foo" too little is "job"
 			continue
 		}
 		found = append(found, candidate{n, d})
