@@ -13,7 +13,6 @@ import (
 	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/solo"
 	"understudy.dev/understudy/cli/target"
-	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
@@ -47,7 +46,7 @@ understudy-admin has: its owner loses what they are in the middle of.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return endSession(cmd, f.show(config.ProgressAuto, false), &in, args[0], force)
+			return endSession(cmd, f.show(f.asked, false), &in, args[0], force)
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "end it though it is somebody else's")

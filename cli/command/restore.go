@@ -48,7 +48,7 @@ it would end, and does nothing, beside an operator too.`,
 			if err != nil {
 				return err
 			}
-			out := f.show(config.ProgressAuto, false)
+			out := f.show(f.asked, false)
 			said := false
 			options := restore.Options{Namespace: client.Namespace, Force: force, DryRun: dryRun, Say: func(format string, args ...any) {
 				said = true

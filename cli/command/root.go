@@ -34,6 +34,9 @@ type Factory struct {
 	// it shows it with; the error that ends it goes there too, in the same time.
 	form    config.Progress
 	printer *progress.Printer
+	// asked is how the words of the command line ask for progress, for those that read
+	// no configuration of a run.
+	asked config.Progress
 	// Split begins the processes of a stage: see stage.Split.
 	Split func(stage.SplitOptions) (*stage.Front, error)
 }
@@ -93,10 +96,11 @@ func run(f *Factory, args []string) int {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: shown}
 	}
 	root.SetArgs(args)
+	f.asked = askedForm(args, os.Getenv)
 	_, err := root.ExecuteContextC(context.Background())
 	var said quiet
 	if err != nil && !errors.As(err, &said) {
-		f.show(cmp.Or(f.form, askedForm(args, os.Getenv)), false).Error(err)
+		f.show(cmp.Or(f.form, f.asked), false).Error(err)
 	}
 	return exitCode(err)
 }

@@ -43,7 +43,7 @@ namespace of Understudy's agents.`,
 			if err != nil {
 				return err
 			}
-			out := f.show(config.ProgressAuto, false)
+			out := f.show(f.asked, false)
 			o.Namespace, o.Say = client.Namespace, out.Notice
 			o.Begin = func(doing string) thaw.Step { return out.Step(doing) }
 			// The pod that thaws is not left behind by who does not wait for it.
