@@ -2,6 +2,7 @@ package command
 
 import (
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,3 +27,18 @@ func calledAs(path string, args []string) (shown string, meant []string) {
 	}
 	return "", args
 }
+
+// typedAs has the examples of a command, and of those below it, as they are typed where
+// this program has another name: the one that they are written with may not be there.
+func typedAs(cmd *cobra.Command, shown string) {
+	// Completion loads what the program itself completes, under its own name.
+	if cmd.Name() != "completion" {
+		cmd.Example = atItsBeginning.ReplaceAllString(cmd.Example, "${1}"+shown+" ")
+		for _, sub := range cmd.Commands() {
+			typedAs(sub, shown)
+		}
+	}
+}
+
+// atItsBeginning is the program's name where a line of examples begins.
+var atItsBeginning = regexp.MustCompile(`(?m)^( *)understudy `)

@@ -94,6 +94,7 @@ func run(f *Factory, args []string) int {
 	shown, args := calledAs(os.Args[0], args)
 	if shown != "" {
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: shown}
+		typedAs(root, shown)
 	}
 	root.SetArgs(args)
 	f.asked = askedForm(args, os.Getenv)
