@@ -83,10 +83,9 @@ type Options struct {
 	// ListenPorts are further TCP ports that the session asked for.
 	ListenPorts []int32
 
-	// Requests of the agent's container; nil is DefaultRequests.
-	Requests corev1.ResourceList
-	// Limits of the agent's container; nil is DefaultLimits.
-	Limits corev1.ResourceList
+	// Agent is what the owner asks of the agent's pod: its resources over
+	// DefaultRequests and DefaultLimits and, for FromNothing, its place.
+	Agent v1alpha1.AgentPod
 }
 
 // Report is what a caller should know about a stand-in beside the pod itself.

@@ -2,6 +2,7 @@ package clone
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 )
 
@@ -10,9 +11,12 @@ const EmptyContainer = "agent"
 
 // FromNothing is the source of a pod that stands in for nothing: the agent's
 // own image, nobody's account, no volumes, and all that the restricted Pod
-// Security level asks for. Its Options have the delivery OwnImage.
+// Security level asks for, labelled and placed as the owner asks. Its Options have the delivery OwnImage.
 func FromNothing(namespace string, opts Options) Source {
-	return Source{namespace: namespace, template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
+	return Source{namespace: namespace, template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{
+		Labels: opts.Agent.Labels, Annotations: opts.Agent.Annotations,
+	}, Spec: corev1.PodSpec{
+		NodeSelector: opts.Agent.NodeSelector, Tolerations: opts.Agent.Tolerations, PriorityClassName: opts.Agent.PriorityClassName,
 		AutomountServiceAccountToken: ptr.To(false),
 		EnableServiceLinks:           ptr.To(false),
 		SecurityContext: &corev1.PodSecurityContext{

@@ -41,13 +41,7 @@ var (
 // also bounds what the pod's volumes hold. A resource that unlimited names has
 // no limit, because something in the pod reads that it has none.
 func agentResources(original corev1.ResourceRequirements, unlimited map[corev1.ResourceName]bool, container bounds, opts Options) corev1.ResourceRequirements {
-	own := corev1.ResourceRequirements{Requests: opts.Requests.DeepCopy(), Limits: opts.Limits.DeepCopy()}
-	if opts.Requests == nil {
-		own.Requests = DefaultRequests()
-	}
-	if opts.Limits == nil {
-		own.Limits = DefaultLimits()
-	}
+	own := opts.Agent.Resources.Over(corev1.ResourceRequirements{Requests: DefaultRequests(), Limits: DefaultLimits()})
 	if limit, ok := original.Limits[corev1.ResourceCPU]; ok {
 		fill(own.Limits, corev1.ResourceList{corev1.ResourceCPU: atMost(limit, mostCPU)})
 	}

@@ -79,8 +79,17 @@ func TestAgentResources(t *testing.T) {
 		want:   needs("cpu=334m memory=64Mi", "cpu=1 memory=64Mi"),
 	}, {
 		name:    "what the options say",
-		options: Options{Requests: list("cpu=1m"), Limits: list("cpu=2m")},
-		want:    needs("cpu=1m", "cpu=2m"),
+		options: Options{Agent: v1alpha1.AgentPod{Resources: v1alpha1.AgentResources{Requests: list("cpu=1m"), Limits: list("cpu=2m")}}},
+		want:    needs("cpu=1m memory=32Mi", "cpu=2m memory=64Mi"),
+	}, {
+		name:    "more is asked for than the agent's limit",
+		options: Options{Agent: v1alpha1.AgentPod{Resources: v1alpha1.AgentResources{Requests: list("memory=100Mi")}}},
+		want:    needs("cpu=10m memory=100Mi", "memory=100Mi"),
+	}, {
+		name:    "what the options say, within a maximum",
+		options: Options{Agent: v1alpha1.AgentPod{Resources: v1alpha1.AgentResources{Limits: list("memory=1Gi")}}},
+		bounds:  corev1.LimitRangeItem{Max: list("memory=128Mi")},
+		want:    needs("cpu=10m memory=32Mi", "memory=128Mi"),
 	}}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

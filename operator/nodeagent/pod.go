@@ -46,6 +46,8 @@ type Options struct {
 	// PriorityClass of the pod; empty for none. A critical one the kubelet makes room
 	// for, and does not throw out.
 	PriorityClass string
+	// Resources that were asked for, over its own.
+	Resources v1alpha1.AgentResources
 	// Target is the UID of the pod that is frozen.
 	Target types.UID
 }
@@ -114,10 +116,10 @@ func base(o Options, command string, args ...string) *corev1.Pod {
 				Name: AgentContainer, Image: o.Image, ImagePullPolicy: o.PullPolicy,
 				Command:                  append([]string{program, command}, args...),
 				TerminationMessagePolicy: corev1.TerminationMessageReadFile,
-				Resources: corev1.ResourceRequirements{
+				Resources: o.Resources.Over(corev1.ResourceRequirements{
 					Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
 					Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")},
-				},
+				}),
 				SecurityContext: &corev1.SecurityContext{Privileged: ptr.To(true), RunAsUser: ptr.To(int64(0)), ReadOnlyRootFilesystem: ptr.To(true)},
 				VolumeMounts: []corev1.VolumeMount{
 					{Name: "cgroup", MountPath: CgroupDir, MountPropagation: ptr.To(corev1.MountPropagationHostToContainer)},

@@ -105,7 +105,9 @@ func (v *visit) agentLost(why string) error {
 // makeNodeAgent makes the pod of the given number, after what it needs and
 // after its fingerprint is in the status.
 func (v *visit) makeNodeAgent(ctx context.Context, number int32) (bool, error) {
-	pod := nodeagent.Pod(v.agentOptions(number))
+	opts := v.agentOptions(number)
+	opts.Resources = v.session.Spec.Agent.Resources
+	pod := nodeagent.Pod(opts)
 	if agent := v.status().Agent; agent == nil || agent.Incarnation != number {
 		err := v.equipNodeAgent(ctx, pod.Name, number)
 		if errors.Is(err, errNumberTaken) {

@@ -221,7 +221,7 @@ func (v *visit) cloneOptions(ctx context.Context, number int32) (clone.Options, 
 		ExcludeContainers: spec.ExcludeContainers, ExcludeInitContainers: spec.ExcludeInitContainers,
 		Services: services.Items, LimitRanges: limits.Items, Claims: claims.Items,
 		Selectors:   clone.SelectorsOf(policies.Items, budgets.Items),
-		ListenPorts: spec.ListenPorts,
+		ListenPorts: spec.ListenPorts, Agent: spec.Agent,
 	}, nil
 }
 

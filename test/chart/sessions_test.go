@@ -4,7 +4,9 @@ import (
 	"context"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -34,9 +36,15 @@ func TestWhoMayCreateASession(t *testing.T) {
 	s.allow(t, ns, "josh", everySessionRight, rbacv1.PolicyRule{
 		APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: []string{"worker-0"}, Verbs: []string{"targetless", "takeover"},
 	})
+	s.allow(t, ns, "jo", everySessionRight, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"targetless", "create"}})
 	s.allow(t, elsewhere, "jane", everySessionRight)
 	noTarget := func(s *v1alpha1.Session) {
 		s.Spec.Takeover, s.Spec.Target = v1alpha1.TakeoverNone, v1alpha1.Target{}
+	}
+
+	placed := func(s *v1alpha1.Session) {
+		noTarget(s)
+		s.Spec.Agent.NodeSelector, s.Spec.Agent.PriorityClassName = map[string]string{"disk": "ssd"}, "high"
 	}
 
 	const missing = `missing is the verb "takeover" on `
@@ -57,6 +65,45 @@ func TestWhoMayCreateASession(t *testing.T) {
 		},
 		{name: "without a target, with the chart's user role", user: "jane", change: noTarget},
 		{name: "without a target, with the right to it", user: "jim", change: noTarget},
+		{
+			name: "without a target, with resources of the agent", user: "jim",
+			change: func(s *v1alpha1.Session) {
+				noTarget(s)
+				s.Spec.Agent.Resources = v1alpha1.AgentResources{
+					Requests: corev1.ResourceList{"cpu": resource.MustParse("0.5")}, Limits: corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("2Gi"), "ephemeral-storage": resource.MustParse("0")},
+				}
+			},
+		},
+		{
+			name: "without a target, placed by who may make no pods", user: "jim",
+			change: func(s *v1alpha1.Session) {
+				noTarget(s)
+				s.Spec.Agent.Tolerations, s.Spec.Agent.Labels = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}, map[string]string{"a": "b"}
+			},
+			want: `user "jim" may not choose labels, tolerations of the agent: missing is the verb "create" on pods in namespace "` + ns + `"`,
+		},
+		{name: "without a target, placed by who may make pods", user: "jo", change: placed},
+		{name: "of a deployment, placed by who may make pods", user: "root", change: func(s *v1alpha1.Session) { s.Spec.Agent.NodeSelector = map[string]string{"a": "b"} }, want: "of an agent with a target only the resources can be asked for"},
+		{name: "with more resources of the agent than it gets", user: "root", change: func(s *v1alpha1.Session) {
+			s.Spec.Agent.Resources.Requests = corev1.ResourceList{"memory": resource.MustParse("3Gi")}
+		}, want: "of an agent there are requests and limits of cpu up to 2"},
+		{name: "with less than nothing", user: "root", change: func(s *v1alpha1.Session) {
+			s.Spec.Agent.Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("-1")}
+		}, want: "of an agent there are requests and limits of cpu up to 2"},
+		{name: "with devices", user: "root", change: func(s *v1alpha1.Session) {
+			s.Spec.Agent.Resources.Limits = corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")}
+		}, want: "of an agent there are requests and limits of cpu up to 2"},
+		{name: "with less than an agent lives on", user: "root", change: func(s *v1alpha1.Session) {
+			s.Spec.Agent.Resources.Limits = corev1.ResourceList{"memory": resource.MustParse("8Mi")}
+		}, want: "of an agent there are requests and limits of cpu up to 2"},
+		{
+			name: "with a label of ours", user: "root",
+			change: func(s *v1alpha1.Session) {
+				noTarget(s)
+				s.Spec.Agent.Labels = map[string]string{v1alpha1.SessionLabel: "x"}
+			},
+			want: "labels of understudy.dev are not the owner's to give",
+		},
 		{
 			name: "without a target, with the right on one pod", user: "josh", change: noTarget,
 			want: `may not start a session without a target: missing is the verb "targetless" on pods in namespace "` + ns + `"`,

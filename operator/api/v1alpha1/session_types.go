@@ -71,6 +71,7 @@ type SessionList struct {
 // +kubebuilder:validation:XValidation:rule="has(self.target) || self.takeover == 'None'",message="every takeover but None needs a target"
 // +kubebuilder:validation:XValidation:rule="self.takeover != 'None' || !has(self.target) || (self.target.resource == 'pods' && (!has(self.target.group) || size(self.target.group) == 0))",message="only a pod can be attached to: name the pod as the target"
 // +kubebuilder:validation:XValidation:rule="!has(self.wait) || !self.wait || self.takeover == 'ScaleDown'",message="only a target that is scaled down is waited for"
+// +kubebuilder:validation:XValidation:rule="!has(self.agent) || !has(self.target) || !(has(self.agent.labels) || has(self.agent.annotations) || has(self.agent.nodeSelector) || has(self.agent.tolerations) || has(self.agent.priorityClassName))",message="of an agent with a target only the resources can be asked for: a stand-in has its target's labels and place, and an agent on a node is where its target is"
 type SessionSpec struct {
 	// Target is the object that will really be held, as the command line tool
 	// resolved it; none in a session without a target.
@@ -167,6 +168,11 @@ type SessionSpec struct {
 	// ListenAll lets every port be opened.
 	// +optional
 	ListenAll bool `json:"listenAll,omitempty"`
+
+	// Agent is what the owner asks of the pod that the agent is in. What is more than
+	// resources is for who may make pods in the namespace.
+	// +optional
+	Agent AgentPod `json:"agent,omitzero"`
 
 	// StandIns is always 1. It is here for the scale subresource, which the
 	// disruption controller reads.
