@@ -29,6 +29,8 @@ type Options struct {
 	Image string
 	// Owner is who is named to whoever comes second.
 	Owner string
+	// Wishes are what the user wants of its pod.
+	Wishes nodeagent.Wishes
 }
 
 // Plan is a freeze of one pod that nothing was found to stand against.
@@ -112,6 +114,7 @@ func (p *Plan) suits() error {
 func (p *Plan) solo() nodeagent.SoloOptions {
 	return nodeagent.SoloOptions{
 		Namespace: p.options.Namespace, Session: p.uid, Owner: p.options.Owner, Image: p.options.Image, Target: p.pod, Container: p.target.Container, Setup: p.setup,
+		Wishes: p.options.Wishes,
 	}
 }
 

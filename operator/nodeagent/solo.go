@@ -30,6 +30,26 @@ type SoloOptions struct {
 	Container string
 	// Setup is how long its owner waits for it.
 	Setup time.Duration
+	// Wishes are what its owner wants of the pod beside that.
+	Wishes Wishes
+}
+
+// Wishes are what the owner of an agent wants of its pod, who makes it with rights of
+// one's own: what these do not reach, the API server refuses. Where it runs is not
+// among them, for that is where its target does; it tolerates every taint there.
+type Wishes struct {
+	// Labels and Annotations beside the agent's own.
+	Labels, Annotations map[string]string
+	// Resources over its own.
+	Resources v1alpha1.AgentResources
+	// PriorityClass and ServiceAccount are names; no token of the account is mounted.
+	PriorityClass, ServiceAccount string
+	// PullPolicy of its image, and PullSecrets.
+	PullPolicy  corev1.PullPolicy
+	PullSecrets []corev1.LocalObjectReference
+	// AppArmor and Seccomp profiles of the pod.
+	AppArmor *corev1.AppArmorProfile
+	Seccomp  *corev1.SeccompProfile
 }
 
 // OwnerAnnotation is on an agent that its owner has made, and says who that is.
@@ -121,6 +141,7 @@ func (o SoloOptions) options() Options {
 	return Options{
 		Namespace: o.Namespace, SessionUID: o.Session, Number: 1, Image: o.Image,
 		NodeName: o.Target.Spec.NodeName, Target: o.Target.UID,
+		PullPolicy: o.Wishes.PullPolicy, PriorityClass: o.Wishes.PriorityClass, Resources: o.Wishes.Resources,
 	}
 }
 
@@ -128,11 +149,12 @@ func (o SoloOptions) alone(pod *corev1.Pod, name string) *corev1.Pod {
 	pod.Name, pod.Finalizers = name, nil
 	// By the first it is known for one of ours to whoever looks for targets. There
 	// is no session's namespace: no operator takes it for one of its own.
-	pod.Labels = map[string]string{
+	pod.Labels = over(o.Wishes.Labels, map[string]string{
 		v1alpha1.SessionLabel: name, v1alpha1.SessionUIDLabel: string(o.Session),
 		// A proxy beside it would go on when it has ended.
 		"sidecar.istio.io/inject": "false",
-	}
+	})
+	pod.Annotations = over(o.Wishes.Annotations, pod.Annotations)
 	pod.Annotations["linkerd.io/inject"] = "disabled"
 	pod.Annotations[OwnerAnnotation] = o.Owner
 	pod.Annotations[TargetAnnotation] = o.Target.Namespace + "/" + o.Target.Name
@@ -142,10 +164,22 @@ func (o SoloOptions) alone(pod *corev1.Pod, name string) *corev1.Pod {
 	if o.Setup > 0 {
 		pod.Annotations[SetupAnnotation] = strconv.Itoa(int(o.Setup / time.Second))
 	}
+	pod.Spec.ServiceAccountName, pod.Spec.ImagePullSecrets = o.Wishes.ServiceAccount, o.Wishes.PullSecrets
+	if o.Wishes.AppArmor != nil || o.Wishes.Seccomp != nil {
+		pod.Spec.SecurityContext = &corev1.PodSecurityContext{AppArmorProfile: o.Wishes.AppArmor, SeccompProfile: o.Wishes.Seccomp}
+	}
 	if o.Namespace == o.Target.Namespace {
 		pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: o.Target.Name, UID: o.Target.UID}}
 	}
 	return pod
+}
+
+// over is what somebody wants, and what the agent has, which wins.
+func over(wanted, own map[string]string) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, wanted)
+	maps.Copy(all, own)
+	return all
 }
 
 // Over says whether nothing of an agent's pod runs any more, or will.
