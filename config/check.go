@@ -23,7 +23,7 @@ const steals = "new connections to the ports that the local process listens on c
 func (c *Config) Check() error {
 	var problems Problems
 	for _, rule := range []func(*Config) []*Problem{
-		(*Config).checkTakeover, (*Config).checkTarget, (*Config).checkTimes, (*Config).checkEnv,
+		(*Config).checkTakeover, (*Config).checkAgent, (*Config).checkTarget, (*Config).checkTimes, (*Config).checkEnv,
 		(*Config).checkFiles, (*Config).checkIncoming, (*Config).checkOutgoing, (*Config).checkNames,
 	} {
 		problems = append(problems, rule(c)...)
@@ -61,11 +61,6 @@ func (c *Config) checkTakeover() (found []*Problem) {
 	}
 	if copies && c.Alone() {
 		add(problem("leave operator out, or say true", "a stand-in is made by the operator, and operator: false forbids it").about("operator", "takeover"))
-	}
-	for _, of := range []struct{ key, value string }{{"agent.namespace", c.AgentNamespace}, {"agent_image", c.AgentImage}} {
-		if of.value != "" && c.Takeover != TakeoverFreeze {
-			c.notice(of.key + " has no effect: it is for the agent of a freeze that no operator makes")
-		}
 	}
 	if c.ShareTraffic && c.Takeover == TakeoverScaleDown {
 		add(problem("leave share_traffic out: with scale-down the stand-in takes all of the traffic", "share_traffic is for a copy beside the target").about("share_traffic", "takeover"))

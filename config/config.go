@@ -106,6 +106,8 @@ type Config struct {
 	// AgentImage is that agent's; empty for the one that this program was
 	// released with.
 	AgentImage string `key:"agent_image"`
+	// Agent is what the agent's pod is to have.
+	Agent Agent `key:"agent"`
 	// Key is the session's name in templates; empty where nobody gave it one.
 	Key string `key:"key"`
 

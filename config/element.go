@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"understudy.dev/understudy/config/decision"
 	"understudy.dev/understudy/config/source"
 )
@@ -16,6 +18,10 @@ var elements = map[reflect.Type]string{
 	reflect.TypeFor[[]uint16]():          "a port from 1 to 65535",
 	reflect.TypeFor[[]PortPair]():        "a pair of ports, as in [8080, 80],",
 	reflect.TypeFor[Listen]():            "a port from 1 to 65535, or all,",
+
+	reflect.TypeFor[corev1.ResourceList]():           "a quantity, as in 100m or 64Mi,",
+	reflect.TypeFor[[]corev1.Toleration]():           "a toleration of no more than key, operator (Exists or Equal), value, effect (NoSchedule, PreferNoSchedule or NoExecute) and tolerationSeconds",
+	reflect.TypeFor[[]corev1.LocalObjectReference](): "an object with a name",
 }
 
 // mistyped is what to say of a value that does not fit its field: of the first

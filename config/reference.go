@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"understudy.dev/understudy/config/decision"
 )
 
@@ -122,6 +124,12 @@ func kindOf(kind reflect.Type) string {
 		return "object of strings"
 	case reflect.TypeFor[[]PortPair]():
 		return "list of pairs"
+	case reflect.TypeFor[corev1.ResourceList]():
+		return "object of quantities"
+	case reflect.TypeFor[[]corev1.Toleration]():
+		return "list of tolerations"
+	case reflect.TypeFor[[]corev1.LocalObjectReference]():
+		return "list of objects with a name"
 	}
 	return "list of ports"
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"understudy.dev/understudy/config/decision"
 )
 
@@ -156,6 +158,15 @@ func schemaOf(kind reflect.Type) schema {
 		return schema{"anyOf": []any{portSchema, schema{"type": "array", "items": portSchema}, schema{"type": "null"}}}
 	case reflect.TypeFor[[]PortPair]():
 		return schema{"type": []any{"array", "null"}, "items": schema{"type": "array", "items": portSchema, "minItems": 2, "maxItems": 2}}
+	case reflect.TypeFor[corev1.ResourceList]():
+		return schema{"type": []any{"object", "null"}, "additionalProperties": schema{"type": []any{"string", "number"}, "minimum": 0, "pattern": quantityPattern}}
+	case reflect.TypeFor[[]corev1.Toleration]():
+		return listOf(schema{
+			"key": text, "value": text, "operator": schema{"enum": append(anys(tolerationOperators), nil)}, "effect": schema{"enum": append(anys(taintEffects), nil)},
+			"tolerationSeconds": schema{"type": []any{"integer", "null"}},
+		})
+	case reflect.TypeFor[[]corev1.LocalObjectReference]():
+		return listOf(schema{"name": schema{"type": "string", "minLength": 1}}, "name")
 	case reflect.TypeFor[Listen]():
 		one := schema{"anyOf": []any{schema{"const": "all"}, portSchema}}
 		return schema{"anyOf": []any{
@@ -242,9 +253,25 @@ func shapesSchema(key string, of []decision.Shape) schema {
 	return s
 }
 
+var text = schema{"type": []any{"string", "null"}}
+
+// quantityPattern is that of Kubernetes, without a minus.
+const quantityPattern = `^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$`
+
+// listOf is a list of objects that have these properties and no others.
+func listOf(properties schema, required ...any) schema {
+	return schema{"type": []any{"array", "null"}, "items": schema{"type": "object", "properties": properties, "required": append([]any{}, required...), "additionalProperties": false}}
+}
+
+func anys[T ~string](values []T) (out []any) {
+	for _, value := range values {
+		out = append(out, string(value))
+	}
+	return out
+}
+
 // targetSchema has the many ways in which a target may be written.
 func targetSchema() schema {
-	text := schema{"type": []any{"string", "null"}}
 	of := func(section string) schema {
 		properties := schema{}
 		for _, kind := range append(slices.Sorted(maps.Keys(kinds)), "container") {

@@ -91,6 +91,10 @@ func TestSchema(t *testing.T) {
 		`{"experimental": {"dlopen_cgo": true}}`, `{"experimental": 5}`, `{"experimental": []}`, `{"experimental": {"nope": 1}}`, `{"experimental": {"latency": {}, "dlopen_cgo": null}}`, `{"experimental": {"latency": {"receive_delay": 1}}}`,
 		`{"experimental": {"applev": {"a": [null]}}}`, `{"agent": {"dns": {"attempts": -1}}}`, `{"agent": {"ttl": 70000}}`, `{"agent": {"ttl": 1.5}}`, `{"internal_proxy": {"idle_timeout": 12345678901234567890}}`, `{"skip_processes": ["a", null]}`, `{"skip_processes": 2}`,
 		`{"agent": {"disabled_capabilities": ["X", 1]}}`, `{"agent": {"disabled_capabilities": ["X"]}}`, `{"agent": {"ephemeral": "false"}}`, `{"telemetry": []}`, `{"container": {"cli_extra_args": "a"}}`, `{"feature": {"magic": {"aws": 1}}}`, `{"operator": true, "key": "x", "telemetry": true, "pause": false}`, `{"key": 3}`, `{"skip_processes": ["a"]}`, `{"feature": {"split_queues": {}}}`,
+		`{"agent": {"resources": {"requests": {"cpu": "100m", "memory": 1048576}, "claims": null}}}`, `{"agent": {"resources": {"requests": {"cpu": "much"}}}}`, `{"agent": {"resources": {"requests": {"cpu": -1}}}}`, `{"agent": {"resources": {"request": {}}}}`,
+		`{"agent": {"tolerations": [{"key": "a", "operator": "Exists", "effect": null, "tolerationSeconds": 3}]}}`, `{"agent": {"tolerations": [{"kye": "a"}]}}`, `{"agent": {"tolerations": [{"effect": "No"}]}}`, `{"agent": {"tolerations": {}}}`, `{"agent": {"tolerations": [{"tolerationSeconds": "3"}]}}`,
+		`{"agent": {"image_pull_secrets": [{"name": "a"}], "image_pull_policy": "Always"}}`, `{"agent": {"image_pull_secrets": [{}]}}`, `{"agent": {"image_pull_secrets": ["a"]}}`, `{"agent": {"image_pull_policy": "Sometimes"}}`,
+		`{"agent": {"security_context": {"seccomp_profile": {"type": "Unconfined"}}}}`, `{"agent": {"security_context": {"seccomp_profile": {"type": "None"}}}}`, `{"agent": {"security_context": {"run_as_user": 0}}}`, `{"agent": {"labels": {"a": "b", "c": 1}}}`, `{"agent": {"labels": ["a"]}}`,
 	} {
 		agree(t, schema, "understudy.json", []byte(text))
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"understudy.dev/understudy/config/source"
 )
 
@@ -119,6 +121,24 @@ func decode(s said, field reflect.Value) (expected string) {
 			return "a list of pairs of ports, as in [[8080, 80]]"
 		}
 		*to = pairs
+	case *corev1.ResourceList:
+		list, ok := resourceList(value)
+		if !ok {
+			return "an object of quantities"
+		}
+		*to = list
+	case *[]corev1.Toleration:
+		list, ok := tolerations(value)
+		if !ok {
+			return "a list of tolerations"
+		}
+		*to = list
+	case *[]corev1.LocalObjectReference:
+		list, ok := references(value)
+		if !ok {
+			return "a list of objects, each with a name"
+		}
+		*to = list
 	case *Listen:
 		listen, ok := listenOf(value)
 		if !ok {

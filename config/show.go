@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Setting is one key of a file, and what it says.
@@ -65,6 +66,14 @@ func shown(value any) any {
 	switch value := value.(type) {
 	case time.Duration:
 		return value.String()
+	case corev1.ResourceList:
+		texts := map[string]string{}
+		for name, quantity := range value {
+			texts[string(name)] = quantity.String()
+		}
+		return texts
+	case []corev1.Toleration, []corev1.LocalObjectReference:
+		return plainly(value)
 	case Listen:
 		var list []any
 		if value.All {

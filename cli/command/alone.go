@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/session"
@@ -13,6 +16,7 @@ import (
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/nodeagent"
 )
 
 // agentImage is the agent's image of a release.
@@ -40,7 +44,35 @@ func planAlone(ctx context.Context, client *session.Client, c *config.Config, t 
 	if err != nil {
 		return nil, err
 	}
-	return solo.Check(ctx, client, t, solo.Options{Namespace: c.AgentNamespace, Image: image, Owner: holder(owner)})
+	return solo.Check(ctx, client, t, solo.Options{Namespace: c.AgentNamespace, Image: image, Owner: holder(owner), Wishes: wishes(c.Agent)})
+}
+
+// wishes are what a configuration says of an agent's pod that no operator makes.
+func wishes(a config.Agent) nodeagent.Wishes {
+	w := nodeagent.Wishes{
+		Labels: a.Labels, Annotations: a.Annotations, PriorityClass: a.PriorityClass, ServiceAccount: a.ServiceAccount,
+		Resources:  session.AgentPod(a, false).Resources,
+		PullPolicy: corev1.PullPolicy(a.PullPolicy), PullSecrets: a.ImagePullSecrets,
+	}
+	localhost := func(name string) *string {
+		if name == "" {
+			return nil
+		}
+		return &name
+	}
+	if of := a.AppArmor; of.Type != "" {
+		w.AppArmor = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileType(of.Type), LocalhostProfile: localhost(of.Localhost)}
+	}
+	if of := a.Seccomp; of.Type != "" {
+		w.Seccomp = &corev1.SeccompProfile{Type: corev1.SeccompProfileType(of.Type), LocalhostProfile: localhost(of.Localhost)}
+	}
+	return w
+}
+
+// idle is what has no effect of what was said about the agent's pod, and was not told
+// before it was known who makes that pod.
+func idle(c *config.Config, takeover config.Takeover, alone bool) []string {
+	return slices.DeleteFunc(c.AgentNotices(takeover, !alone), func(notice string) bool { return slices.Contains(c.Notices, notice) })
 }
 
 // createAlone makes the agent with the user's own rights. Waiting is interrupted,

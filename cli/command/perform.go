@@ -177,6 +177,8 @@ func (p *performance) create(ctx, hurry context.Context) error {
 
 		ExcludeContainers:     c.ExcludeContainers,
 		ExcludeInitContainers: c.ExcludeInitContainers,
+
+		Agent: session.AgentPod(c.Agent, p.target.None()),
 	}
 	switch p.takeover {
 	case config.TakeoverScaleDown:

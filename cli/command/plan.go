@@ -117,7 +117,7 @@ func showPlan(ctx context.Context, f *Factory, opts *ExecOptions, format *output
 		meant := *opts.Config
 		meant.Takeover, meant.Paused = w.Takeover, false // what a pause comes to
 		text := wrap(meant.Explain(factsOf(w.Target))) + "\n\n"
-		for _, notice := range w.Target.Notices {
+		for _, notice := range append(w.Target.Notices, idle(opts.Config, w.Takeover, w.Alone)...) {
 			text += wrap("Notice: "+notice+".") + "\n\n"
 		}
 		_, err = fmt.Fprint(f.Out, text+p.Text())

@@ -90,7 +90,7 @@ func (p *performance) prepare(ctx context.Context) error {
 		found += ", " + replicas(p.target)
 	}
 	step.Done(found)
-	for _, notice := range p.target.Notices {
+	for _, notice := range append(p.target.Notices, idle(p.opts.Config, p.takeover, p.plan != nil)...) {
 		p.out.Notice("%s", notice)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/clone"
 )
@@ -18,9 +19,9 @@ const unknown = "unknown"
 // build makes the stand-in that the operator would make, with the agent's
 // program by that way.
 func (w *World) build(delivery v1alpha1.AgentDelivery) (*corev1.Pod, clone.Report, error) {
-	session := cmp.Or(w.Session, unknown)
+	name := cmp.Or(w.Session, unknown)
 	opts := clone.Options{
-		SessionName: session, SessionUID: unknown, PodName: session + "-standin-1", SecretName: session + "-agent-1",
+		SessionName: name, SessionUID: unknown, PodName: name + "-standin-1", SecretName: name + "-agent-1",
 		Container: w.Target.Container, AgentImage: cmp.Or(w.AgentImage, unknown), Delivery: delivery,
 		TakesTraffic: w.scalesDown(),
 		Services:     w.Services.Items, LimitRanges: w.LimitRanges.Items, Claims: w.Claims.Items,
@@ -30,6 +31,7 @@ func (w *World) build(delivery v1alpha1.AgentDelivery) (*corev1.Pod, clone.Repor
 		opts.TakesTraffic = opts.TakesTraffic || c.ShareTraffic
 		opts.ExcludeContainers, opts.ExcludeInitContainers = c.ExcludeContainers, c.ExcludeInitContainers
 		opts.ListenPorts = c.Listen.Ports
+		opts.Agent = session.AgentPod(c.Agent, w.Target.None())
 	}
 	if w.Target.None() {
 		opts.Container, opts.Delivery = clone.EmptyContainer, v1alpha1.DeliveryOwnImage

@@ -57,10 +57,13 @@ func (w *World) trySession(ctx context.Context, client *session.Client) {
 		w.SessionTrial.Untried = "who you are could not be read"
 		return
 	}
-	w.SessionTrial = judged(client.Try(ctx, v1alpha1.SessionSpec{
-		Target: w.Target.Target, Takeover: takeovers[w.Takeover], Owner: v1alpha1.Owner{Username: w.Username},
-		ClientKey: "AAAA", Wait: w.Asked != nil && w.Asked.Wait && w.scalesDown(),
-	}))
+	spec := v1alpha1.SessionSpec{
+		Target: w.Target.Target, Takeover: takeovers[w.Takeover], Owner: v1alpha1.Owner{Username: w.Username}, ClientKey: "AAAA",
+	}
+	if c := w.Asked; c != nil {
+		spec.Wait, spec.Agent = c.Wait && w.scalesDown(), session.AgentPod(c.Agent, w.Target.None())
+	}
+	w.SessionTrial = judged(client.Try(ctx, spec))
 }
 
 // tryHold has the API server try the number 0 on the target, as the operator writes

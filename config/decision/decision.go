@@ -77,13 +77,13 @@ func (r *Row) Switched(on bool) string {
 func (r *Row) Quiet(value string) bool { return slices.Contains(r.Neutral, value) }
 
 // Key finds the decision on a key: its own, or that of a section above it which
-// is decided as a whole. Names of map entries and list items are written as in
+// is decided as a whole, or of the list that it is in. Names of map entries and list items are written as in
 // "db_branches[].name" and "split_queues.<key>.queue_type". Nil where the key
 // is unknown.
 func Key(key string) *Row {
 	for at := key; at != ""; at = parent(at) {
 		i := slices.IndexFunc(Keys, func(r Row) bool { return r.Name == at })
-		if i >= 0 && (at == key || Keys[i].Verdict == Refused || Keys[i].Verdict == Meaningless) {
+		if i >= 0 && (at == key || strings.HasPrefix(key, at+"[]") || Keys[i].Verdict == Refused || Keys[i].Verdict == Meaningless) {
 			return &Keys[i]
 		}
 	}

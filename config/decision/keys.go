@@ -4,6 +4,8 @@ package decision
 const (
 	nothingInjected = "nothing is injected into programs here, so there is nothing to tune about it"
 	standInOwn      = "the stand-in has what the target's own pods have"
+	mayMakePods     = "the cluster lets make pods in the namespace"
+	whosePod        = "of one that no operator makes, and, for whom " + mayMakePods + ", of the empty pod of a session without a target. A stand-in has the target's, and an operator's agent on a node its chart's"
 	noRules         = "a stand-in makes no packet rules, and an agent on a node its own"
 	chartsAgent     = "it describes the other tool's agent; understudy's own comes with the operator"
 	noProxies       = "there are no such helper processes here"
@@ -27,12 +29,12 @@ var Keys = []Row{
 	{Name: "progress", Verdict: Supported, Own: true, Text: "how a run shows on stderr what it does: `tty` (a tree that is redrawn), `plain` (lines), `json` (a line for each event, see progress.md), `quiet` (errors alone), or `auto`: `tty` on a terminal, else `plain`"},
 
 	{Name: "accept_invalid_certificates", Verdict: Supported, Text: "do not verify the API server's certificate"},
-	{Name: "agent.annotations", Verdict: Meaningless, Text: standInOwn},
+	{Name: "agent.annotations", Verdict: Supported, Text: "annotations of the agent's pod, beside understudy's own; " + whosePod},
 	{Name: "agent.check_out_of_pods", Verdict: Meaningless, Text: "the scheduler's own reason is shown when there is no room"},
 	{Name: "agent.clean_iptables_on_start", Verdict: Meaningless, Text: noRules},
 	{Name: "agent.communication_timeout", Verdict: Meaningless, Text: "the lease decides: see lease"},
 	{Name: "agent.disable_mesh_sidecar_injection", Verdict: Meaningless, Text: standInOwn},
-	{Name: "agent.disabled_capabilities", Verdict: Meaningless, Text: "the stand-in's agent has no capabilities but those of the container it replaces"},
+	{Name: "agent.disabled_capabilities", Verdict: Meaningless, Text: "the stand-in's agent has no capabilities but those of the container it replaces, and one on a node cannot freeze without them"},
 	{Name: "agent.dns", Verdict: Meaningless, Text: "the pod's own resolver settings hold"},
 	{Name: "agent.ephemeral", Verdict: Meaningless, Text: "the agent runs in a stand-in or in a pod on the node, never in an ephemeral container", Neutral: []string{"false"}},
 	{Name: "agent.exclude_from_mesh", Verdict: Meaningless, Text: standInOwn},
@@ -40,12 +42,12 @@ var Keys = []Row{
 	{Name: "agent.flush_connections", Verdict: Meaningless, Text: noRules},
 	{Name: "agent.http_detection_timeout", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.image", Verdict: Meaningless, Text: chartsAgent + " (chart value agent.image), or is named by agent_image"},
-	{Name: "agent.image_pull_policy", Verdict: Meaningless, Text: chartsAgent + ", and without one has the API server's default: Always for an image without a tag or with latest, else IfNotPresent"},
-	{Name: "agent.image_pull_secrets", Verdict: Meaningless, Text: chartsAgent + "; without one its image is pulled as pods of its namespace's default service account are: its imagePullSecrets hold"},
+	{Name: "agent.image_pull_policy", Verdict: Supported, Text: "`Always`, `IfNotPresent` or `Never`, where no operator makes the agent; an operator's chart says it with agent.image.pullPolicy. By default as the API server has it: Always for an image without a tag or with latest, else IfNotPresent"},
+	{Name: "agent.image_pull_secrets", Verdict: Supported, Text: "secrets of the agent's namespace to pull its image with, as in `[{\"name\": \"registry\"}]`, where no operator makes it; by default those of its service account"},
 	{Name: "agent.inject_headers", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.jaq_time_limit", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.json_log", Verdict: Meaningless, Text: chartsAgent},
-	{Name: "agent.labels", Verdict: Meaningless, Text: standInOwn},
+	{Name: "agent.labels", Verdict: Supported, Text: "labels of the agent's pod, beside understudy's own; " + whosePod},
 	{Name: "agent.log_level", Verdict: Meaningless, Text: chartsAgent},
 	{Name: "agent.max_body_buffer_size", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.max_body_buffer_timeout", Verdict: Meaningless, Text: "HTTP is not looked into"},
@@ -53,16 +55,21 @@ var Keys = []Row{
 	{Name: "agent.namespace", Verdict: Supported, Text: "where the agent that freezes is made where no operator makes it: a namespace that allows privileged pods; by default the target's own. A stand-in is in the target's namespace, an operator's agent on a node in the one that the chart makes for it"},
 	{Name: "agent.network_interface", Verdict: Meaningless, Text: "the agent listens as the application would have"},
 	{Name: "agent.nftables", Verdict: Meaningless, Text: noRules},
-	{Name: "agent.node_selector", Verdict: Meaningless, Text: "the stand-in is placed as the target's own pods are"},
+	{Name: "agent.node_selector", Verdict: Supported, Text: "labels of the nodes on which the empty pod of a session without a target may run, for whom " + mayMakePods + ". A stand-in is placed as the target's own pods are, and an agent on a node where its target is"},
 	{Name: "agent.override_cache_control", Verdict: Meaningless, Text: "HTTP is not looked into"},
 	{Name: "agent.pause", Verdict: Mapped, To: []string{"pause"}, Text: "the oldest place of `pause`"},
-	{Name: "agent.priority_class", Verdict: Meaningless, Text: standInOwn},
+	{Name: "agent.priority_class", Verdict: Supported, Text: "priority class of the agent's pod; " + whosePod},
 	{Name: "agent.privileged", Verdict: Meaningless, Text: "a stand-in needs no privileges, and an agent on a node has those that the chart gives it", Neutral: []string{"false"}},
-	{Name: "agent.resources", Verdict: Meaningless, Text: "the stand-in's agent has small requests of its own, within the namespace's LimitRange; one on a node always asks for 10m and 32Mi, and gets 128Mi at most"},
-	{Name: "agent.security_context", Verdict: Meaningless, Text: standInOwn},
-	{Name: "agent.service_account", Verdict: Meaningless, Text: standInOwn},
+	{Name: "agent.resources.claims", Verdict: Meaningless, Text: "an agent uses no devices"},
+	{Name: "agent.resources.limits", Verdict: Supported, Text: "most of cpu, memory and ephemeral-storage that the agent's container gets: from 10m and 32Mi to 2 and 2Gi. By default 64Mi of memory in a stand-in, 128Mi on a node, and no limit of cpu that the target's container does not have"},
+	{Name: "agent.resources.requests", Verdict: Supported, Text: "what the agent's container asks for, at most the same; by default 10m and 32Mi. In a stand-in all of it within the namespace's LimitRange"},
+	{Name: "agent.security_context.app_armor_profile.localhost_profile", Verdict: Supported, Text: "name of the profile on the node, for the type Localhost"},
+	{Name: "agent.security_context.app_armor_profile.type", Verdict: Supported, Text: "where the AppArmor profile comes from that an agent has which no operator makes. A stand-in has the target's, an operator's agent on a node none, and the empty pod the runtime's"},
+	{Name: "agent.security_context.seccomp_profile.localhost_profile", Verdict: Supported, Text: "name of the profile's file on the node, for the type Localhost"},
+	{Name: "agent.security_context.seccomp_profile.type", Verdict: Supported, Text: "the same of seccomp, for what admits pods: the kernel does not hold a privileged container, as the agent that freezes is, to it"},
+	{Name: "agent.service_account", Verdict: Supported, Text: "service account of an agent that no operator makes, for what admission allows it and what its image is pulled with: it gets no token. A stand-in has the target's, and an operator's agents have the default one"},
 	{Name: "agent.startup_timeout", Verdict: Mapped, To: []string{"setup_timeout"}, Text: "in seconds; at most an hour"},
-	{Name: "agent.tolerations", Verdict: Meaningless, Text: "the stand-in is placed as the target's own pods are"},
+	{Name: "agent.tolerations", Verdict: Supported, Text: "taints of nodes on which the empty pod of a session without a target may run, as a pod has them (`key`, `operator`, `value`, `effect`, `tolerationSeconds`), for whom " + mayMakePods + ". A stand-in has the target's, and an agent on a node tolerates all"},
 	{Name: "agent.ttl", Verdict: Meaningless, Text: "the stand-in ends with its session, or with the lease"},
 	{Name: "api", Verdict: Meaningless, Text: "there is no session monitor", Neutral: []string{"false"}},
 	{Name: "baggage", Verdict: Meaningless, Text: "nothing is traced"},
