@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -159,7 +158,7 @@ change.`,
 			if errors.Is(err, fs.ErrNotExist) {
 				return failure.New("", "there is no file %s", file)
 			}
-			if errors.Is(err, syscall.EISDIR) {
+			if errors.Is(err, configsource.ErrFolder) {
 				return failure.New("name the file in it: understudy config migrate FILE", "%s is a folder, and no configuration file", file)
 			}
 			if err != nil {

@@ -17,6 +17,10 @@ import (
 // of lists: as large as a variable of the environment is on Linux (MAX_ARG_STRLEN).
 const mostValue = 128 << 10
 
+// roundCosts is what one round of a loop counts for, in characters, besides what is in
+// it: a round that puts nothing out takes its time as well.
+const roundCosts = 64
+
 // deepestValue is how deep lists may lie in lists.
 const deepestValue = 50
 
@@ -108,7 +112,7 @@ func (g *guard) functions() map[string]any {
 			if _, err := weigh(v); err != nil || !v.IsIterable() {
 				return err
 			}
-			return g.spend(v.Len() * (1 + body))
+			return g.spend(v.Len() * (roundCosts + body))
 		}),
 	}
 }

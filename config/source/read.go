@@ -11,6 +11,9 @@ import (
 // thousandth of it.
 const mostText = 4 << 20
 
+// ErrFolder is what Read says of a folder.
+var ErrFolder = errors.New("it is a folder")
+
 // Read reads a file that is not too large to be a configuration. One that was
 // found, and not named, has to be a regular one: others may never end.
 func Read(path string, named bool) ([]byte, error) {
@@ -22,7 +25,7 @@ func Read(path string, named bool) ([]byte, error) {
 		return nil, errors.New("it is no regular file")
 	}
 	if info.IsDir() {
-		return nil, errors.New("it is a folder")
+		return nil, ErrFolder
 	}
 	file, err := os.Open(path)
 	if err != nil {

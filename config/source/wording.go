@@ -119,8 +119,11 @@ func noSuch(kind, shown, name string) string {
 		}
 	}
 	said := fmt.Sprintf("there is no %s %s", kind, shown)
-	if best != "" {
+	switch {
+	case best != "":
 		said += ": did you mean " + best + "?"
+	case kind == "function": // of these there are few
+		said += ": there are " + strings.Join(known, ", ")
 	}
 	return said
 }
