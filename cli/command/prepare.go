@@ -154,7 +154,7 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 func idles(ctx context.Context, client *session.Client) []string {
 	operator, err := client.Operator(ctx)
 	if err == nil {
-		err, _ = client.Idle(ctx, operator)
+		_, err = client.Idle(ctx, operator)
 	} else if !errors.Is(err, session.ErrNoOperator) {
 		return nil
 	}

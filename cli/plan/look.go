@@ -81,7 +81,7 @@ func (w *World) lookAtOperator(ctx context.Context, client *session.Client) {
 		return
 	}
 	w.AgentImage = operator.AgentImage
-	w.Idle, w.OperatorNot = client.Idle(ctx, operator)
+	w.OperatorNot, w.Idle = client.Idle(ctx, operator)
 }
 
 // lookAround reads who else has to do with the target, or with its queue.

@@ -31,36 +31,36 @@ const leadAgain = time.Second
 //
 // Everybody may read the Lease where operators agree by one; the Deployment is for
 // whom the cluster's own roles let.
-func (c *Client) Idle(ctx context.Context, operator Operator) (idle error, unknown string) {
+func (c *Client) Idle(ctx context.Context, operator Operator) (unknown string, idle error) {
 	if operator.Namespace == "" {
-		return nil, "the chart that installed it does not say where it runs"
+		return "the chart that installed it does not say where it runs", nil
 	}
 	look := fmt.Sprintf("an administrator looks with: kubectl get pods,events -n %s; until one runs no session begins and none is undone", operator.Namespace)
 	known := false
 	found, err := c.Kube.AppsV1().Deployments(operator.Namespace).Get(ctx, operatorName, metav1.GetOptions{})
 	switch {
 	case err == nil && found.Status.ReadyReplicas == 0:
-		return failure.New(look, "the operator is installed, but none of its pods is ready%s", since(found)), ""
+		return "", failure.New(look, "the operator is installed, but none of its pods is ready%s", since(found))
 	case err == nil && slices.ContainsFunc(found.Spec.Template.Spec.Containers, agreesByNone):
-		return nil, "" // there is one alone
+		return "", nil // there is one alone
 	case err == nil:
 		known = true
 	case apierrors.IsNotFound(err):
-		return failure.New(look, "the operator is installed, but its deployment %s/%s is gone", operator.Namespace, operatorName), ""
+		return "", failure.New(look, "the operator is installed, but its deployment %s/%s is gone", operator.Namespace, operatorName)
 	}
 	lease, err := c.lead(ctx, operator.Namespace)
 	switch {
 	case apierrors.IsNotFound(err) && !known:
-		return failure.New(look, "the operator is installed, but none has begun to work"), ""
+		return "", failure.New(look, "the operator is installed, but none has begun to work")
 	case apierrors.IsForbidden(err) && !known:
-		return nil, "you may see neither its pods nor which of them leads"
+		return "you may see neither its pods nor which of them leads", nil
 	case err != nil:
 		if known {
-			return nil, ""
+			return "", nil
 		}
-		return nil, short(err).Error()
+		return short(err).Error(), nil
 	case ptr.Deref(lease.Spec.HolderIdentity, "") == "":
-		return failure.New(look, "the operator is installed, but nobody leads since %s", heardOf(lease)), ""
+		return "", failure.New(look, "the operator is installed, but nobody leads since %s", heardOf(lease))
 	}
 	duration := time.Duration(ptr.Deref(lease.Spec.LeaseDurationSeconds, 0)) * time.Second
 	if last := lease.Spec.RenewTime; last == nil || time.Since(last.Time).Abs() > duration {
@@ -70,10 +70,10 @@ func (c *Client) Idle(ctx context.Context, operator Operator) (idle error, unkno
 			return err == nil && again.ResourceVersion != lease.ResourceVersion, err
 		})
 		if wait.Interrupted(err) && ctx.Err() == nil {
-			return failure.New(look, "the operator is installed, but nobody leads since %s", heardOf(lease)), ""
+			return "", failure.New(look, "the operator is installed, but nobody leads since %s", heardOf(lease))
 		}
 	}
-	return nil, ""
+	return "", nil
 }
 
 // agreesByNone says whether an operator is one that leads without a Lease.

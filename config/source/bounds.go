@@ -85,7 +85,7 @@ func replacing(filter exec.FilterFunction) exec.FilterFunction {
 		if from != nil && to != nil && !in.IsError() {
 			text := in.String()
 			if len(text)+strings.Count(text, from.String())*len(to.String()) > mostValue {
-				return exec.AsValue(tooMuch)
+				return exec.AsValue(errTooMuch)
 			}
 		}
 		return filter(e, in, params)
@@ -97,7 +97,7 @@ func joining(filter exec.FilterFunction) exec.FilterFunction {
 	return func(e *exec.Evaluator, in *exec.Value, params *exec.VarArgs) *exec.Value {
 		if between := nth(params, 0, "sep", "d"); between != nil && in.IsIterable() {
 			if size, err := weigh(in); err != nil || size+in.Len()*len(between.String()) > mostValue {
-				return exec.AsValue(tooMuch)
+				return exec.AsValue(errTooMuch)
 			}
 		}
 		return filter(e, in, params)

@@ -70,11 +70,9 @@ func TestTemplatesMakeLittle(t *testing.T) {
 		case want == "" && err != nil:
 			t.Errorf("%s: %v", shown, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
-			said := ""
+			said := string(out.Text)
 			if err != nil {
 				said = err.Error()
-			} else {
-				said = string(out.Text)
 			}
 			t.Errorf("%s:\n got %s\nwant %s", shown, said[:min(len(said), 200)], want)
 		}

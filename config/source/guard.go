@@ -46,12 +46,12 @@ func weighed(v *exec.Value, sum, depth int) (int, error) {
 		}, func() {})
 	}
 	if err == nil && sum > mostValue {
-		err = tooMuch
+		err = errTooMuch
 	}
 	return sum, err
 }
 
-var tooMuch = fmt.Errorf("a value has more than %d characters", mostValue)
+var errTooMuch = fmt.Errorf("a value has more than %d characters", mostValue)
 
 // The functions that a template is made to call, which none can name.
 const (
@@ -97,7 +97,7 @@ func (g *guard) functions() map[string]any {
 				size = min(v.Integer(), mostValue+1) * left
 			}
 			if size > mostValue {
-				return tooMuch
+				return errTooMuch
 			}
 			return nil
 		}),

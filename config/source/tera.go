@@ -241,7 +241,7 @@ func functions(clock func() time.Time) map[string]any {
 				to = params.Args[0].Integer()
 			}
 			if step < 1 || to > from && (to-from)/step > mostValue {
-				return nil, tooMuch
+				return nil, errTooMuch
 			}
 			list := []int{}
 			for i := from; i < to; i += step {
