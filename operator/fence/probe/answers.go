@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -186,28 +185,6 @@ func (a *Answers) answer(w http.ResponseWriter, r *http.Request) {
 	}
 	q.reset()
 	panic(http.ErrAbortHandler)
-}
-
-// isAskedBy compares with all that the kubelet takes from the pod's spec, but for
-// the version of HTTP, which the two sides agree upon.
-func (p Probe) isAskedBy(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.RequestURI != p.requestURI() {
-		return false
-	}
-	name, exact := p.userAgent()
-	if got := r.UserAgent(); exact && got != name || !exact && !strings.HasPrefix(got, name) {
-		return false
-	}
-	for _, header := range p.Headers {
-		got := r.Header.Values(header.Name)
-		if strings.EqualFold(header.Name, "Host") {
-			got = []string{r.Host}
-		}
-		if header.Value != "" && !slices.Contains(got, header.Value) {
-			return false
-		}
-	}
-	return true
 }
 
 type connKey struct{}

@@ -122,27 +122,6 @@ func TestCloseResets(t *testing.T) {
 	wantReset(t, "half a question", slow)
 }
 
-func TestRequestURI(t *testing.T) {
-	for path, want := range map[string]string{
-		"":             "/",
-		"/":            "/",
-		"healthz":      "/healthz",
-		"/a?b=c&d":     "/a?b=c&d",
-		"/a b":         "/a%20b",
-		"/a%20b":       "/a%20b",
-		"/a%zz":        "/a%25zz",
-		"/a#fragment":  "/a",
-		"/ä":           "/%C3%A4",
-		"//double":     "/", // a host, which the kubelet replaces
-		"/trailing/?":  "/trailing/?",
-		"/a;b,c:d@e=f": "/a;b,c:d@e=f",
-	} {
-		if got := (Probe{Kind: HTTP, Path: path}).requestURI(); got != want {
-			t.Errorf("%q is asked for as %q, want %q", path, got, want)
-		}
-	}
-}
-
 func TestReadService(t *testing.T) {
 	for text, want := range map[string]struct {
 		service string

@@ -4,11 +4,6 @@
 // frozen pod does not swallow its Services' traffic.
 package probe
 
-import (
-	"net/url"
-	"strings"
-)
-
 // Kind of a probe.
 type Kind string
 
@@ -53,33 +48,4 @@ func (p Probe) Equal(other Probe) bool {
 		}
 	}
 	return p.Kind == other.Kind && p.Port == other.Port && p.TLS == other.TLS && p.Path == other.Path && p.Service == other.Service
-}
-
-// requestURI is what stands in the request's first line: the kubelet makes a URL
-// of the path if it is one, or else takes it literally (pkg/probe/http).
-func (p Probe) requestURI() string {
-	u, err := url.Parse(p.Path)
-	if err != nil {
-		u = &url.URL{Path: p.Path}
-	}
-	u.Scheme, u.Host = "http", "pod"
-	if again, err := url.Parse(u.String()); err == nil {
-		u = again
-	}
-	return u.RequestURI()
-}
-
-// agent is what the kubelet's User-Agent begins with, where the probe does not
-// say another.
-const agent = "kube-probe/"
-
-// userAgent tells what the kubelet calls itself in the probe: exactly so if exact,
-// else with more behind it.
-func (p Probe) userAgent() (name string, exact bool) {
-	for _, header := range p.Headers {
-		if strings.EqualFold(header.Name, "User-Agent") {
-			return header.Value, true
-		}
-	}
-	return agent, false
 }
