@@ -97,7 +97,7 @@ func ScopeOf(root, target string, spared ...string) (Scope, error) {
 func ScopeOfUsers(target, others []uint32, ports []uint16) (Scope, error) {
 	for _, user := range target {
 		if slices.Contains(others, user) {
-			return Scope{}, fmt.Errorf("%w: both run as user %d, and the node's kernel does not tell containers' sockets apart (cgroup version 1)", ErrIndistinct, user)
+			return Scope{}, fmt.Errorf("%w: both run as user %d, and the node's kernel does not tell its containers' sockets apart (it needs cgroup version 2 for the pod, and Linux 5.13)", ErrIndistinct, user)
 		}
 	}
 	return Scope{SparedUsers: others, SparedPorts: ports}, nil

@@ -20,6 +20,10 @@ import (
 // more. Who wanted it thawed has what he wanted.
 var ErrGone = errors.New("no such container on this node")
 
+// ErrOtherHierarchy is what is said of a container that runs, but that has no cgroup
+// of its own in the hierarchy of the version that is asked for.
+var ErrOtherHierarchy = errors.New("it has no cgroup of its own in the hierarchy")
+
 // Node is the machine whose containers are meant. The zero value is the one
 // that this program runs on, as seen from a privileged container with hostPID
 // and the node's /sys/fs/cgroup mounted, wherever.
@@ -70,7 +74,7 @@ func (n Node) choose(places map[Version]place) (*Group, error) {
 	if n.Version != 0 {
 		at, ok := places[n.Version]
 		if !ok {
-			return nil, fmt.Errorf("it is not in a cgroup %v hierarchy", n.Version)
+			return nil, fmt.Errorf("%w of cgroup %v", ErrOtherHierarchy, n.Version)
 		}
 		return n.open(n.Version, at.group)
 	}

@@ -58,6 +58,25 @@ func TestScopeOfUsers(t *testing.T) {
 	}
 }
 
+// A machine that has version 2 mounted too, while the runtime uses version 1 alone:
+// then the pod is told by its users, as where there is no version 2.
+func TestScopeWhereThePodHasNoVersion2(t *testing.T) {
+	freezetest.Root(t, 2)
+	pod := freezetest.NewPod(t, 1)
+	sidecar, dirs := pod.Another()
+	inContainer(t, pod.Dirs[1], []uint32{12000})
+	inContainer(t, dirs[1], []uint32{12001})
+	f := &frozen{
+		config: &settings.Config{Freeze: &settings.Freeze{PodUID: pod.UID}}, log: slog.New(slog.DiscardHandler),
+		target: cgroup.Container{PodUID: pod.UID, ID: pod.ID},
+		others: map[string]bool{sidecar: true, pod.ID: false},
+	}
+	f.pod = newFrozenPod(f)
+	if scope, err := f.scope(); err != nil || !slices.Equal(scope.SparedUsers, []uint32{12001}) {
+		t.Errorf("got %+v, %v", scope, err)
+	}
+}
+
 func TestUsersIn(t *testing.T) {
 	got, err := usersIn("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n")
 	if err != nil || !slices.Equal(got, []uint32{1, 2, 3, 4}) {

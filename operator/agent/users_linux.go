@@ -1,0 +1,99 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"understudy.dev/understudy/operator/fence"
+	"understudy.dev/understudy/operator/freeze/cgroup"
+)
+
+// scopeOfUsers is for a node that does not tell the pod's containers by cgroup: one
+// without version 2, or whose runtime or kernel does not use it for that.
+func (f *frozen) scopeOfUsers() (fence.Scope, error) {
+	target, err := usersOf(f.node, f.present())
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	var users []uint32
+	for id, other := range f.others {
+		if !other {
+			continue
+		}
+		theirs, err := usersOf(f.node, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
+		if errors.Is(err, cgroup.ErrGone) || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fence.Scope{}, err
+		}
+		users = append(users, theirs...)
+	}
+	endpoints, err := f.pod.loopbackPorts()
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	var ports []uint16
+	for _, e := range endpoints {
+		ports = append(ports, e.Port)
+	}
+	slices.Sort(users)
+	return fence.ScopeOfUsers(target, slices.Compact(users), ports)
+}
+
+// usersOf are those whose sockets a container's processes open, or may open: what
+// a process has been it can mostly be again.
+func usersOf(node cgroup.Node, c cgroup.Container) ([]uint32, error) {
+	pids, err := processes(node, c)
+	if err != nil {
+		return nil, err
+	}
+	var users []uint32
+	for _, pid := range pids {
+		// Not by who owns its folder: that is root for one that may not be looked at.
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			return nil, fmt.Errorf("looking at process %d: %w", pid, err)
+		}
+		of, err := usersIn(string(status))
+		if err != nil {
+			return nil, fmt.Errorf("looking at process %d: %w", pid, err)
+		}
+		users = append(users, of...)
+	}
+	if len(users) == 0 {
+		return nil, cgroup.ErrGone
+	}
+	slices.Sort(users)
+	return slices.Compact(users), nil
+}
+
+// usersIn are the real, the effective, the saved and the file system's user of
+// what the kernel says of a process.
+func usersIn(status string) ([]uint32, error) {
+	for line := range strings.Lines(status) {
+		ids, ok := strings.CutPrefix(line, "Uid:")
+		if !ok {
+			continue
+		}
+		var users []uint32
+		for _, field := range strings.Fields(ids) {
+			user, err := strconv.ParseUint(field, 10, 32)
+			if err != nil {
+				return nil, fmt.Errorf("line %q: %w", line, err)
+			}
+			users = append(users, uint32(user))
+		}
+		return users, nil
+	}
+	return nil, errors.New("it is not said whose it is")
+}
