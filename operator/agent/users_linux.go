@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -21,16 +22,14 @@ func (f *frozen) scopeOfUsers() (fence.Scope, error) {
 	if err != nil {
 		return fence.Scope{}, err
 	}
+	others, err := f.otherProcesses()
+	if err != nil {
+		return fence.Scope{}, err
+	}
 	var users []uint32
-	for id, other := range f.others {
-		if !other {
-			continue
-		}
-		theirs, err := usersOf(f.node, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
-		if errors.Is(err, cgroup.ErrGone) || errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+	for _, pids := range others {
+		theirs, err := usersOfAll(pids)
+		if err != nil && !errors.Is(err, cgroup.ErrGone) {
 			return fence.Scope{}, err
 		}
 		users = append(users, theirs...)
@@ -47,6 +46,51 @@ func (f *frozen) scopeOfUsers() (fence.Scope, error) {
 	return fence.ScopeOfUsers(target, slices.Compact(users), ports)
 }
 
+// otherProcesses are those of the pod's other containers that run, by container. Its
+// sandbox is none: it opens no socket, and is of the pod's own user, which the target
+// may be too.
+func (f *frozen) otherProcesses() (map[string][]int, error) {
+	all, since := map[string][]int{}, map[string]uint64{}
+	for id := range f.others {
+		pids, err := processes(f.node, cgroup.Container{PodUID: f.config.Freeze.PodUID, ID: id})
+		if errors.Is(err, cgroup.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[id], since[id] = pids, startOf(pids)
+	}
+	for id := range all {
+		if !f.others[id] || isSandbox(id, since) && containerName(all[id], f.config.Freeze.PodUID) == "" {
+			delete(all, id)
+		}
+	}
+	return all, nil
+}
+
+// isSandbox tells a sandbox, among what has no name, by having been there before all
+// of the pod's containers. Some runtimes make none.
+func isSandbox(id string, since map[string]uint64) bool {
+	for other, began := range since {
+		if other != id && began <= since[id] {
+			return false
+		}
+	}
+	return len(since) > 1
+}
+
+// startOf the oldest of some processes; the greatest number where none is left.
+func startOf(pids []int) uint64 {
+	oldest := uint64(math.MaxUint64)
+	for _, pid := range pids {
+		if _, started, err := originOf(pid); err == nil {
+			oldest = min(oldest, started)
+		}
+	}
+	return oldest
+}
+
 // usersOf are those whose sockets a container's processes open, or may open: what
 // a process has been it can mostly be again.
 func usersOf(node cgroup.Node, c cgroup.Container) ([]uint32, error) {
@@ -54,6 +98,10 @@ func usersOf(node cgroup.Node, c cgroup.Container) ([]uint32, error) {
 	if err != nil {
 		return nil, err
 	}
+	return usersOfAll(pids)
+}
+
+func usersOfAll(pids []int) ([]uint32, error) {
 	var users []uint32
 	for _, pid := range pids {
 		// Not by who owns its folder: that is root for one that may not be looked at.

@@ -58,6 +58,70 @@ func TestScopeOfUsers(t *testing.T) {
 	}
 }
 
+// The pod's sandbox is of the user that the pod's own security context says, as the
+// container is: it opens no sockets, so the two need not be told apart. What is
+// younger than the container, or has a name, is a container itself.
+func TestSandboxIsNoUser(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, named bool // the other one is there before the target, and has a name
+		indistinct    bool
+	}{
+		"a sandbox":                      {before: true},
+		"an older container":             {before: true, named: true, indistinct: true},
+		"a younger container":            {named: true, indistinct: true},
+		"a younger one that has no name": {indistinct: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := freezetest.NewPod(t, 1)
+			other, dirs := pod.Another()
+			enterOther := func() {
+				mounts := ""
+				if test.named {
+					mounts = "sidecar"
+				}
+				(&nodeWorld{t: t, pod: pod}).startMounting(dirs, mounts)
+			}
+			if test.before {
+				enterOther()
+				pids, err := processes(cgroup.Node{Version: cgroup.V1}, cgroup.Container{PodUID: pod.UID, ID: other})
+				if err != nil {
+					t.Fatal(err)
+				}
+				freezetest.Until(t, "whatever is started now is younger", func() bool { return uptime(t) > startOf(pids) })
+			}
+			inContainer(t, pod.Dirs[1], []uint32{0})
+			if !test.before {
+				enterOther()
+			}
+			f := &frozen{
+				config: &settings.Config{Freeze: &settings.Freeze{PodUID: pod.UID}}, log: slog.New(slog.DiscardHandler),
+				node: cgroup.Node{Version: cgroup.V1}, target: cgroup.Container{PodUID: pod.UID, ID: pod.ID},
+				others: map[string]bool{other: true, pod.ID: false},
+			}
+			f.pod = newFrozenPod(f)
+			scope, err := f.scopeOfUsers()
+			if errors.Is(err, fence.ErrIndistinct) != test.indistinct || !test.indistinct && (err != nil || len(scope.SparedUsers) != 0) {
+				t.Errorf("got %+v, %v", scope, err)
+			}
+		})
+	}
+}
+
+// uptime in the clock ticks that a process's start is given in, 100 each second.
+func uptime(t *testing.T) uint64 {
+	t.Helper()
+	data, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, _, _ := strings.Cut(string(data), " ")
+	ticks, err := strconv.ParseUint(strings.ReplaceAll(text, ".", ""), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ticks
+}
+
 // A machine that has version 2 mounted too, while the runtime uses version 1 alone:
 // then the pod is told by its users, as where there is no version 2.
 func TestScopeWhereThePodHasNoVersion2(t *testing.T) {
