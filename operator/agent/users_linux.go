@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -27,23 +28,46 @@ func (f *frozen) scopeOfUsers() (fence.Scope, error) {
 		return fence.Scope{}, err
 	}
 	var users []uint32
+	var listeners []fence.Listener
 	for _, pids := range others {
 		theirs, err := usersOfAll(pids)
 		if err != nil && !errors.Is(err, cgroup.ErrGone) {
 			return fence.Scope{}, err
 		}
 		users = append(users, theirs...)
-	}
-	endpoints, err := f.pod.loopbackPorts()
-	if err != nil {
-		return fence.Scope{}, err
-	}
-	var ports []uint16
-	for _, e := range endpoints {
-		ports = append(ports, e.Port)
+		waiting, err := f.pod.listenersOf(pids)
+		if err != nil {
+			return fence.Scope{}, err
+		}
+		listeners = append(listeners, waiting...)
 	}
 	slices.Sort(users)
-	return fence.ScopeOfUsers(target, slices.Compact(users), ports)
+	slices.SortFunc(listeners, func(a, b fence.Listener) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(fmt.Sprint(a.UDP), fmt.Sprint(b.UDP)))
+	})
+	return fence.ScopeOfUsers(target, slices.Compact(users), slices.Compact(listeners))
+}
+
+// listenersOf are the sockets that processes of the pod wait for peers with. A client's,
+// such as a resolver's, is none.
+func (p *pod) listenersOf(pids []int) ([]fence.Listener, error) {
+	theirs, err := socketsOfAll(pids)
+	if err != nil {
+		return nil, fmt.Errorf("reading a container's sockets: %w", err)
+	}
+	sockets, err := p.sockets()
+	if err != nil {
+		return nil, fmt.Errorf("reading the pod's sockets: %w", err)
+	}
+	ephemeral := ephemeralFrom(p.path("proc/sys/net/ipv4/ip_local_port_range"))
+	var listeners []fence.Listener
+	for _, s := range sockets {
+		udp := s.network == "udp"
+		if theirs[s.inode] && !(udp && s.local.Port() >= ephemeral) {
+			listeners = append(listeners, fence.Listener{UDP: udp, At: s.local})
+		}
+	}
+	return listeners, nil
 }
 
 // otherProcesses are those of the pod's other containers that run, by container. Its

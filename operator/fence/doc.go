@@ -20,7 +20,7 @@
 //     agent or a runtime's port-forward, is never refused.
 //   - Else by mark and user: everything in the namespace is refused but for sockets
 //     with the agent's Mark (see Fence.Control), what processes of the spared users
-//     send, and what comes in for the spared ports. Where the pod's only container is
+//     send, and what comes in for the sockets that they listen with. Where the pod's only container is
 //     the target that is exact. Where a process of another container has a user of
 //     one of the target's it cannot be done, and ScopeOfUsers says so.
 //

@@ -169,7 +169,7 @@ func Check() (byCgroup bool, err error) {
 		p := plan{
 			session: "check", stolen: []Port{{Number: 1}, {Number: 2, Loopback: true}}, probed: []uint16{3}, meshed: true,
 			nodes:  []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()},
-			raised: &Scope{SparedUsers: []uint32{1}, SparedPorts: []uint16{4}},
+			raised: &Scope{SparedUsers: []uint32{1}, Listeners: []Listener{{At: netip.AddrPortFrom(loopback4.Addr(), 4)}}},
 		}
 		for _, addr := range []netip.Addr{loopback4.Addr(), loopback6.Addr()} {
 			p.steal = append(p.steal, netip.AddrPortFrom(addr, 5))

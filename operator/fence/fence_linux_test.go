@@ -51,7 +51,7 @@ func TestFence(t *testing.T) {
 				scope := w.scope(target, sidecar)
 				if by == "user" {
 					var err error
-					scope, err = ScopeOfUsers([]uint32{targetUser}, []uint32{sidecarUser}, []uint16{9090})
+					scope, err = ScopeOfUsers([]uint32{targetUser}, []uint32{sidecarUser}, listening(anyOf(family.pod), 9090))
 					w.must("scope", err)
 				}
 				w.must("raising", f.Raise(scope))
@@ -76,6 +76,12 @@ func TestFence(t *testing.T) {
 			})
 		}
 	}
+}
+
+// listening is a listener by TCP and one by UDP.
+func listening(addr netip.Addr, port uint16) []Listener {
+	to := netip.AddrPortFrom(addr, port)
+	return []Listener{{At: to}, {UDP: true, At: to}}
 }
 
 func anyOf(addr netip.Addr) netip.Addr {

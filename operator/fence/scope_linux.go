@@ -3,6 +3,7 @@ package fence
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -30,10 +31,18 @@ type Scope struct {
 	Spared []Cgroup
 
 	// SparedUsers are the user IDs whose processes are not refused to connect, and
-	// SparedPorts those that others may connect to. Where Pod is set they are of
-	// no meaning.
+	// Listeners those that others may connect to, and that are not stolen. Where Pod
+	// is set they are of no meaning.
 	SparedUsers []uint32
-	SparedPorts []uint16
+	Listeners   []Listener
+}
+
+// Listener is a socket that another container waits for peers with.
+type Listener struct {
+	UDP bool // else TCP
+	// At an unspecified address is for all of its family, and that of IPv6 for IPv4
+	// too: the kernel does not tell which of these take it.
+	At netip.AddrPort
 }
 
 // ErrIndistinct is said where the kernel cannot tell the target from the pod's
@@ -92,15 +101,15 @@ func ScopeOf(root, target string, spared ...string) (Scope, error) {
 }
 
 // ScopeOfUsers fences a pod by the users that its other containers run as, and the
-// ports that they listen on. The error is ErrIndistinct if any of the target's
+// sockets that they listen with. The error is ErrIndistinct if any of the target's
 // processes runs as one of them.
-func ScopeOfUsers(target, others []uint32, ports []uint16) (Scope, error) {
+func ScopeOfUsers(target, others []uint32, listeners []Listener) (Scope, error) {
 	for _, user := range target {
 		if slices.Contains(others, user) {
 			return Scope{}, fmt.Errorf("%w: both run as user %d, and the node's kernel does not tell its containers' sockets apart (it needs cgroup version 2 for the pod, and Linux 5.13)", ErrIndistinct, user)
 		}
 	}
-	return Scope{SparedUsers: others, SparedPorts: ports}, nil
+	return Scope{SparedUsers: others, Listeners: listeners}, nil
 }
 
 func cgroupAt(root, group string) (Cgroup, error) {

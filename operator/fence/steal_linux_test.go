@@ -119,6 +119,42 @@ func TestStealByMark(t *testing.T) {
 	}
 }
 
+// Where containers are told apart by their users, another's ports are its own too: by
+// address and by protocol, and a new one as soon as it is known.
+func TestStealByUser(t *testing.T) {
+	for _, family := range families {
+		t.Run(family.name, func(t *testing.T) {
+			w := newWorld(t)
+			target, sidecar, client := w.container("target", targetUser), w.container("sidecar", sidecarUser), w.outside("client")
+			sidecar.expect("ok", "listen tcp %s", at(anyOf(family.pod), 9090))
+			sidecar.expect("ok", "listen tcp %s", at(family.loopback, 7070))
+			target.expect("ok", "listen tcp %s", at(family.pod, 7070))
+			f := w.fence("s1")
+			listeners := []Listener{{At: netip.AddrPortFrom(anyOf(family.pod), 9090)}, {At: netip.AddrPortFrom(family.loopback, 7070)}}
+			raise := func() {
+				scope, err := ScopeOfUsers([]uint32{targetUser}, []uint32{sidecarUser}, listeners)
+				w.must("scope", err)
+				w.must("raising", f.Raise(scope))
+			}
+			raise()
+			w.stolen(f, Port{Number: 9090})
+			w.stolenUDP(f, Port{Number: 9090})
+			w.stolen(f, Port{Number: 7070})
+			client.expect("ok sidecar", "dial tcp %s", at(family.pod, 9090))
+			sidecar.expect("ok sidecar", "dial tcp %s", at(family.loopback, 9090))
+			client.expect("ok local", "dial udp %s", at(family.pod, 9090))
+			client.expect("ok local", "dial tcp %s", at(family.pod, 7070))
+			sidecar.expect("ok sidecar", "dial tcp %s", at(family.loopback, 7070))
+
+			sidecar.expect("ok", "listen tcp %s", at(family.pod, 6060))
+			client.expect("refused", "dial tcp %s", at(family.pod, 6060))
+			listeners = append(listeners, Listener{At: netip.AddrPortFrom(family.pod, 6060)})
+			raise()
+			client.expect("ok sidecar", "dial tcp %s", at(family.pod, 6060))
+		})
+	}
+}
+
 // What a pod forwards for others is not its own, whatever the port.
 func TestForwardedPasses(t *testing.T) {
 	w := newWorld(t)

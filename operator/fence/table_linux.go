@@ -94,6 +94,11 @@ func (p plan) redirect(b *builder) {
 		for _, group := range p.raised.Spared {
 			b.rule(incoming, "another container listens there", inCgroup(group), accept)
 		}
+		if p.raised.Pod.ID == 0 {
+			for _, listener := range p.raised.Listeners {
+				b.rule(incoming, "another container listens there", comesTo(listener), accept)
+			}
+		}
 	}
 	for number, stolen := range map[byte][]Port{unix.IPPROTO_TCP: p.stolen, unix.IPPROTO_UDP: p.stolenUDP} {
 		for _, port := range stolen {
@@ -156,8 +161,8 @@ func (p plan) refuse(b *builder) {
 		if len(scope.SparedUsers) > 0 {
 			b.rule(in, "a reply to another container", not(protocol(unix.IPPROTO_TCP)), isReply(), accept)
 		}
-		for _, port := range scope.SparedPorts {
-			b.rule(in, "another container listens there", destinationPort(port), accept)
+		for _, listener := range scope.Listeners {
+			b.rule(in, "another container listens there", comesTo(listener), accept)
 		}
 		b.rule(in, "of anybody else", goTo(refused))
 	}
@@ -339,6 +344,22 @@ func destinationPort(port uint16) match {
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		equal(binaryutil.BigEndian.PutUint16(port)),
 	}
+}
+
+func comesTo(listener Listener) match {
+	number := byte(unix.IPPROTO_TCP)
+	if listener.UDP {
+		number = unix.IPPROTO_UDP
+	}
+	m := append(protocol(number), destinationPort(listener.At.Port())...)
+	switch addr := listener.At.Addr(); {
+	case addr == netip.IPv6Unspecified():
+	case addr.IsUnspecified():
+		m = append(m, family(unix.NFPROTO_IPV4)...)
+	default:
+		m = append(append(m, family(familyOf(addr))...), destinationIn(netip.PrefixFrom(addr, addr.BitLen()))...)
+	}
+	return m
 }
 
 // opensTCP: SYN without ACK, FIN or RST (RFC 9293, 3.1: the flags are byte 13).
