@@ -41,7 +41,34 @@ func (f *frozen) rescope() error {
 	if err != nil {
 		return fmt.Errorf("keeping the container's new connections back: %w", err)
 	}
-	return f.fence.Raise(scope)
+	if f.raised != nil && f.raised.Equal(scope) {
+		return nil
+	}
+	if err := f.fence.Raise(scope); err != nil {
+		return err
+	}
+	f.raised = &scope
+	return nil
+}
+
+// follow moves the fence with the pod's other containers: where they are told by users,
+// a port that one of them opens is to be let through, and so is a process of a user
+// that it had not before.
+func (f *frozen) follow() {
+	if !f.more && (f.raised == nil || f.raised.ByCgroup()) {
+		return
+	}
+	if f.more {
+		f.more, f.expecting = false, time.Time{}
+	}
+	said := ""
+	if err := f.rescope(); err != nil && !errors.Is(err, cgroup.ErrGone) {
+		said = err.Error()
+	}
+	if said != "" && said != f.unmoved {
+		f.log.Warn("the fence was not moved", "error", said)
+	}
+	f.unmoved = said
 }
 
 // scope is by cgroup where the node can, else by user.

@@ -57,8 +57,11 @@ type frozen struct {
 	// expecting is until when something new is thought to be about to begin.
 	groups    []string
 	expecting time.Time
-	// more says that there is another since the fence was raised.
-	more bool
+	// more says that there is another since the fence was raised, raised whom that
+	// refuses, and unmoved why it could not be moved since.
+	more    bool
+	raised  *fence.Scope
+	unmoved string
 	// leaving is a container that was told to end, and runs until it has.
 	leaving *leaving
 	// ready is true while the kernel has confirmed.
@@ -345,13 +348,7 @@ func (f *frozen) look(ctx context.Context, news bool) error {
 	if errors.Is(err, errMoved) {
 		return err
 	}
-	if f.more {
-		// Another container of the pod was started again: it is to be let through.
-		f.more, f.expecting = false, time.Time{}
-		if err := f.rescope(); err != nil {
-			f.log.Warn("the fence was not moved", "error", err)
-		}
-	}
+	f.follow()
 	if err != nil || !ok {
 		if err != nil {
 			f.log.Warn("the pod was not looked at", "error", err)

@@ -25,7 +25,7 @@ import (
 
 func playsRole() bool { return os.Getenv("FREEZE_TEST_ROLE") != "" }
 
-func runRole(m *testing.M) { freezetest.Main(m, nil) }
+func runRole(m *testing.M) { freezetest.Main(m, map[string]freezetest.Role{"sidecar": sidecar}) }
 
 // nodeWorld is a pod on this machine: a network namespace, cgroups of two
 // containers, and in each a process that counts.

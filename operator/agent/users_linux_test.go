@@ -2,15 +2,19 @@ package agent
 
 import (
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/fence"
@@ -105,6 +109,72 @@ func TestSandboxIsNoUser(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sidecar is a container's process of another user, which listens when it is told to.
+func sidecar(count func()) error {
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGUSR1)
+	if err := syscall.Setuid(12001); err != nil {
+		return err
+	}
+	count()
+	<-told
+	listener, err := net.Listen("tcp4", "0.0.0.0:9090")
+	if err != nil {
+		return err
+	}
+	count()
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		_, _ = io.WriteString(conn, "sidecar")
+		conn.Close()
+	}
+}
+
+// A port that a sidecar opens while the container is frozen is let through, and that
+// of the container, though it is open too, is not.
+func TestPortOpenedLater(t *testing.T) {
+	w := &nodeWorld{t: t, network: freezetest.NewNetwork(t), pod: freezetest.NewPod(t, 1), state: t.TempDir(), once: t.TempDir()}
+	outside := freezetest.NewNetwork(t)
+	freezetest.Connect(w.network, []string{"10.9.0.2/24"}, outside, []string{"10.9.0.1/24"})
+	w.target = w.start(w.pod.Dirs)
+	_, dirs := w.pod.Another()
+	w.sidecar = w.network.Start("sidecar", []string{dirs[1]})
+	p := w.agent(nil)
+	p.awaitReady()
+	w.network.Listen("10.9.0.2:8080")
+	dial := func(address string) (said string) {
+		outside.In(func() error {
+			conn, err := net.DialTimeout("tcp", address, 10*time.Second)
+			if err != nil {
+				said = err.Error()
+				return nil
+			}
+			defer conn.Close()
+			data, _ := io.ReadAll(conn)
+			said = string(data)
+			return nil
+		})
+		return said
+	}
+	if err := w.sidecar.Cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	freezetest.Until(t, "the sidecar's port is let through", func() bool { return dial("10.9.0.2:9090") == "sidecar" })
+	if said := dial("10.9.0.2:8080"); !strings.Contains(said, "refused") {
+		t.Errorf("a port that no other container has: %s", said)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.awaitExit(); err != nil {
+		t.Error(err)
+	}
+	w.checkThawed()
 }
 
 // uptime in the clock ticks that a process's start is given in, 100 each second.

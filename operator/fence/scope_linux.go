@@ -37,6 +37,15 @@ type Scope struct {
 	Listeners   []Listener
 }
 
+// ByCgroup says whether the pod's containers are told apart by their cgroups.
+func (s Scope) ByCgroup() bool { return s.Pod.ID != 0 }
+
+// Equal says whether two refuse the same.
+func (s Scope) Equal(other Scope) bool {
+	return s.Pod == other.Pod && slices.Equal(s.Spared, other.Spared) &&
+		slices.Equal(s.SparedUsers, other.SparedUsers) && slices.Equal(s.Listeners, other.Listeners)
+}
+
 // Listener is a socket that another container waits for peers with.
 type Listener struct {
 	UDP bool // else TCP

@@ -94,7 +94,7 @@ func (p plan) redirect(b *builder) {
 		for _, group := range p.raised.Spared {
 			b.rule(incoming, "another container listens there", inCgroup(group), accept)
 		}
-		if p.raised.Pod.ID == 0 {
+		if !p.raised.ByCgroup() {
 			for _, listener := range p.raised.Listeners {
 				b.rule(incoming, "another container listens there", comesTo(listener), accept)
 			}
@@ -144,7 +144,7 @@ func (p plan) refuse(b *builder) {
 		b.rule(from, "a new association", protocol(unix.IPPROTO_SCTP), opensSCTP(), goTo(to))
 	}
 	accept := &expr.Verdict{Kind: expr.VerdictAccept}
-	if scope := p.raised; scope.Pod.ID != 0 {
+	if scope := p.raised; scope.ByCgroup() {
 		for _, chain := range []*nftables.Chain{out, in} {
 			for _, group := range scope.Spared {
 				b.rule(chain, "of another container", inCgroup(group), accept)
