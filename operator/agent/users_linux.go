@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -41,6 +42,16 @@ func (f *frozen) scopeOfUsers() (fence.Scope, error) {
 		}
 		listeners = append(listeners, waiting...)
 	}
+	all := slices.Concat(slices.Collect(maps.Values(others))...)
+	held, err := f.pids()
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	mapped, err := usersOfNetwork("/proc/self/ns/net", append(all, held...))
+	if err != nil {
+		return fence.Scope{}, err
+	}
+	target, users = mapped.users(target), mapped.users(users)
 	slices.Sort(users)
 	slices.SortFunc(listeners, func(a, b fence.Listener) int {
 		return cmp.Or(a.At.Compare(b.At), strings.Compare(fmt.Sprint(a.UDP), fmt.Sprint(b.UDP)))
