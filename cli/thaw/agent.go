@@ -17,14 +17,15 @@ import (
 	"k8s.io/utils/ptr"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/nodeagent"
 	"understudy.dev/understudy/operator/pending"
 )
 
 // thaw runs the agent that only thaws.
-func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string, uid types.UID) (said string, err error) {
+func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string, target *corev1.Pod) (said string, err error) {
 	pods := kube.CoreV1().Pods(o.Agents)
-	made, err := create(ctx, kube, pod(o, node, uid))
+	made, err := create(ctx, kube, pod(o, node, nodeagent.NodeUID(target)))
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return "", &failure.Failure{
 			What: fmt.Sprintf("an agent that thaws cannot be made in namespace %s", o.Agents), Err: err,
@@ -52,7 +53,28 @@ func thaw(ctx context.Context, kube kubernetes.Interface, o Options, node string
 	default:
 		said, err = read(ctx, kube, now, unknown+left+"; see to the node and its kubelet, and run this again")
 	}
+	if err == nil && strings.HasPrefix(said, settings.NothingThere) {
+		err = o.mustBeGone(ctx, kube, target)
+	}
 	return said, errors.Join(err, gone)
+}
+
+// mustBeGone fails where a pod runs of which its node has nothing: then what was looked
+// for is not what its node has, and it may be frozen still.
+func (o Options) mustBeGone(ctx context.Context, kube kubernetes.Interface, target *corev1.Pod) error {
+	now, err := kube.CoreV1().Pods(target.Namespace).Get(ctx, target.Name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err), err == nil && now.UID != target.UID:
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading pod %s/%s again: %w", target.Namespace, target.Name, err)
+	}
+	runs := func(status corev1.ContainerStatus) bool { return status.State.Running != nil }
+	if !slices.ContainsFunc(slices.Concat(now.Status.ContainerStatuses, now.Status.InitContainerStatuses), runs) {
+		return nil
+	}
+	return failure.New(fmt.Sprintf("what is frozen on the node is named by: understudy thaw --node %s; nothing was thawed", now.Spec.NodeName),
+		"pod %s/%s runs, and there is no process on node %s in a cgroup of its UID %s", now.Namespace, now.Name, now.Spec.NodeName, nodeagent.NodeUID(now))
 }
 
 // read is what an agent that thaws has said at its end.
@@ -77,7 +99,7 @@ func byName(ctx context.Context, kube kubernetes.Interface, node, message string
 	}
 	var lines []string
 	for _, pod := range found.Items {
-		if strings.Contains(message, "of pod "+string(pod.UID)+" ") {
+		if strings.Contains(message, "of pod "+string(nodeagent.NodeUID(&pod))+" ") {
 			lines = append(lines, fmt.Sprintf("understudy thaw --pod %s -n %s", pod.Name, pod.Namespace))
 		}
 	}

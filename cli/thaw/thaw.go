@@ -47,10 +47,11 @@ func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, err
 	if err := o.Check(); err != nil {
 		return "", err
 	}
-	node, uid, err := o.where(ctx, kube)
+	node, target, err := o.where(ctx, kube)
 	if err != nil {
 		return "", err
 	}
+	uid := target.UID
 	alone, err := solos(ctx, kube, o, node, uid)
 	if err != nil {
 		return "", err
@@ -66,7 +67,7 @@ func Run(ctx context.Context, kube kubernetes.Interface, o Options) (string, err
 	if err := endAgents(ctx, kube, o, node, uid); err != nil {
 		return "", err
 	}
-	return thaw(ctx, kube, o, node, uid)
+	return thaw(ctx, kube, o, node, target)
 }
 
 // Check says whether exactly one of Pod and Node is named.
@@ -81,29 +82,29 @@ func (o *Options) Check() error {
 	return nil
 }
 
-// where finds the node on which is thawed, and the pod that is meant, where not
+// where finds the node on which is thawed, and the pod that is meant, an empty one where
 // all of the node is. On a node that there is not an agent would wait for ever.
-func (o *Options) where(ctx context.Context, kube kubernetes.Interface) (node string, uid types.UID, err error) {
+func (o *Options) where(ctx context.Context, kube kubernetes.Interface) (node string, target *corev1.Pod, err error) {
 	if o.Pod == "" {
 		_, err := kube.CoreV1().Nodes().Get(ctx, o.Node, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
-			return "", "", failure.New("there are those that this lists: kubectl get nodes", "there is no node %q", o.Node)
+			return "", nil, failure.New("there are those that this lists: kubectl get nodes", "there is no node %q", o.Node)
 		case err != nil && !apierrors.IsForbidden(err):
-			return "", "", fmt.Errorf("reading node %s: %w", o.Node, err)
+			return "", nil, fmt.Errorf("reading node %s: %w", o.Node, err)
 		}
-		return o.Node, "", nil
+		return o.Node, new(corev1.Pod), nil
 	}
 	pod, err := kube.CoreV1().Pods(o.Namespace).Get(ctx, o.Pod, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return "", "", failure.New("choose another namespace with -n; what was frozen of a pod that is gone is thawed with --node NODE", "there is no pod %q in namespace %s", o.Pod, o.Namespace)
+		return "", nil, failure.New("choose another namespace with -n; what was frozen of a pod that is gone is thawed with --node NODE", "there is no pod %q in namespace %s", o.Pod, o.Namespace)
 	case err != nil:
-		return "", "", fmt.Errorf("reading pod %s/%s: %w", o.Namespace, o.Pod, err)
+		return "", nil, fmt.Errorf("reading pod %s/%s: %w", o.Namespace, o.Pod, err)
 	case pod.Spec.NodeName == "":
-		return "", "", failure.New("", "pod %s/%s is on no node: nothing of it can be frozen", o.Namespace, o.Pod)
+		return "", nil, failure.New("", "pod %s/%s is on no node: nothing of it can be frozen", o.Namespace, o.Pod)
 	}
-	return pod.Spec.NodeName, pod.UID, nil
+	return pod.Spec.NodeName, pod, nil
 }
 
 // solos are the agents that owners have made without an operator: of one pod the

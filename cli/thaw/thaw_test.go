@@ -17,6 +17,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/nodeagent"
 )
@@ -227,6 +228,44 @@ func TestThawWaits(t *testing.T) {
 			order := strings.Join(w.order, "\n")
 			if made, deleted := strings.Contains(order, "create"), strings.HasSuffix(order, "delete thaw-x"); made == test.none || deleted == test.none {
 				t.Errorf("it did\n%s", order)
+			}
+		})
+	}
+}
+
+// A static pod is looked for by what its node calls it, and locked by its mirror's UID.
+func TestThawStaticPod(t *testing.T) {
+	objects := cluster()
+	objects[1].(*corev1.Pod).Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "0123456789abcdef0123456789abcdef"}
+	w := newWorld(t, 0, "it says", objects...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := Run(ctx, w, Options{Namespace: "shop", Pod: "worker-0", Say: t.Logf, Begin: w.begin}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(w.order, "\n"); !strings.HasPrefix(got, "delete freeze-s0-1\ncreate /understudy-agent thaw --pod=0123456789abcdef0123456789abcdef on node-1") {
+		t.Errorf("it did\n%s", got)
+	}
+}
+
+// That nothing of a pod is on its node is no proof of a thaw where the pod runs.
+func TestThawOfNothing(t *testing.T) {
+	for name, test := range map[string]struct {
+		status corev1.ContainerState
+		err    string
+	}{
+		"it runs":      {corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, "pod shop/worker-0 runs, and there is no process on node node-1 in a cgroup of its UID u0"},
+		"it has ended": {corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := cluster()
+			objects[1].(*corev1.Pod).Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "worker", State: test.status}}
+			w := newWorld(t, 0, settings.NothingThere+", seen by it", objects...)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_, err := Run(ctx, w, Options{Namespace: "shop", Pod: "worker-0", Say: t.Logf, Begin: w.begin})
+			if (err == nil) != (test.err == "") || err != nil && (err.Error() != test.err || !strings.Contains(failure.Hint(err), "understudy thaw --node node-1")) {
+				t.Errorf("it says %v\nhint: %s", err, failure.Hint(err))
 			}
 		})
 	}

@@ -159,7 +159,7 @@ func beenHere(dir string) (bool, error) {
 // thawPod undoes what is recorded of a pod, whoever froze it, and thaws what is
 // frozen without a record. An empty UID is every pod of the node, where what is
 // frozen without a record is named and left. It answers, as
-// the one that it says it is, what it has seen; its success proves that nothing
+// the one that it says it is, what it has seen, which may be nothing of the pod; its success proves that nothing
 // is frozen. A record that cannot be read is in the way of the proof only where it
 // is of that pod: its containers are thawed all the same, but its fence may stand.
 func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir, podUID string) (string, error) {
@@ -206,7 +206,17 @@ func thawPod(ctx context.Context, self string, node cgroup.Node, dir record.Dir,
 	if err := errors.Join(errs...); err != nil {
 		return "", err
 	}
-	return whoThawed(self, thawed+more, dir.Words(podUID)), nil
+	words := dir.Words(podUID)
+	if podUID != "" && thawed+more == 0 && len(words) == 0 {
+		there, err := node.Containers(podUID)
+		if err != nil {
+			return "", err
+		}
+		if len(there) == 0 {
+			return settings.NothingThere + ", seen by " + self, nil
+		}
+	}
+	return whoThawed(self, thawed+more, words), nil
 }
 
 // whoThawed says who did: this one itself, which has found so many containers

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"understudy.dev/understudy/operator/agent/settings"
 	"understudy.dev/understudy/operator/freeze/cgroup"
 	"understudy.dev/understudy/operator/freeze/freezetest"
 	"understudy.dev/understudy/operator/freeze/record"
@@ -92,6 +93,20 @@ func TestThawNode(t *testing.T) {
 				t.Errorf("it says %q, and %q is in there: %v", said, named, got)
 			}
 		})
+	}
+}
+
+// Where nothing of a pod is on the node it is not said that nothing of it is frozen:
+// the node may call it something else.
+func TestThawOfNothing(t *testing.T) {
+	w := newNodeWorld(t)
+	for uid, want := range map[string]string{
+		w.pod.UID:                              "nothing was frozen any more, seen by it",
+		"11111111-2222-3333-4444-555555555555": settings.NothingThere + ", seen by it",
+	} {
+		if said, err := thawPod(t.Context(), "it", cgroup.Node{}, record.Dir(w.state), uid); err != nil || said != want {
+			t.Errorf("of pod %s it says %q, %v", uid, said, err)
+		}
 	}
 }
 

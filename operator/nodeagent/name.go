@@ -1,9 +1,11 @@
 package nodeagent
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -35,6 +37,16 @@ func LockName(pod types.UID) string { return lockPrefix + string(pod) }
 
 // IsLock says whether a Lease of the agents' namespace is a lock.
 func IsLock(name string) bool { return strings.HasPrefix(name, lockPrefix) }
+
+// NodeUID is what a pod's cgroups and folders on its node are named for: a static pod's
+// for the hash of its configuration, as its UID is that of the mirror which the kubelet
+// makes of it. All that is in the API goes by the pod's UID.
+//
+// Of the two annotations that have the hash this is the one that nobody can add to a
+// pod which runs: by the other a pod could name another's cgroups as its own.
+func NodeUID(pod *corev1.Pod) types.UID {
+	return types.UID(cmp.Or(pod.Annotations[corev1.MirrorPodAnnotationKey], string(pod.UID)))
+}
 
 // Labels are how what stands in the agents' namespace belongs to a session: an
 // owner reference does not reach from one namespace into another.

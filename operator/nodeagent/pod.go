@@ -48,7 +48,8 @@ type Options struct {
 	PriorityClass string
 	// Resources that were asked for, over its own.
 	Resources v1alpha1.AgentResources
-	// Target is the UID of the pod that is frozen.
+	// Target is the pod that is frozen, as its node calls it: see NodeUID. It is told
+	// to an agent that only thaws.
 	Target types.UID
 }
 

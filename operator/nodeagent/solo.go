@@ -140,7 +140,7 @@ const SoloLabels = v1alpha1.SessionUIDLabel + ",!" + v1alpha1.SessionNamespaceLa
 func (o SoloOptions) options() Options {
 	return Options{
 		Namespace: o.Namespace, SessionUID: o.Session, Number: 1, Image: o.Image,
-		NodeName: o.Target.Spec.NodeName, Target: o.Target.UID,
+		NodeName: o.Target.Spec.NodeName, Target: NodeUID(o.Target),
 		PullPolicy: o.Wishes.PullPolicy, PriorityClass: o.Wishes.PriorityClass, Resources: o.Wishes.Resources,
 	}
 }

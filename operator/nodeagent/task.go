@@ -56,7 +56,7 @@ func (t Task) Config() (settings.Config, error) {
 		Ports: clone.Ports(&t.Pod.Spec, t.Container, selecting, t.ListenPorts), ListenAll: t.ListenAll,
 		Mounts: clone.Paths(clone.Mounts(&t.Pod.Spec, t.Container)), ShareTraffic: true,
 		Freeze: &settings.Freeze{
-			Pod: t.Pod.Namespace + "/" + t.Pod.Name, PodUID: string(t.Pod.UID), Container: t.Container, ContainerID: containerID,
+			Pod: t.Pod.Namespace + "/" + t.Pod.Name, PodUID: string(NodeUID(t.Pod)), Container: t.Container, ContainerID: containerID,
 			Owner: t.Owner, Freezer: t.Freezer, NotAfter: t.NotAfter, Attach: t.Attach, Release: t.Release && !t.Attach,
 			GraceSeconds: t.grace(),
 			Probes:       probes, ProbesInPod: inPod,

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,6 +84,30 @@ func TestTask(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, told.Freeze); diff != "" || told.LeaseSeconds != 60 {
 		t.Errorf("lease %d; what is frozen (-want +got):\n%s", told.LeaseSeconds, diff)
+	}
+}
+
+// A static pod is known to its node by the hash of its configuration, and to the API by
+// its mirror's UID. What only says a hash is no mirror.
+func TestStaticPod(t *testing.T) {
+	task := taskForTest(t)
+	task.Pod.Annotations = map[string]string{"kubernetes.io/config.hash": "0123456789abcdef0123456789abcdef"}
+	if got := NodeUID(task.Pod); got != "u" {
+		t.Errorf("a pod with another's hash is %s", got)
+	}
+	task.Pod.Annotations["kubernetes.io/config.mirror"] = "0123456789abcdef0123456789abcdef"
+	config, err := task.Config()
+	if err != nil || config.Freeze.PodUID != "0123456789abcdef0123456789abcdef" {
+		t.Errorf("the agent looks for %q, %v", config.Freeze.PodUID, err)
+	}
+	solo := soloForTest("agents")
+	solo.Target.Annotations = task.Pod.Annotations
+	thaw := SoloThaw(solo)
+	if command := strings.Join(thaw.Spec.Containers[0].Command, " "); !strings.HasSuffix(command, "thaw --pod=0123456789abcdef0123456789abcdef") {
+		t.Errorf("what thaws is asked to %s", command)
+	}
+	if _, _, uid := SoloTarget(thaw); uid != solo.Target.UID {
+		t.Errorf("it is taken for that of pod %s", uid)
 	}
 }
 

@@ -243,6 +243,34 @@ func TestThawedWithoutItsSession(t *testing.T) {
 	f.checkThawed()
 }
 
+// A static pod is thawed by what its node calls it, which the lock remembers when
+// neither the Session nor the pod's mirror is there to tell.
+func TestStaticPodIsThawed(t *testing.T) {
+	const hash = "0123456789abcdef0123456789abcdef"
+	f := newFrozenWorld(newWorld(t), func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: hash} })
+	f.askFreeze("alice")
+	operator := f.freezer(f.WithWatch)
+	f.driveNode(operator, "alice", "it is ready", func() bool { return f.isReady("alice") })
+	session, lockName := f.session("alice"), nodeagent.LockName(f.target().UID)
+	f.dead = true // so that another agent has to thaw
+	session.Finalizers = nil
+	f.must(f.Update(f.ctx, session))
+	f.must(f.Delete(f.ctx, session))
+	f.must(f.Delete(f.ctx, f.target(), client.GracePeriodSeconds(0)))
+	asked := ""
+	f.until("an agent thaws", func() bool {
+		f.must(f.sweepLock(operator, lockName))
+		for _, pod := range f.thawers() {
+			asked = strings.Join(pod.Spec.Containers[0].Command, " ")
+		}
+		f.playNode()
+		return asked != ""
+	})
+	if !strings.HasSuffix(asked, "--pod="+hash) {
+		t.Errorf("it is asked to %s", asked)
+	}
+}
+
 // What cannot be frozen is said before anything is made.
 func TestNotFrozen(t *testing.T) {
 	f := newFrozenWorld(newWorld(t))

@@ -19,6 +19,8 @@ import (
 const (
 	lockNodeAnnotation = "understudy.dev/node"
 	lockPodAnnotation  = "understudy.dev/pod"
+	// lockNodeUIDAnnotation is what the node calls the pod.
+	lockNodeUIDAnnotation = "understudy.dev/node-uid"
 )
 
 // lock makes the Lease in the agents' namespace that is named for the pod. Of
@@ -36,8 +38,9 @@ func lock(ctx context.Context, v *visit) (bool, error) {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: v.AgentsNamespace, Name: nodeagent.LockName(frozen.UID), Labels: nodeagent.Labels(v.session),
 			Annotations: map[string]string{
-				lockNodeAnnotation: frozen.NodeName,
-				lockPodAnnotation:  v.session.Namespace + "/" + v.session.Spec.Target.Name,
+				lockNodeAnnotation:    frozen.NodeName,
+				lockPodAnnotation:     v.session.Namespace + "/" + v.session.Spec.Target.Name,
+				lockNodeUIDAnnotation: string(nodeagent.NodeUID(v.pod)),
 			},
 		},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: ptr.To(v.session.Spec.Owner.Username)},

@@ -132,7 +132,7 @@ func (v *visit) agentOptions(number int32) nodeagent.Options {
 	frozen := v.status().Frozen
 	return nodeagent.Options{
 		Namespace: v.AgentsNamespace, SessionNamespace: v.session.Namespace, SessionName: v.session.Name, SessionUID: v.session.UID,
-		Number: number, Image: v.Agent.Image, PullPolicy: v.Agent.PullPolicy, NodeName: frozen.NodeName, Target: frozen.UID,
+		Number: number, Image: v.Agent.Image, PullPolicy: v.Agent.PullPolicy, NodeName: frozen.NodeName,
 	}
 }
 

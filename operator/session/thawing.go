@@ -124,14 +124,29 @@ func (t *thawing) seek(ctx context.Context) (proof, waiting string, err error) {
 	if waiting, err := t.rest(ctx, spent); err != nil || waiting != "" {
 		return "", waiting, err
 	}
+	target, err := t.nodeUID(ctx)
+	if err != nil {
+		return "", "", err
+	}
 	pod := nodeagent.Thaw(nodeagent.Options{
 		Namespace: t.namespace, SessionNamespace: t.session.Namespace, SessionName: t.session.Name, SessionUID: t.uid,
-		Number: highest + 1, Image: t.Agent.Image, PullPolicy: t.Agent.PullPolicy, NodeName: t.node, PriorityClass: t.Agent.PriorityClass, Target: t.pod,
+		Number: highest + 1, Image: t.Agent.Image, PullPolicy: t.Agent.PullPolicy, NodeName: t.node, PriorityClass: t.Agent.PriorityClass, Target: target,
 	})
 	if err := t.createAgent(ctx, pod); err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", "", fmt.Errorf("making an agent that thaws: %w", err)
 	}
 	return "", "an agent that thaws, as the one before could not be asked", nil
+}
+
+// nodeUID is what the node calls the pod, which may be gone from the API: as the lock
+// says, or, of an older operator's, the pod's UID.
+func (t *thawing) nodeUID(ctx context.Context) (types.UID, error) {
+	held := &coordinationv1.Lease{}
+	err := t.Live.Get(ctx, client.ObjectKey{Namespace: t.namespace, Name: nodeagent.LockName(t.pod)}, held)
+	if client.IgnoreNotFound(err) != nil {
+		return "", fmt.Errorf("reading the lock of the pod: %w", err)
+	}
+	return cmp.Or(types.UID(held.Annotations[lockNodeUIDAnnotation]), t.pod), nil
 }
 
 // rest says what is waited for before another agent that thaws is made; empty when

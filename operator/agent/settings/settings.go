@@ -49,6 +49,9 @@ const (
 	// NothingDone begins the last word of an agent on a node that has found the
 	// pod in another session's hands; what follows says whose.
 	NothingDone = "nothing was done: "
+	// NothingThere begins the last word of an agent that was to thaw a pod of which
+	// nothing runs on its node: it has ended, or the node calls it something else.
+	NothingThere = "nothing of the pod runs on its node"
 	// TooLate begins the last word of one that was started when nobody waited for
 	// it any more.
 	TooLate = NothingDone + "it was to begin by "
