@@ -53,7 +53,19 @@ func Preflight(pod *corev1.Pod, container string) []Reason {
 	if probed := foreign(target.LivenessProbe); probed != "" {
 		reasons = append(reasons, Reason{Code: "ForeignProbe", Message: fmt.Sprintf("the liveness probe of container %s asks host %s: if that needs the container, the kubelet will restart it", container, probed)})
 	}
+	if hooks := target.Lifecycle; hooks != nil && needs(hooks.PostStart) {
+		reasons = append(reasons, Reason{Code: "LifecycleHook", Message: fmt.Sprintf("the postStart hook of container %s needs it to run: if it is restarted meanwhile, the hook waits until the session ends, or fails, and the kubelet then restarts it again and again", container)})
+	}
+	if hooks := target.Lifecycle; hooks != nil && needs(hooks.PreStop) {
+		reasons = append(reasons, Reason{Code: "LifecycleHook", Message: fmt.Sprintf("the preStop hook of container %s needs it to run: if the pod is deleted or it is restarted meanwhile, the hook waits until it is thawed, and takes of its grace period, or fails at once", container)})
+	}
 	return reasons
+}
+
+// needs says whether a hook cannot succeed while the container is frozen: one that
+// only sleeps is the kubelet's alone.
+func needs(hook *corev1.LifecycleHandler) bool {
+	return hook != nil && (hook.Exec != nil || hook.HTTPGet != nil && hook.HTTPGet.Host == "")
 }
 
 // Attachable lists what is against attaching to a container, all of it final: the

@@ -23,7 +23,11 @@ func TestPreflight(t *testing.T) {
 		"started by exec": {`
 spec: {containers: [{name: worker, startupProbe: {exec: {command: [x]}}}]}
 status: {containerStatuses: [{name: worker, started: true, ready: true, restartCount: 0, image: "", imageID: ""}]}`, []string{"ExecProbe"}},
-		"another host is asked": {`{spec: {containers: [{name: worker, livenessProbe: {tcpSocket: {host: db, port: 1}}}]}}`, []string{"ForeignProbe"}},
+		"hooks by commands":             {`{spec: {containers: [{name: worker, lifecycle: {postStart: {exec: {command: [x]}}, preStop: {exec: {command: [x]}}}}]}}`, []string{"LifecycleHook", "LifecycleHook"}},
+		"hooks that ask":                {`{spec: {containers: [{name: worker, lifecycle: {postStart: {httpGet: {port: 80}}, preStop: {httpGet: {port: 80}}}}]}}`, []string{"LifecycleHook", "LifecycleHook"}},
+		"hooks that need nothing of it": {`{spec: {containers: [{name: worker, lifecycle: {postStart: {httpGet: {port: 80, host: db}}, preStop: {sleep: {seconds: 5}}}}]}}`, nil},
+		"another's hooks":               {`{spec: {containers: [{name: worker}, {name: other, lifecycle: {preStop: {exec: {command: [x]}}}}]}}`, nil},
+		"another host is asked":         {`{spec: {containers: [{name: worker, livenessProbe: {tcpSocket: {host: db, port: 1}}}]}}`, []string{"ForeignProbe"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
