@@ -265,8 +265,10 @@ func (r resolver) rolloutOf(ctx context.Context, k kind, deployment *unstructure
 	rollouts, _ := called("rollout")
 	list, err := r.Objects.Resource(rollouts.GroupVersionResource).Namespace(r.namespace).List(ctx, metav1.ListOptions{})
 	switch {
-	case apierrors.IsNotFound(err), apierrors.IsForbidden(err):
+	case apierrors.IsNotFound(err):
 		return k, deployment, nil
+	case apierrors.IsForbidden(err):
+		return k, deployment, r.rolloutUnseen(rollouts, deployment)
 	case err != nil:
 		return k, nil, fmt.Errorf("looking for a rollout of deployment %s: %w", deployment.GetName(), err)
 	}
@@ -278,6 +280,28 @@ func (r resolver) rolloutOf(ctx context.Context, k kind, deployment *unstructure
 		}
 	}
 	return k, deployment, nil
+}
+
+// rolloutUnseen is why a Deployment at zero is not taken by who may not list
+// Rollouts; nil where it is told without them: the cluster has none, which the API
+// server says to nobody without the right, or a session holds it at zero.
+func (r resolver) rolloutUnseen(rollouts kind, deployment *unstructured.Unstructured) error {
+	claim, err := v1alpha1.ParseClaim(deployment.GetAnnotations()[v1alpha1.ClaimAnnotation])
+	if err == nil && claim.Workload == deployment.GetUID() && claim.Replicas != 0 {
+		return nil
+	}
+	list, err := r.Discovery.ServerResourcesForGroupVersion(rollouts.GroupVersion().String())
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("asking the API server whether it has Rollouts: %w", err)
+	case !slices.ContainsFunc(list.APIResources, func(a metav1.APIResource) bool { return a.Name == rollouts.Resource }):
+		return nil
+	}
+	return failure.New("name the rollout if there is one: rollout/NAME. Else the right is wanted, which the chart's value workloads.argoRollouts has in the ClusterRole understudy-user",
+		"deployment/%s has 0 replicas, and whether an Argo Rollout has taken its place cannot be told: you may not list %s in namespace %s",
+		deployment.GetName(), rollouts.GroupResource(), r.namespace)
 }
 
 // number is what a hold would bring to zero: an unset one is what the API

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/json"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
@@ -279,6 +281,61 @@ func TestResolveForbidden(t *testing.T) {
 	_, err = Resolve(context.Background(), refuse("list"), "shop", Ref{Group: "apps", Resource: "deployments", Name: "wroker"})
 	if got, want := said(err), `there is no deployment "wroker" in namespace shop; hint: choose another namespace with -n`; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestRolloutsForbidden: a Deployment at zero may be one whose place an Argo Rollout
+// has taken. Who may not look is not given it for want of a right, where the cluster
+// has Rollouts; what a session holds at zero is at zero for that.
+func TestRolloutsForbidden(t *testing.T) {
+	reader, objects := cluster(t)
+	objects.PrependReactor("list", "rollouts", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Group: "argoproj.io", Resource: "rollouts"}, "", nil)
+	})
+	resolve := func(name string) (*Target, error) {
+		ref, err := Parse("deployment/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Resolve(context.Background(), reader, "shop", ref)
+	}
+	if target, err := resolve("rolled"); err != nil || target.Kind != "deployment" {
+		t.Errorf("with no Rollouts in the cluster: %v, %s", target, said(err))
+	}
+	kube := fake.NewClientset()
+	kube.Resources = []*metav1.APIResourceList{{GroupVersion: "argoproj.io/v1alpha1", APIResources: []metav1.APIResource{{Name: "rollouts", Kind: "Rollout"}}}}
+	reader.Discovery = kube.Discovery()
+	target, err := resolve("rolled")
+	if got := said(err); !strings.Contains(got, "deployment/rolled has 0 replicas") || !strings.Contains(got, "you may not list rollouts.argoproj.io in namespace shop") ||
+		!strings.Contains(got, "workloads.argoRollouts") || !strings.Contains(got, "rollout/NAME") {
+		t.Errorf("with Rollouts in the cluster: %v, %s", target, got)
+	}
+	if target, err := resolve("worker"); err != nil || target.Kind != "deployment" {
+		t.Errorf("one that has replicas: %v, %s", target, said(err))
+	}
+	gvr := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	claim := func(uid types.UID, replicas int32) {
+		held, err := objects.Resource(gvr).Namespace("shop").Get(t.Context(), "rolled", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		held.SetAnnotations(map[string]string{v1alpha1.ClaimAnnotation: v1alpha1.NewClaim(uid, "s", "alice", "ada", replicas, time.Unix(0, 0)).String()})
+		if _, err := objects.Resource(gvr).Namespace("shop").Update(t.Context(), held, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claim("uid-of", 3)
+	if target, err := resolve("rolled"); err != nil || target.Kind != "deployment" {
+		t.Errorf("one that is held: %v, %s", target, said(err))
+	}
+	for _, c := range []struct {
+		uid      types.UID
+		replicas int32
+	}{{"uid-of", 0}, {"of-another", 3}} {
+		claim(c.uid, c.replicas)
+		if target, err := resolve("rolled"); err == nil {
+			t.Errorf("one whose claim is of %s with %d: %v", c.uid, c.replicas, target)
+		}
 	}
 }
 
