@@ -118,3 +118,35 @@ func TestAutoscalersStopFirstAndStartLast(t *testing.T) {
 		})
 	}
 }
+
+// KEDA is told of a workload that is held. It is paused then, its number is not taken
+// for the team's, and it goes on after the end.
+func TestAutoscalerMadeMeanwhile(t *testing.T) {
+	s := newStage(t)
+	s.start()
+	const name = "worker"
+	s.must(s.team(name, 3))
+	s.awaits("its pods run", func() bool {
+		d := s.deployment(name)
+		return len(s.pods(name)) == 3 && d.Status.ObservedGeneration == d.Generation
+	})
+	s.askFor(name, v1alpha1.Target{Group: "apps", Resource: "deployments", Name: name, UID: s.deployment(name).UID, Container: "worker"}, nil)
+	s.awaits("the session is ready", func() bool { return s.isReady(name) })
+	scaler := s.object(`{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {annotations: {test/wants: "2"}}, spec: {scaleTargetRef: {name: worker}}}`)
+	scaler.SetName(name)
+	scaler.SetNamespace(s.namespace)
+	s.must(s.Create(s.ctx, scaler, client.FieldOwner("team")))
+	row := workload{kind: scaledObjectKind, other: [][]string{{"status"}}}
+	before := normalOf(row, s.read(row, name))
+	s.awaits("it is paused", func() bool { return s.read(row, name).GetAnnotations()["autoscaling.keda.sh/paused"] == "true" })
+	s.awaits("it is at zero again", func() bool { return *s.deployment(name).Spec.Replicas == 0 })
+	if got := s.session(name).Status.Record.Replicas; got != 3 {
+		t.Errorf("%d replicas are recorded, want the team's 3", got)
+	}
+	s.must(s.Delete(s.ctx, s.session(name)))
+	s.awaits("the session is gone", func() bool { return s.session(name) == nil })
+	if diff := cmp.Diff(before, normalOf(row, s.read(row, name))); diff != "" {
+		t.Errorf("KEDA is not what it was (-before +after):\n%s", diff)
+	}
+	s.awaits("KEDA scales it again", func() bool { return len(s.pods(name)) == 2 })
+}

@@ -23,15 +23,18 @@ func keep(ctx context.Context, v *visit) (bool, error) {
 		v.set(v1alpha1.ConditionHeld, metav1.ConditionTrue, v1alpha1.ReasonWorkloadGone, "The workload was deleted; one of the same name would be brought to zero.")
 		return true, nil
 	}
+	rewritten := v.seen.Replicas != 0
 	if err := v.zero(ctx); err != nil {
 		return false, err
 	}
 	if err := v.keepApplications(ctx); err != nil {
 		return false, err
 	}
-	if len(v.status().Record.Autoscalers) > 0 {
-		// Somebody may have taken the pause off. That it takes effect is not waited
-		// for: the owner's silence is still to be counted.
+	if rewritten || v.is(v1alpha1.ConditionReady) || len(v.status().Record.Autoscalers) > 0 {
+		// Somebody may have taken the pause off, or made an autoscaler since. One that
+		// acts is found by the number that it writes, any other when a session that is
+		// ready is looked at. That the pause takes effect is not waited for: the owner's
+		// silence is still to be counted.
 		_, err := v.stopAutoscalers(ctx)
 		return true, err
 	}
