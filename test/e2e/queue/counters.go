@@ -149,20 +149,27 @@ func (m Monitor) Settled(ctx context.Context) (Counters, error) {
 	})
 }
 
-// Until reads until wanted has nothing to object to.
+// Until reads until wanted has nothing to object to; at the context's end it returns
+// the last reading that was had.
 func (m Monitor) Until(ctx context.Context, wanted func(Counters) error) (Counters, error) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var last Counters
+	var objection error
 	for {
 		c, err := m.Read(ctx)
 		if err == nil {
+			last = c
 			if err = wanted(c); err == nil {
 				return c, nil
 			}
 		}
+		if objection == nil || ctx.Err() == nil {
+			objection = err
+		}
 		select {
 		case <-ctx.Done():
-			return c, fmt.Errorf("waiting for the queue: %w (%w)", err, ctx.Err())
+			return last, fmt.Errorf("waiting for the queue: %w (%w)", objection, ctx.Err())
 		case <-tick.C:
 		}
 	}
