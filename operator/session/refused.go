@@ -26,11 +26,24 @@ func isRefusal(err error) bool {
 	return false
 }
 
+// notRetired begins what is said of a session that cannot be let go.
+const notRetired = " What was made for the session is not yet all away, which is tried again: "
+
 // refused says what the API server refuses, in its words: of a session that is
 // being undone in Restored, of another one in Ready. It is tried again and again,
 // and said once.
 func (v *visit) refused(err error) {
-	if !isRefusal(err) || v.is(v1alpha1.ConditionRestored) {
+	if !isRefusal(err) {
+		return
+	}
+	if restored := v.condition(v1alpha1.ConditionRestored); restored.Status == metav1.ConditionTrue {
+		// The workload is back, which stays the first thing that is said.
+		was, _, _ := strings.Cut(restored.Message, notRetired)
+		message := was + notRetired + err.Error() + "."
+		if !v.says(v1alpha1.ConditionRestored, message) {
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, restored.Reason, message)
+			v.event(corev1.EventTypeWarning, v1alpha1.ReasonRefused, "Retire", strings.TrimSpace(notRetired)+" "+err.Error()+".")
+		}
 		return
 	}
 	condition, action := v1alpha1.ConditionReady, "Hold"
@@ -47,4 +60,11 @@ func (v *visit) refused(err error) {
 		v.waiting(v1alpha1.ReasonRefused, message)
 	}
 	v.eventOnBoth(corev1.EventTypeWarning, v1alpha1.ReasonRefused, action, message)
+}
+
+// retired takes back what was said of a session that could not be let go.
+func (v *visit) retired() {
+	restored := v.condition(v1alpha1.ConditionRestored)
+	message, _, _ := strings.Cut(restored.Message, notRetired)
+	v.set(v1alpha1.ConditionRestored, restored.Status, restored.Reason, message)
 }

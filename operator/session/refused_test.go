@@ -9,6 +9,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -232,5 +233,75 @@ func TestHoldRefused(t *testing.T) {
 	}
 	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
 		t.Errorf("%d replicas, want 3", n)
+	}
+}
+
+// The workload is back, and what was made for the session may not be deleted. That is
+// said at once and once, beside what became of the workload; and when it may, the
+// session goes.
+func TestRetireRefused(t *testing.T) {
+	w := newWorld(t)
+	may := false
+	operator := w.held(3)
+	operator.Writer = interceptor.NewClient(w.WithWatch, interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+		if _, ok := object.(*coordinationv1.Lease); ok && !may {
+			return apierrors.NewForbidden(coordinationv1.Resource("leases"), object.GetName(), errors.New("leases are kept"))
+		}
+		return c.Delete(ctx, object, options...)
+	}})
+	recorder := events.NewFakeRecorder(100)
+	operator.Events = recorder
+	w.must(w.Delete(w.ctx, w.session("alice")))
+	w.until("it is said", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return strings.Contains(w.conditionOf("alice", v1alpha1.ConditionRestored).Message, "leases are kept")
+	})
+	for range 5 {
+		_ = w.reconcile(operator, "alice")
+	}
+	if c := w.conditionOf("alice", v1alpha1.ConditionRestored); c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonRestored || !strings.Contains(c.Message, "back at 3") || strings.Count(c.Message, "leases are kept") != 1 {
+		t.Errorf("Restored is %s, %s: %s", c.Status, c.Reason, c.Message)
+	}
+	if n := told(recorder, "leases are kept"); n != 1 {
+		t.Errorf("said in %d events, want 1, of the session", n)
+	}
+	may = true
+	w.drive(operator, "alice", "the session is gone", func() bool { return w.session("alice") == nil })
+}
+
+// So with one that has ended by itself, and is kept to be read: the message goes
+// when what it speaks of is done.
+func TestRetireRefusedForAWhile(t *testing.T) {
+	w := newWorld(t)
+	w.deploy("worker", 3)
+	w.ask("alice", "worker", func(s *v1alpha1.SessionSpec) { s.LeaseDurationSeconds = 30 })
+	may := false
+	operator := w.operator(interceptor.NewClient(w.WithWatch, interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+		if _, ok := object.(*v1alpha1.Session); ok && !w.over("alice")() && restored(w.session("alice")) && !may {
+			return apierrors.NewForbidden(v1alpha1.Resource.GroupResource(), object.GetName(), errors.New("sessions are kept"))
+		}
+		return c.Patch(ctx, object, patch, options...)
+	}}))
+	recorder := events.NewFakeRecorder(100)
+	operator.Events = recorder
+	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	w.tick(operator, 31*time.Second)
+	w.until("it is said", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return strings.Contains(w.conditionOf("alice", v1alpha1.ConditionRestored).Message, "sessions are kept")
+	})
+	for range 5 {
+		_ = w.reconcile(operator, "alice")
+	}
+	if n := told(recorder, "sessions are kept"); n != 1 {
+		t.Errorf("said in %d events, want 1", n)
+	}
+	may = true
+	w.drive(operator, "alice", "the session is over", w.over("alice"))
+	w.ended("alice", v1alpha1.ReasonLeaseExpired)
+	if c := w.conditionOf("alice", v1alpha1.ConditionRestored); strings.Contains(c.Message, "sessions are kept") || !strings.Contains(c.Message, "back at 3") {
+		t.Errorf("Restored is %s, %s: %s", c.Status, c.Reason, c.Message)
 	}
 }

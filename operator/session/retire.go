@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,7 +22,8 @@ import (
 // could use. A session that ended by itself stays for a while, to be read.
 func retire(ctx context.Context, v *visit) (bool, error) {
 	deleted := !v.session.DeletionTimestamp.IsZero()
-	if controllerutil.ContainsFinalizer(v.session, v1alpha1.Finalizer) {
+	bears := controllerutil.ContainsFinalizer(v.session, v1alpha1.Finalizer)
+	if bears {
 		if err := v.takeAway(ctx); err != nil {
 			return false, err
 		}
@@ -36,6 +38,9 @@ func retire(ctx context.Context, v *visit) (bool, error) {
 		v.gone = true
 		v.forget(v.key())
 		return true, nil
+	}
+	if bears {
+		v.retired()
 	}
 	left := v.condition(v1alpha1.ConditionReady).LastTransitionTime.Add(v.keepFinal()).Sub(v.now())
 	if left > 0 {
@@ -61,7 +66,6 @@ func (v *visit) takeAway(ctx context.Context) error {
 		&rbacv1.RoleBinding{ObjectMeta: meta(grantName(v.session.Name))},
 		&rbacv1.Role{ObjectMeta: meta(grantName(v.session.Name))},
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	if agent := v.status().Agent; agent != nil && agent.Namespace == "" {
 		// The keys are deleted unseen: the operator may not read Secrets. Up to
 		// this number they are ours, for each was made before it was counted.
@@ -69,10 +73,21 @@ func (v *visit) takeAway(ctx context.Context) error {
 			objects = append(objects, &corev1.Secret{ObjectMeta: meta(secretName(v.session.Name, number))})
 		}
 	}
-	for _, object := range append(objects, &coordinationv1.Lease{ObjectMeta: meta(v.session.Name)}) {
-		group.Go(func() error { return v.deleteOwn(ctx, object) })
+	objects = append(objects, &coordinationv1.Lease{ObjectMeta: meta(v.session.Name)})
+	// Each is tried whatever becomes of the others, and of the errors the first in
+	// this order is said, so that the same is said the next time.
+	failures := make([]error, len(objects))
+	var group errgroup.Group
+	for i, object := range objects {
+		group.Go(func() error {
+			failures[i] = v.deleteOwn(ctx, object)
+			return failures[i]
+		})
 	}
-	return group.Wait()
+	if group.Wait() == nil {
+		return nil
+	}
+	return cmp.Or(failures...)
 }
 
 // deleteOwn deletes an object only if it is this session's.
