@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -142,18 +141,18 @@ func (v *visit) resumeApplications(ctx context.Context) error {
 	if v.status().Record == nil {
 		return nil
 	}
+	var failures []error
 	for _, was := range slices.Backward(v.status().Record.Applications) {
 		err := v.resumeApplication(ctx, was)
 		for try := 1; try < conflictTries && apierrors.IsConflict(err); try++ {
 			err = v.resumeApplication(ctx, was)
 		}
-		if err != nil {
-			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, fmt.Sprintf(
-				"The number is back; application %s/%s does not sync by itself yet: %v.", was.Namespace, was.Name, err))
-			return err
+		if err != nil && !apierrors.IsConflict(err) {
+			err = fmt.Errorf("application %s/%s does not sync by itself yet: %w%s", was.Namespace, was.Name, err, v.toSet(err, "gitops.argoCD.namespaces"))
 		}
+		failures = append(failures, err)
 	}
-	return nil
+	return all(failures...)
 }
 
 func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application) error {

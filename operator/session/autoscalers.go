@@ -154,6 +154,7 @@ func (v *visit) startAutoscalers(ctx context.Context) error {
 	if v.status().Record == nil {
 		return nil
 	}
+	var failures []error
 	for _, was := range slices.Backward(v.status().Record.Autoscalers) {
 		kind, ok := v.kinds().For(schema.GroupResource{Group: was.Group, Resource: was.Resource})
 		if !ok {
@@ -163,11 +164,12 @@ func (v *visit) startAutoscalers(ctx context.Context) error {
 		for try := 1; try < conflictTries && apierrors.IsConflict(err); try++ {
 			err = v.startAutoscaler(ctx, kind, was)
 		}
-		if err != nil {
-			return err
+		if isRefusal(err) {
+			err = fmt.Errorf("%s %s is still paused: %w%s", kind.Kind().Kind, was.Name, err, v.toSet(err, "workloads.keda"))
 		}
+		failures = append(failures, err)
 	}
-	return nil
+	return all(failures...)
 }
 
 func (v *visit) startAutoscaler(ctx context.Context, kind hold.Workload, was v1alpha1.Autoscaler) error {

@@ -125,6 +125,29 @@ func (v *visit) outOfReach(why string) {
 // byHand is what an administrator types where the operator cannot.
 func (v *visit) byHand() string { return "understudy restore -n " + v.session.Namespace + " --force" }
 
+// toSet is what to do about a right that was taken away, as by an upgrade of the
+// chart; nothing where it is not that.
+func (v *visit) toSet(err error, value string) string {
+	if !apierrors.IsForbidden(err) {
+		return ""
+	}
+	return fmt.Sprintf(" (the chart's value %s gives the right; if it is to stay so, an administrator does it: %s)", value, v.byHand())
+}
+
+// all is of several errors one that is a sentence, and that is what the first is.
+func all(errs ...error) error {
+	var one error
+	for _, err := range errs {
+		switch {
+		case one == nil:
+			one = err
+		case err != nil:
+			one = fmt.Errorf("%w; %w", one, err)
+		}
+	}
+	return one
+}
+
 // putBack makes at most one write to the workload's number and one to its
 // field ownership, by what was just read.
 func (v *visit) putBack(ctx context.Context) error {
@@ -172,10 +195,16 @@ func (v *visit) patiently(ctx context.Context, do func(context.Context) error) e
 }
 
 func (v *visit) restored(ctx context.Context, reason, message string) error {
-	if err := v.startAutoscalers(ctx); err != nil {
-		return err
-	}
-	if err := v.resumeApplications(ctx); err != nil {
+	// The one does not wait for the other, which may be refused for good.
+	if err := all(v.startAutoscalers(ctx), v.resumeApplications(ctx)); err != nil {
+		what := "the number is back"
+		if reason == v1alpha1.ReasonWorkloadGone {
+			what = "the workload was deleted"
+		}
+		err = fmt.Errorf("%s, and what was stopped for it is not: %w", what, err)
+		if !isRefusal(err) && !apierrors.IsConflict(err) {
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "Tried again: "+err.Error()+".")
+		}
 		return err
 	}
 	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, reason, message)
