@@ -9,6 +9,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -184,8 +185,9 @@ func (r *restorer) findOperator(ctx context.Context, config *rest.Config) error 
 	return nil
 }
 
-// leads says whether an operator renews its lease. That is looked at and not
-// reckoned, because this machine's clock may be wrong.
+// leads says whether an operator is at work: it renews its lease, or is ready and
+// needs none. That is looked at and not reckoned, because this machine's clock may
+// be wrong.
 func (r *restorer) leads(ctx context.Context, namespace string) (bool, error) {
 	read := func() (*coordinationv1.Lease, error) {
 		lease, err := r.kube.CoordinationV1().Leases(namespace).Get(ctx, operatorName, metav1.GetOptions{})
@@ -202,7 +204,7 @@ func (r *restorer) leads(ctx context.Context, namespace string) (bool, error) {
 		return false, err
 	}
 	if holder := first.Spec.HolderIdentity; holder == nil || *holder == "" {
-		return false, nil
+		return r.ready(ctx, namespace, false)
 	}
 	wait := 10 * time.Second
 	if s := first.Spec.LeaseDurationSeconds; s != nil {
@@ -218,7 +220,28 @@ func (r *restorer) leads(ctx context.Context, namespace string) (bool, error) {
 		alive = lease.ResourceVersion != first.ResourceVersion
 		return alive, nil
 	})
-	return alive, err
+	if err != nil || alive {
+		return alive, err
+	}
+	// The lease may be of an operator that agreed by it, before one that does not.
+	return r.ready(ctx, namespace, true)
+}
+
+// ready says whether a pod of the operator's Deployment is ready. Where there is a
+// lease that goes for one that was told to do without it (operator.leaderElection),
+// and no other: it may be ready and not come to renew it.
+func (r *restorer) ready(ctx context.Context, namespace string, lease bool) (bool, error) {
+	operator, err := r.kube.AppsV1().Deployments(namespace).Get(ctx, operatorName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for the operator: %w", err)
+	}
+	needsNone := slices.ContainsFunc(operator.Spec.Template.Spec.Containers, func(c corev1.Container) bool {
+		return slices.Contains(c.Args, "--leader-elect=false")
+	})
+	return operator.Status.ReadyReplicas > 0 && (needsNone || !lease), nil
 }
 
 // until looks again and again until it is so, or the time is over.
