@@ -125,7 +125,16 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 				r.Say("%s would be put back: %s", name, describe(field, replicas))
 				return nil
 			}
+			owners, err := r.owners(object, field)
+			if err != nil {
+				return err
+			}
 			put(object, field, replicas)
+			fields, err := owe(object.GetManagedFields(), owners)
+			if err != nil {
+				return err
+			}
+			object.SetManagedFields(fields)
 		case claim:
 			if r.DryRun {
 				r.Say("the claim on %s would be taken off", name)
@@ -211,11 +220,10 @@ func describe(field []string, replicas int32) string {
 	return fmt.Sprintf("replicas: %d", replicas)
 }
 
-// disown takes our names off the managed fields, so that the team's next apply
-// meets no conflict. It makes the object's controller look once more, too.
+// disown takes our names off the managed fields and gives the number to those who
+// owned it, so that the team's next apply meets no conflict and decides it again. It makes the object's controller look once more, too.
 func (r *restorer) disown(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
 	objects := r.objects.Resource(resource).Namespace(object.GetNamespace())
-	ours := func(e metav1.ManagedFieldsEntry) bool { return e.Manager == fieldManager || e.Manager == operatorName }
 	err := r.patiently(ctx, func() error {
 		if !slices.ContainsFunc(object.GetManagedFields(), ours) {
 			return nil
@@ -227,7 +235,11 @@ func (r *restorer) disown(ctx context.Context, resource schema.GroupVersionResou
 		if _, claimed := fresh.GetAnnotations()[v1alpha1.ClaimAnnotation]; claimed {
 			return nil
 		}
-		fresh.SetManagedFields(slices.DeleteFunc(fresh.GetManagedFields(), ours))
+		fields, err := giveBack(fresh, fieldOf(resource))
+		if err != nil {
+			return err
+		}
+		fresh.SetManagedFields(fields)
 		_, err = objects.Update(ctx, fresh, metav1.UpdateOptions{FieldManager: fieldManager})
 		return err
 	})
