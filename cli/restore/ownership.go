@@ -128,10 +128,10 @@ func insert(tree map[string]any, path []string) {
 
 func parse(entry metav1.ManagedFieldsEntry) (map[string]any, error) {
 	tree := map[string]any{}
-	if entry.FieldsV1 == nil || len(entry.FieldsV1.Raw) == 0 {
+	if entry.FieldsV1 == nil || len(entry.FieldsV1.GetRawBytes()) == 0 {
 		return tree, nil
 	}
-	if err := json.Unmarshal(entry.FieldsV1.Raw, &tree); err != nil {
+	if err := json.Unmarshal(entry.FieldsV1.GetRawBytes(), &tree); err != nil {
 		return nil, fmt.Errorf("reading the managed fields of %q: %w", entry.Manager, err)
 	}
 	return tree, nil
@@ -142,5 +142,7 @@ func write(tree map[string]any) (*metav1.FieldsV1, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing managed fields: %w", err)
 	}
-	return &metav1.FieldsV1{Raw: raw}, nil
+	fields := &metav1.FieldsV1{}
+	fields.SetRawBytes(raw)
+	return fields, nil
 }

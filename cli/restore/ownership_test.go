@@ -49,7 +49,7 @@ func TestNumberIsGivenBack(t *testing.T) {
 			for d.ManagedFields[i].Manager != "team" {
 				i++
 			}
-			d.ManagedFields[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(`{"f:metadata": {"f:annotations": {"f:understudy.dev/owed": {}}}, "f:spec": {"f:selector": {}}}`)}
+			d.ManagedFields[i].FieldsV1 = metav1.NewFieldsV1(`{"f:metadata": {"f:annotations": {"f:understudy.dev/owed": {}}}, "f:spec": {"f:selector": {}}}`)
 		}
 		_, err = deployments.Update(t.Context(), d, metav1.UpdateOptions{FieldManager: operatorName})
 		w.must(err)
@@ -69,7 +69,7 @@ func TestNumberIsGivenBack(t *testing.T) {
 		var owners []string
 		d := read(name)
 		for _, entry := range d.ManagedFields {
-			if raw := string(entry.FieldsV1.Raw); strings.Contains(raw, `"f:replicas"`) && entry.Subresource == "" {
+			if raw := entry.FieldsV1.GetRawString(); strings.Contains(raw, `"f:replicas"`) && entry.Subresource == "" {
 				owners = append(owners, entry.Manager+" "+string(entry.Operation))
 			} else if strings.Contains(raw, "understudy.dev/") || ours(entry) {
 				t.Errorf("%s: left in the entry of %s: %s", name, entry.Manager, raw)
