@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -71,7 +74,16 @@ func apply(ctx context.Context, config *rest.Config, file string) error {
 			owners[i].UID = owner.GetUID()
 		}
 		object.SetOwnerReferences(owners)
-		made, err := in(plural).Create(ctx, object, metav1.CreateOptions{})
+		var made *unstructured.Unstructured
+		// A kind that was defined just now takes a moment to be served.
+		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+			var err error
+			made, err = in(plural).Create(ctx, object, metav1.CreateOptions{})
+			if kind.Group == "example.com" && apierrors.IsNotFound(err) {
+				return false, nil
+			}
+			return true, err
+		})
 		if err != nil {
 			return fmt.Errorf("making %s %s: %w", kind.Kind, object.GetName(), err)
 		}

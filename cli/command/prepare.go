@@ -115,11 +115,12 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	if freezesAlone(ctx, client, opts.Config) { // who freezes decides what is asked
 		return askAlone(ctx, client, opts)
 	}
-	var found, installed, mayCreate, mayTakeOver, who, stands error
+	var found, installed, mayCreate, unlisted, mayTakeOver, who, stands error
+	var operator session.Operator
 	var scalers, idle []string
 	var group errgroup.Group
 	group.Go(func() error { a.here = checkStage(); return nil })
-	group.Go(func() error { idle = idles(ctx, client); return nil })
+	group.Go(func() error { operator, idle = idles(ctx, client); return nil })
 	group.Go(func() error {
 		if a.target, a.takeover, found = resolve(ctx, client, opts, true); found == nil {
 			// What the target itself says against it costs no request.
@@ -137,7 +138,11 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 		installed = failure.New(session.InstallHint+" --set freeze.enabled=true",
 			"%v, and a pod is attached to by an agent on its node, which the operator makes", installed)
 	}
-	for _, err := range []error{found, who, installed, mayCreate, mayTakeOver, stands} {
+	if found == nil {
+		unlisted = operator.MayTouch(a.target.Target)
+	}
+	// The right on a kind that the chart does not list is in none of its roles either.
+	for _, err := range []error{found, who, installed, mayCreate, unlisted, mayTakeOver, stands} {
 		if err != nil {
 			a.err = err
 			break
@@ -149,20 +154,20 @@ func ask(ctx context.Context, client *session.Client, opts *ExecOptions) answers
 	return a
 }
 
-// idles says of an operator that does nothing what the session waits for. It may be
-// between two of its pods, so that it is no error yet.
-func idles(ctx context.Context, client *session.Client) []string {
+// idles reads which operator is installed, and says of one that does nothing what the
+// session waits for. It may be between two of its pods, so that it is no error yet.
+func idles(ctx context.Context, client *session.Client) (session.Operator, []string) {
 	operator, err := client.Operator(ctx)
 	if err == nil {
 		_, err = client.Idle(ctx, operator)
 	} else if !errors.Is(err, session.ErrNoOperator) {
-		return nil
+		return operator, nil
 	}
 	if err == nil {
-		return nil
+		return operator, nil
 	}
 	hint, _, _ := strings.Cut(failure.Hint(err), "\n")
-	return []string{err.Error() + "; " + hint}
+	return operator, []string{err.Error() + "; " + hint}
 }
 
 // askAlone is ask where no operator freezes, or none may.

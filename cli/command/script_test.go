@@ -260,8 +260,9 @@ func installPolicy(ctx context.Context, client kubernetes.Interface) error {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: policyName, Labels: map[string]string{"app.kubernetes.io/version": "0.9.0"},
 			Annotations: map[string]string{
-				v1alpha1.OperatorImageAnnotation: "registry.example.com/operator:0.9.0",
-				v1alpha1.AgentImageAnnotation:    "registry.example.com/agent:0.9.0",
+				v1alpha1.OperatorImageAnnotation:     "registry.example.com/operator:0.9.0",
+				v1alpha1.AgentImageAnnotation:        "registry.example.com/agent:0.9.0",
+				v1alpha1.OperatorWorkloadsAnnotation: "scaledobjects.keda.sh,scaledjobs.keda.sh,caches.example.com",
 			},
 		},
 		Spec: admissionregistrationv1.ValidatingAdmissionPolicySpec{

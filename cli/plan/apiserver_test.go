@@ -228,7 +228,7 @@ func TestLook(t *testing.T) {
 	before := p.everything()
 	made, w := p.plan()
 	p.blocks()
-	if !w.Trial.Taken || made.Blocked || len(made.Unseen) > 0 || w.AgentImage != "registry.example.com/agent:1" {
+	if !w.Trial.Taken || made.Blocked || len(made.Unseen) > 0 || w.Operator.AgentImage != "registry.example.com/agent:1" {
 		t.Errorf("tried: %+v, planned: %+v", w.Trial, made)
 	}
 	if after := p.everything(); !slices.Equal(before, after) {

@@ -41,8 +41,17 @@ func autoscalers(w *World) []Finding {
 		}
 	}
 	for _, scaler := range w.scaledObjects() {
-		found = append(found, Finding{Autoscaler, Notes, "KEDA's ScaledObject " + scaler.GetName() + " is paused before the target is held and resumed after it is back, so that messages that wait do not wake it",
-			"where the operator may not pause it (the chart's value workloads.keda) it is named as one who contends"})
+		name := "KEDA's ScaledObject " + scaler.GetName()
+		if !w.Operator.May(scaledObjects.Group, scaledObjects.Resource) {
+			found = append(found, Finding{Autoscaler, Warns, name + " goes on, as the operator may not pause it: messages that wait have it write a number, which is brought to zero again",
+				"let the operator pause it: an administrator upgrades the chart with workloads.keda=true"})
+			continue
+		}
+		do := ""
+		if w.Operator.Workloads == nil {
+			do = "where the operator may not pause it (the chart's value workloads.keda) it is named as one who contends"
+		}
+		found = append(found, Finding{Autoscaler, Notes, name + " is paused before the target is held and resumed after it is back, so that messages that wait do not wake it", do})
 	}
 	return found
 }

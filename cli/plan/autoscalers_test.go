@@ -56,6 +56,10 @@ func TestScaledObjects(t *testing.T) {
 		}
 		if of {
 			expect(t, autoscalers(w), "notes Autoscaler: KEDA's ScaledObject s is paused before")
+			w.Operator.Workloads = []string{"rollouts.argoproj.io"}
+			expect(t, autoscalers(w), "warns Autoscaler: KEDA's ScaledObject s goes on, as the operator may not pause it")
+			w.Operator.Workloads = []string{"scaledobjects.keda.sh"}
+			expect(t, autoscalers(w), "notes Autoscaler: KEDA's ScaledObject s is paused before")
 		} else {
 			expect(t, autoscalers(w))
 		}

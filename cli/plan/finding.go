@@ -39,6 +39,7 @@ const (
 	Beside             Code = "Beside"
 	ClaimLeft          Code = "ClaimLeft"
 	KindNotHeld        Code = "KindNotHeld"
+	KindNotListed      Code = "KindNotListed"
 	HoldRefused        Code = "HoldRefused"
 	RestartNeeded      Code = "RestartNeeded"
 	RolloutInProgress  Code = "RolloutInProgress"
@@ -70,7 +71,7 @@ const (
 
 // Codes are all of them.
 var Codes = []Code{
-	NoStage, NoCommand, NotInstalled, OperatorIdle, MissingRight, SessionRefused, Held, Beside, ClaimLeft, KindNotHeld, HoldRefused, RestartNeeded,
+	NoStage, NoCommand, NotInstalled, OperatorIdle, MissingRight, SessionRefused, Held, Beside, ClaimLeft, KindNotHeld, KindNotListed, HoldRefused, RestartNeeded,
 	RolloutInProgress, RolloutPaused, StandInImpossible, AdmissionDenied, AdmissionUntried, HoldDenied, HoldUntried, QuotaExceeded, LimitRange, PodSecurity,
 	NoNode, NotSideBySide, StandInDiffers, DisruptionBudget, Autoscaler, GitOps, FreezeRefused, FreezeDiffers,
 	ProbesAnswered, OtherContainers, SharedService, MayReadTheSame, AlreadyAtZero, GracePeriod, PortForwardGranted,

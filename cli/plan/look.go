@@ -80,7 +80,7 @@ func (w *World) lookAtOperator(ctx context.Context, client *session.Client) {
 		w.OperatorNot = short(err).Error()
 		return
 	}
-	w.AgentImage = operator.AgentImage
+	w.Operator = operator
 	w.OperatorNot, w.Idle = client.Idle(ctx, operator)
 }
 

@@ -61,7 +61,7 @@ type check func(*World) []Finding
 
 // checks are all, in the order in which a person would look at what they find.
 var checks = []check{
-	here, rights, sessionTrial, holder, kind, refusal, restarts, rollout, pausedRollout, impossible, trial, holdTrial, quotas, limits, podSecurity, nodes,
+	here, rights, sessionTrial, holder, kind, unlisted, refusal, restarts, rollout, pausedRollout, impossible, trial, holdTrial, quotas, limits, podSecurity, nodes,
 	sideBySide, frozen, gitOps, autoscalers, consumers, containers, services, budgets, differs, probes, zero, grace, granted,
 }
 

@@ -22,7 +22,7 @@ func (w *World) build(delivery v1alpha1.AgentDelivery) (*corev1.Pod, clone.Repor
 	name := cmp.Or(w.Session, unknown)
 	opts := clone.Options{
 		SessionName: name, SessionUID: unknown, PodName: name + "-standin-1", SecretName: name + "-agent-1",
-		Container: w.Target.Container, AgentImage: cmp.Or(w.AgentImage, unknown), Delivery: delivery,
+		Container: w.Target.Container, AgentImage: cmp.Or(w.Operator.AgentImage, unknown), Delivery: delivery,
 		TakesTraffic: w.scalesDown(),
 		Services:     w.Services.Items, LimitRanges: w.LimitRanges.Items, Claims: w.Claims.Items,
 		Selectors: clone.SelectorsOf(w.Policies.Items, w.Budgets.Items),

@@ -21,6 +21,14 @@ func kind(w *World) []Finding {
 	return nil
 }
 
+// unlisted is whether the operator was given rights on the target's kind.
+func unlisted(w *World) []Finding {
+	if err := w.Operator.MayTouch(w.Target.Target); err != nil {
+		return []Finding{blockedBy(KindNotListed, err)}
+	}
+	return nil
+}
+
 // refusal is what the target itself says against being held as it is now.
 func refusal(w *World) []Finding {
 	if !w.scalesDown() {

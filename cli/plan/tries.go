@@ -23,7 +23,7 @@ func (w *World) try(ctx context.Context, client *session.Client, mayMake bool) {
 	case !mayMake:
 		w.Trial.Untried = "you may not create pods"
 		return
-	case w.AgentImage == "":
+	case w.Operator.AgentImage == "":
 		w.Trial.Untried = "which image the agent has could not be read"
 		return
 	case !w.Target.None() && w.spec() == nil:

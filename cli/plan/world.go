@@ -7,6 +7,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"understudy.dev/understudy/cli/session"
 	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/operator/api/v1alpha1"
@@ -27,8 +28,8 @@ type World struct {
 	Username string
 	// Session is the name that a session might have.
 	Session string
-	// AgentImage is the one that stand-ins get, as far as it is known.
-	AgentImage string
+	// Operator is the one that is installed, as far as it is known.
+	Operator session.Operator
 
 	// Installed is why there is no operator, Rights are the rights that are missing.
 	Installed error

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,6 +23,9 @@ type Operator struct {
 	AgentImage string
 	// Namespace that it runs in.
 	Namespace string
+	// Workloads are what it may touch beside Kubernetes' own, "rollouts.argoproj.io";
+	// nil where its chart does not say.
+	Workloads []string
 }
 
 // ErrNoOperator: the cluster knows what a session is, and nobody sees to it.
@@ -60,9 +64,13 @@ func (c *Client) Operator(ctx context.Context) (Operator, error) {
 	case err != nil:
 		return Operator{}, fmt.Errorf("reading the policy %s: %w", policy, err)
 	}
-	return Operator{
+	operator := Operator{
 		Version: found.Labels[versionLabel], Image: found.Annotations[v1alpha1.OperatorImageAnnotation],
 		AgentImage: found.Annotations[v1alpha1.AgentImageAnnotation],
 		Namespace:  found.Annotations[v1alpha1.OperatorNamespaceAnnotation],
-	}, nil
+	}
+	if workloads, says := found.Annotations[v1alpha1.OperatorWorkloadsAnnotation]; says {
+		operator.Workloads = strings.Split(workloads, ",") // [""] for none
+	}
+	return operator, nil
 }

@@ -111,6 +111,9 @@ func TestTheOperatorsRightsSuffice(t *testing.T) {
 		t.Errorf("the policy does not say which operator runs: %v", policy.Annotations)
 	}
 	check(t, s.as(t, "joan").List(t.Context(), &admissionregistrationv1.ValidatingAdmissionPolicyList{}), "forbidden")
+	if workloads, says := policy.Annotations[v1alpha1.OperatorWorkloadsAnnotation]; !says || !strings.Contains(workloads, "scaledobjects.keda.sh") {
+		t.Errorf("the policy does not say what the operator may touch: %v", policy.Annotations)
+	}
 	// And whether it works: the Lease of the one that leads, and no other there.
 	home := policy.Annotations[v1alpha1.OperatorNamespaceAnnotation]
 	leader := client.ObjectKey{Namespace: home, Name: "understudy-operator"}

@@ -99,6 +99,17 @@ A label selector as one CEL expression over `variables.namespaceLabels`.
 {{- end }}
 
 {{/*
+What the operator has rights on beside Kubernetes' own workloads, for who plans.
+*/}}
+{{- define "understudy.workloads" -}}
+{{- $all := list }}
+{{- if .Values.workloads.argoRollouts }}{{ $all = append $all "rollouts.argoproj.io" }}{{ end }}
+{{- if .Values.workloads.keda }}{{ $all = concat $all (list "scaledobjects.keda.sh" "scaledjobs.keda.sh") }}{{ end }}
+{{- range .Values.workloads.custom }}{{ $all = append $all (printf "%s.%s" .resource .group) }}{{ end }}
+{{- join "," $all }}
+{{- end }}
+
+{{/*
 The right to take over each kind of workload that this installation knows.
 */}}
 {{- define "understudy.takeoverRules" -}}

@@ -168,6 +168,10 @@ const (
 	// OperatorNamespaceAnnotation on the policy is where the operator runs: the
 	// command line tool looks there for whether it does.
 	OperatorNamespaceAnnotation = "understudy.dev/operator-namespace"
+	// OperatorWorkloadsAnnotation on the policy names what the chart lets the operator
+	// touch beside Kubernetes' own workloads, "rollouts.argoproj.io,..."; a chart from
+	// before it says nothing.
+	OperatorWorkloadsAnnotation = "understudy.dev/operator-workloads"
 	// FreezerAnnotation on a Node says in which of the kernel's hierarchies its
 	// containers are frozen, "v1" or "v2", where they are in both. Without it that
 	// is v2.
