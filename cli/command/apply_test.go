@@ -79,7 +79,7 @@ func apply(ctx context.Context, config *rest.Config, file string) error {
 		err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
 			var err error
 			made, err = in(plural).Create(ctx, object, metav1.CreateOptions{})
-			if kind.Group == "example.com" && apierrors.IsNotFound(err) {
+			if strings.Contains(kind.Group, ".") && object.GetNamespace() != "" && apierrors.IsNotFound(err) {
 				return false, nil
 			}
 			return true, err
