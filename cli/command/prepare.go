@@ -166,8 +166,7 @@ func idles(ctx context.Context, client *session.Client) (session.Operator, []str
 	if err == nil {
 		return operator, nil
 	}
-	hint, _, _ := strings.Cut(failure.Hint(err), "\n")
-	return operator, []string{err.Error() + "; " + hint}
+	return operator, []string{err.Error() + "; " + strings.ReplaceAll(failure.Hint(err), "\n", " ")}
 }
 
 // askAlone is ask where no operator freezes, or none may.

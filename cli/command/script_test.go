@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,7 @@ func TestScript(t *testing.T) {
 // was applied, and whose operator does not run.
 func TestScriptCluster(t *testing.T) {
 	client := newKube(t)
-	if err := installPolicy(t.Context(), client); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := installPolicy(t.Context(), client, nil); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)
 	}
 	runScripts(t, client, "testdata/cluster")
@@ -67,6 +68,25 @@ func TestScriptUninstalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	runScripts(t, client, "testdata/uninstalled")
+}
+
+// TestScriptIdle: the same where the chart is installed and the operator that it says
+// there is cannot be found.
+func TestScriptIdle(t *testing.T) {
+	client := newKube(t)
+	policies := client.AdmissionregistrationV1().ValidatingAdmissionPolicies()
+	remove := func(ctx context.Context) {
+		if err := policies.Delete(ctx, policyName, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	remove(t.Context())
+	if err := installPolicy(t.Context(), client, map[string]string{v1alpha1.OperatorNamespaceAnnotation: "nowhere"}); err != nil {
+		t.Fatal(err)
+	}
+	// The other scripts have an operator of which nobody knows where it is.
+	t.Cleanup(func() { remove(context.Background()) })
+	runScripts(t, client, "testdata/idle")
 }
 
 func newKube(t *testing.T) *kubernetes.Clientset {
@@ -253,10 +273,10 @@ func listSessions(ctx context.Context, client *kubernetes.Clientset) ([]v1alpha1
 const policyName = "understudy-sessions"
 
 // installPolicy makes the policy by which an operator is known, as the chart
-// does; it binds nobody.
-func installPolicy(ctx context.Context, client kubernetes.Interface) error {
+// does, with these annotations more; it binds nobody.
+func installPolicy(ctx context.Context, client kubernetes.Interface, more map[string]string) error {
 	fail := admissionregistrationv1.Fail
-	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, &admissionregistrationv1.ValidatingAdmissionPolicy{
+	policy := &admissionregistrationv1.ValidatingAdmissionPolicy{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: policyName, Labels: map[string]string{"app.kubernetes.io/version": "0.9.0"},
 			Annotations: map[string]string{
@@ -275,7 +295,9 @@ func installPolicy(ctx context.Context, client kubernetes.Interface) error {
 			}}},
 			Validations: []admissionregistrationv1.Validation{{Expression: "true"}},
 		},
-	}, metav1.CreateOptions{})
+	}
+	maps.Copy(policy.Annotations, more)
+	_, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Create(ctx, policy, metav1.CreateOptions{})
 	return err
 }
 
