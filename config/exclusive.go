@@ -26,7 +26,7 @@ func (l *loading) yield(f *form) {
 	if f.ShareTraffic && f.Takeover == TakeoverScaleDown {
 		by := l.takenBy
 		if by == keyCopy {
-			by = keyScaleDown // said below it: a copy alone would share
+			by = l.heldBy // said below it: a copy alone would share
 		}
 		if l.overruled(f, "share_traffic", by, "with it the stand-in takes all of the traffic") {
 			f.ShareTraffic = false
@@ -44,7 +44,7 @@ func (l *loading) overruled(f *form, key, by, why string) bool {
 		return false
 	}
 	what := l.named(key)
-	if at := l.placeOf(key, ""); at != what {
+	if at := l.saidAt(key, ""); at != what {
 		what = at + ": " + what
 	}
 	f.notice(what + " is overruled by " + l.named(by) + ": " + why)
@@ -89,7 +89,7 @@ func (l *loading) undone(f *form) bool {
 	case TakeoverFreeze:
 		return !f.Pause && l.overruled(f, "takeover", "pause", "nothing is frozen")
 	case TakeoverCopy, TakeoverScaleDown:
-		return !f.CopyTo && l.overruled(f, "takeover", keyCopy, "no stand-in is made")
+		return !f.CopyTo && l.overruled(f, "takeover", keyCopy, noStandIn)
 	}
 	return false
 }

@@ -148,6 +148,8 @@ type loading struct {
 	misnamed bool
 	// takenBy is the key that the takeover was said with.
 	takenBy string
+	// heldBy is the one that says whether the target of a stand-in is held at zero.
+	heldBy string
 	// found is how far a file is trusted that nobody named.
 	found Found
 }

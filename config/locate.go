@@ -58,6 +58,11 @@ func (l *loading) placeOf(key, entry string) string {
 	if key == "takeover" && l.takenBy != "" {
 		key = l.takenBy // there are other ways to say it
 	}
+	return l.saidAt(key, entry)
+}
+
+// saidAt is placeOf a key of that very name.
+func (l *loading) saidAt(key, entry string) string {
 	if key == "" {
 		return ""
 	}

@@ -189,7 +189,8 @@ A time is ` + "`90s`, `5m`" + ` or a number of seconds.
 const referenceFlags = `## Flags and variables
 
 A flag of exec, the variable that stands for it, and what it says. Of two that do not go together the one that was said in the lower place gives way, with a
-notice: ` + "`-s`" + ` overrules a file's ` + "`exclude`" + `, ` + "`--copy-target`" + ` a file's ` + "`wait`" + `, ` + "`--pause=false`" + ` a file's ` + "`takeover: freeze`" + `. Both in one place are an error. A variable that is called ` + "`UNDERSTUDY_…` or `MIRRORD_…`" + ` and that nothing reads is told, with the
+notice: ` + "`-s`" + ` overrules a file's ` + "`exclude`" + `, ` + "`--copy-target`" + ` a file's ` + "`wait`" + `, ` + "`--pause=false`" + ` and ` + "`--copy-target`" + ` a file's ` + "`takeover: freeze`" + `, and ` + "`--scale-down`" + ` its
+` + "`takeover: copy`" + ` too. ` + "`--copy-target`" + ` over ` + "`takeover: scale-down`" + ` goes on holding the target; ` + "`--scale-down=false`" + ` lets it run. Both in one place are an error. A variable that is called ` + "`UNDERSTUDY_…` or `MIRRORD_…`" + ` and that nothing reads is told, with the
 nearest that there is.
 
 | flag | variable | key |

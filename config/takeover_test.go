@@ -79,7 +79,8 @@ func TestTakeover(t *testing.T) {
 		"scaled down by a flag, outright a copy":   {"takeover: copy", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
 		"not scaled down by a flag":                {"takeover: scale-down", []string{"--scale-down=false"}, TakeoverCopy, false, ""},
 		"not scaled down in the file, by a flag":   {"feature: {copy_target: {scale_down: false}}", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
-		"paused, and scaled down by a flag":        {"{pause: true, target: deployment/w}", []string{"--scale-down"}, TakeoverFreeze, true, "--scale-down and pause exclude each other"},
+		"paused, and scaled down by a flag":        {"{pause: true, target: deployment/w}", []string{"--scale-down"}, TakeoverScaleDown, false, ""},
+		"paused, and no copy that is scaled down":  {"{pause: true, target: deployment/w}", []string{"--scale-down", "--copy-target=false"}, TakeoverFreeze, true, "--scale-down needs a stand-in"},
 		"paused and scaled down, by flags":         {"", []string{"-t", "deployment/w", "--pause", "--scale-down"}, TakeoverFreeze, true, "--scale-down and --pause exclude each other"},
 		"frozen and scaled down":                   {"{takeover: freeze, target: deployment/w, feature: {copy_target: {enabled: false, scale_down: true}}}", nil, TakeoverFreeze, false, "feature.copy_target.scale_down and takeover exclude each other"},
 		"a copy and scaled down":                   {"{takeover: copy, feature: {copy_target: {scale_down: true}}}", nil, TakeoverCopy, false, "feature.copy_target.scale_down and takeover exclude each other"},
@@ -101,6 +102,79 @@ func TestTakeover(t *testing.T) {
 			}
 			if tc.want != c.Takeover && !strings.Contains(tc.wrong, "--pause and") || tc.paused != c.Paused {
 				t.Errorf("got %s, paused %t", c.Takeover, c.Paused)
+			}
+		})
+	}
+}
+
+// TestTakeoverBetweenPlaces: of what two places say the higher counts, and whoever
+// said the other is told, wherever that changes the takeover.
+func TestTakeoverBetweenPlaces(t *testing.T) {
+	const name = ".understudy/understudy.yaml"
+	const (
+		held    = ": a stand-in is made, and the target is held at zero"
+		copied  = ": a stand-in is made, and the target goes on running"
+		frozen  = ": the target is frozen"
+		left    = ": the target is left as it is"
+		outcast = ": no stand-in is made"
+	)
+	for title, tc := range map[string]struct {
+		file    string
+		environ map[string]string
+		args    string
+		want    Takeover
+		notices []string
+	}{
+		"held, and a flag asks for a copy":         {"takeover: scale-down", nil, "--copy-target", TakeoverScaleDown, nil},
+		"held by the switch, and a flag":           {"feature: {copy_target: {scale_down: true}}", nil, "--copy-target", TakeoverScaleDown, nil},
+		"held by a variable, and a flag":           {"", map[string]string{"UNDERSTUDY_TAKEOVER": "scale-down"}, "--copy-target", TakeoverScaleDown, nil},
+		"held, and flags ask for a copy that runs": {"takeover: scale-down", nil, "--copy-target --scale-down=false", TakeoverCopy, []string{name + ":1: takeover is overruled by --scale-down=false" + copied}},
+		"held, and a flag runs it":                 {"takeover: scale-down", nil, "--scale-down=false", TakeoverCopy, []string{name + ":1: takeover is overruled by --scale-down=false" + copied}},
+		"held, and a variable runs it, and a flag": {"takeover: scale-down", map[string]string{"UNDERSTUDY_SCALE_DOWN": "false"}, "--copy-target", TakeoverCopy,
+			[]string{name + ":1: takeover is overruled by UNDERSTUDY_SCALE_DOWN=false" + copied}},
+		"held, and a flag says so too":       {"takeover: scale-down", nil, "--copy-target --scale-down", TakeoverScaleDown, nil},
+		"held, and a flag pauses":            {"takeover: scale-down", nil, "--pause", TakeoverFreeze, []string{name + ":1: takeover is overruled by --pause" + frozen}},
+		"a copy, and a flag holds":           {"takeover: copy", nil, "--scale-down", TakeoverScaleDown, []string{name + ":1: takeover is overruled by --scale-down" + held}},
+		"a copy, and flags hold":             {"takeover: copy", nil, "--copy-target --scale-down", TakeoverScaleDown, []string{name + ":1: takeover is overruled by --scale-down" + held}},
+		"a copy, and a flag pauses":          {"feature: {copy_target: true}", nil, "--pause", TakeoverFreeze, []string{name + ":1: feature.copy_target is overruled by --pause" + frozen}},
+		"a copy that is held, a flag pauses": {"feature:\n  copy_target:\n    scale_down: true\n", nil, "--pause", TakeoverFreeze, []string{name + ":3: feature.copy_target.scale_down is overruled by --pause" + frozen}},
+		"a copy that is held, a variable copies": {"feature: {copy_target: {scale_down: true}}", map[string]string{"UNDERSTUDY_TAKEOVER": "copy"}, "", TakeoverCopy,
+			[]string{name + ":1: feature.copy_target.scale_down is overruled by UNDERSTUDY_TAKEOVER" + copied}},
+		"a copy that is not held, a variable holds": {"feature: {copy_target: {scale_down: false}}", map[string]string{"UNDERSTUDY_TAKEOVER": "scale-down"}, "", TakeoverScaleDown,
+			[]string{name + ":1: feature.copy_target.scale_down is overruled by UNDERSTUDY_TAKEOVER" + held}},
+		"a copy that is held, a variable leaves it": {"feature: {copy_target: {scale_down: true}}", map[string]string{"UNDERSTUDY_TAKEOVER": "none"}, "", TakeoverNone,
+			[]string{name + ":1: feature.copy_target.scale_down is overruled by UNDERSTUDY_TAKEOVER" + left}},
+		"a copy that is held, and none by a flag": {"feature: {copy_target: {scale_down: true}}", nil, "--copy-target=false", TakeoverNone,
+			[]string{name + ":1: feature.copy_target.scale_down is overruled by --copy-target=false" + outcast}},
+		"held outright, and none by a flag": {"takeover: scale-down", nil, "--copy-target=false", TakeoverNone, []string{name + ":1: takeover is overruled by --copy-target=false" + outcast}},
+		"frozen, and a flag copies":         {"takeover: freeze", nil, "--copy-target", TakeoverCopy, []string{name + ":1: takeover is overruled by --copy-target" + copied}},
+		"frozen, and flags hold":            {"takeover: freeze", nil, "--copy-target --scale-down", TakeoverScaleDown, []string{name + ":1: takeover is overruled by --scale-down" + held}},
+		"frozen, and a flag holds":          {"takeover: freeze", nil, "--scale-down", TakeoverScaleDown, []string{name + ":1: takeover is overruled by --scale-down" + held}},
+		"frozen by a variable, a flag holds": {"", map[string]string{"UNDERSTUDY_TAKEOVER": "freeze"}, "--scale-down", TakeoverScaleDown,
+			[]string{"UNDERSTUDY_TAKEOVER is overruled by --scale-down" + held}},
+		"frozen, and a flag does not hold": {"takeover: freeze", nil, "--scale-down=false", TakeoverFreeze, nil},
+		"frozen, and a flag pauses":        {"takeover: freeze", nil, "--pause", TakeoverFreeze, nil},
+		"paused, and a flag copies":        {"pause: true", nil, "--copy-target", TakeoverCopy, []string{name + ":1: pause is overruled by --copy-target" + copied}},
+		"paused, and a flag holds":         {"pause: true", nil, "--scale-down", TakeoverScaleDown, []string{name + ":1: pause is overruled by --scale-down" + held}},
+		"paused by a variable, held in the file": {"takeover: scale-down", map[string]string{"MIRRORD_PAUSE": "true"}, "", TakeoverFreeze,
+			[]string{name + ":1: takeover is overruled by MIRRORD_PAUSE" + frozen}},
+		"left, and a flag pauses": {"takeover: none", nil, "--pause", TakeoverFreeze, []string{name + ":1: takeover is overruled by --pause" + frozen}},
+		"three places": {"takeover: copy", map[string]string{"UNDERSTUDY_PAUSE": "true"}, "--copy-target --scale-down", TakeoverScaleDown,
+			[]string{name + ":1: takeover is overruled by --scale-down" + held, "UNDERSTUDY_PAUSE is overruled by --scale-down" + held}},
+	} {
+		t.Run(title, func(t *testing.T) {
+			c, err := setup{map[string]string{name: tc.file}, tc.environ, append([]string{"-t", "deployment/w"}, strings.Fields(tc.args)...)}.read(t)
+			if err != nil || c.Takeover != tc.want {
+				t.Errorf("got %s, error %v", c.Takeover, err)
+			}
+			var overruled []string
+			for _, notice := range c.Notices {
+				if strings.Contains(notice, "overruled") {
+					overruled = append(overruled, notice)
+				}
+			}
+			if !slices.Equal(overruled, tc.notices) {
+				t.Errorf("got notices %q", overruled)
 			}
 		})
 	}
