@@ -236,12 +236,24 @@ func (f *Filter) of(key string, entry int) string {
 func (c *Config) checkNames() (found []*Problem) {
 	filter := c.Names.Filter
 	const key = "feature.network.dns.filter"
+	const outgoing = "take it out; where connections to it go is said in feature.network.outgoing.filter"
 	if len(filter.Local) > 0 && len(filter.Remote) > 0 {
 		found = append(found, problem("name what is looked up on this machine, or what in the pod", "%s.local and remote exclude each other", key).about(key+".local", key+".remote"))
 	}
 	for i, entry := range slices.Concat(filter.Local, filter.Remote) {
-		if _, ok := ParseName(entry); !ok {
-			found = append(found, problem("write a name, or *.name", "%s: %q is no name", key, entry).entryOf(filter.of(key, i), entry))
+		d, ok := ParseDestination(entry)
+		wrong := func(advice, what string) {
+			found = append(found, problem(advice, "%s: %q is %s", key, entry, what).entryOf(filter.of(key, i), entry))
+		}
+		switch {
+		case !ok || d.Network != "":
+			wrong("write a name, or *.name", "no name")
+		case d.Prefix.IsValid():
+			wrong(outgoing, "an address, and names are looked up, not addresses")
+		case d.Name == "":
+			wrong(outgoing, "a port alone, and who looks a name up names none")
+		case d.Port > 0:
+			c.notice(fmt.Sprintf("%s: of %q the port is dropped: who looks a name up names none", key, entry))
 		}
 	}
 	if !c.Names.Enabled && len(filter.Local)+len(filter.Remote) > 0 {

@@ -78,9 +78,6 @@ func isName(text string) bool {
 // ParseName reads one entry of a filter of names: NAME or *.NAME; a port, which
 // looking up a name does not have, is left out.
 func ParseName(text string) (string, bool) {
-	name, _, _ := strings.Cut(text, ":")
-	if !isName(name) {
-		return "", false
-	}
-	return strings.ToLower(strings.TrimSuffix(name, ".")), true
+	d, ok := ParseDestination(text)
+	return d.Name, ok && d.Name != "" && d.Network == ""
 }

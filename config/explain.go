@@ -220,12 +220,23 @@ func (c *Config) explainNames(_ Facts, say func(string, ...any)) {
 	case !c.Names.Enabled:
 		say("Names are looked up as on this machine.%s", hostname)
 	case len(c.Names.Filter.Local) > 0:
-		say("Names are looked up as in the pod, but %s on this machine.%s", list(c.Names.Filter.Local), hostname)
+		say("Names are looked up as in the pod, but %s on this machine.%s", list(namesOf(c.Names.Filter.Local)), hostname)
 	case len(c.Names.Filter.Remote) > 0:
-		say("Of names %s are looked up as in the pod, all others on this machine.%s", list(c.Names.Filter.Remote), hostname)
+		say("Of names %s are looked up as in the pod, all others on this machine.%s", list(namesOf(c.Names.Filter.Remote)), hostname)
 	default:
 		say("Names are looked up as in the pod.%s", hostname)
 	}
+}
+
+// namesOf are the entries of a filter of names as they are heeded.
+func namesOf(entries []string) (names []string) {
+	for _, entry := range entries {
+		if name, ok := ParseName(entry); ok {
+			entry = name
+		}
+		names = append(names, entry)
+	}
+	return names
 }
 
 func (c *Config) explainIncoming(_ Facts, say func(string, ...any)) {
