@@ -24,21 +24,27 @@ var elements = map[reflect.Type]string{
 	reflect.TypeFor[[]corev1.LocalObjectReference](): "an object with a name",
 }
 
-// mistyped is what to say of a value that does not fit its field: of the first
-// element that does not where it has elements, else of the value.
-func mistyped(key string, value said, kind reflect.Type, expected string) *Problem {
-	place, node := value.place, value.node
-	if name, element := misfit(value, kind); element != nil {
-		key, node, expected = key+name, element, elements[kind]
-		if value.at != nil && element.Line > 0 {
-			place = value.at(element.Line)
+// mistyped is what to say of a value that does not fit its field: of every element
+// that does not where it has elements, else of the value.
+func mistyped(key string, value said, kind reflect.Type, expected string) (found []*Problem) {
+	say := func(key string, node *source.Node, place, expected string) {
+		advice := ""
+		if text, ok := node.Value.(string); ok {
+			advice = meant(text, kind)
 		}
+		found = append(found, &Problem{Place: place, Advice: advice, What: fmt.Sprintf("%s is %s, where %s is expected", key, node, expected)})
 	}
-	advice := ""
-	if text, ok := node.Value.(string); ok {
-		advice = meant(text, kind)
+	for _, wrong := range misfits(value, kind) {
+		place := value.place
+		if value.at != nil && wrong.node.Line > 0 {
+			place = value.at(wrong.node.Line)
+		}
+		say(key+wrong.name, wrong.node, place, elements[kind])
 	}
-	return &Problem{Place: place, Advice: advice, What: fmt.Sprintf("%s is %s, where %s is expected", key, node, expected)}
+	if len(found) == 0 {
+		say(key, value.node, value.place, expected)
+	}
+	return found
 }
 
 // meant asks for the one of a few values that a text is like; it is empty where
@@ -60,31 +66,31 @@ func meant(text string, kind reflect.Type) string {
 	return "did you mean " + best + "?"
 }
 
-// misfit is the first element that would not fit by itself, and its name: an index
-// from 0, or a key. It is nil where the value has none, or is of a wrong kind itself.
-func misfit(value said, kind reflect.Type) (name string, element *source.Node) {
+// element is one of a value's, by its name in it: an index from 0, or a key.
+type element struct {
+	name string
+	node *source.Node
+}
+
+// misfits are the elements that would not fit by themselves. There are none where
+// the value has none, or is of a wrong kind itself.
+func misfits(value said, kind reflect.Type) (wrong []element) {
 	fits := func(one any) bool {
 		return decode(said{node: &source.Node{Value: one}, loose: value.loose}, reflect.New(kind).Elem()) == ""
 	}
 	switch of := value.node.Value.(type) {
 	case []*source.Node:
-		if !fits([]*source.Node{}) {
-			return "", nil
-		}
 		for i, item := range of {
-			if !fits([]*source.Node{item}) {
-				return fmt.Sprintf("[%d]", i), item
+			if fits([]*source.Node{}) && !fits([]*source.Node{item}) {
+				wrong = append(wrong, element{fmt.Sprintf("[%d]", i), item})
 			}
 		}
 	case []source.Member:
-		if !fits([]source.Member{}) {
-			return "", nil
-		}
 		for _, member := range of {
-			if !fits([]source.Member{member}) {
-				return "." + member.Key, member.Value
+			if fits([]source.Member{}) && !fits([]source.Member{member}) {
+				wrong = append(wrong, element{"." + member.Key, member.Value})
 			}
 		}
 	}
-	return "", nil
+	return wrong
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,6 +20,28 @@ func TestMistyped(t *testing.T) {
 		_, err := setup{files: map[string]string{"f.yaml": text}, args: []string{"-f", "f.yaml"}}.read(t)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// TestMistypedElements: each of them that is wrong is told, and none that is right.
+func TestMistypedElements(t *testing.T) {
+	for text, want := range map[string][]string{
+		"feature:\n  env:\n    include:\n      - 3\n      - A_*\n      - {}\n": {
+			`f.yaml:4: feature.env.include[0] is 3, where a string is expected`, `f.yaml:6: feature.env.include[2] is an object, where a string is expected`},
+		"feature:\n  env:\n    override:\n      A: [1]\n      B: two\n      C: {}\n": {
+			`f.yaml:4: feature.env.override.A is a list, where a string is expected`, `f.yaml:6: feature.env.override.C is an object, where a string is expected`},
+		"feature:\n  network:\n    incoming:\n      ports: [x, 80,\n        0]\n": {
+			`f.yaml:4: feature.network.incoming.ports[0] is "x", where a port from 1 to 65535 is expected`, `f.yaml:5: feature.network.incoming.ports[2] is 0, where a port from 1 to 65535 is expected`},
+	} {
+		_, err := setup{files: map[string]string{"f.yaml": text}, args: []string{"-f", "f.yaml"}}.read(t)
+		problems, _ := err.(Problems) //nolint:errorlint // it returns nothing else
+		var got []string
+		for _, p := range problems {
+			got = append(got, p.Error())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q:\n got %q\nwant %q", text, got, want)
 		}
 	}
 }

@@ -222,7 +222,7 @@ func (l *loading) take(s setting, field reflect.Value) {
 		return
 	}
 	if expected := decode(value, field); expected != "" {
-		l.problems = append(l.problems, mistyped(s.key, value, s.kind, expected))
+		l.problems = append(l.problems, mistyped(s.key, value, s.kind, expected)...)
 	}
 }
 
