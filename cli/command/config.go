@@ -188,12 +188,8 @@ change.`,
 			if bytes.Equal(migrated.Text, text) {
 				return nil
 			}
-			info, err := os.Stat(file)
-			if err != nil {
-				return fmt.Errorf("writing the configuration: %w", err)
-			}
-			if err := os.WriteFile(file, migrated.Text, info.Mode().Perm()); err != nil {
-				return fmt.Errorf("writing the configuration: %w", err)
+			if err := rewrite(file, migrated.Text); err != nil {
+				return err
 			}
 			if own := ownFile(file); own != "" {
 				fmt.Fprintf(f.Err, "notice: whoever still uses mirrord needs %s as it was, which may refuse the new form: put that back, and keep the new one as %s, which is read first\n", file, own)
