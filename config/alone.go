@@ -11,7 +11,8 @@ import (
 // Alone makes a Config of a file's text and nothing else: flags and variables
 // do not overrule it, its templates are filled in as they would be here. The
 // key that they may speak of is always the same. Problems are what is wrong
-// with what it says; the error is why it says nothing at all.
+// with what it says, and what does not go together in it, but not what this machine
+// lacks; the error is why it says nothing at all.
 func Alone(name string, text []byte) (*Config, Problems, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -27,5 +28,6 @@ func Alone(name string, text []byte) (*Config, Problems, error) {
 	if err != nil && !errors.As(err, &problems) {
 		return nil, nil, err
 	}
+	errors.As(append(problems, l.check(c)...).orNil(), &problems)
 	return c, problems, nil
 }

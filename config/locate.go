@@ -12,7 +12,7 @@ import (
 func (l *loading) check(c *Config) (found Problems) {
 	errors.As(c.Check(), &found)
 	if l.misnamed && c.Target == "" { // what is wrong with it is said already
-		found = slices.DeleteFunc(found, func(p *Problem) bool { return slices.Contains(p.keys[:], "target.path") })
+		found = slices.DeleteFunc(found, func(p *Problem) bool { return p.About("target.path") })
 	}
 	for _, p := range found {
 		_ = l.locate(p)

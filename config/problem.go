@@ -45,9 +45,8 @@ func problem(advice, what string, args ...any) *Problem {
 	return &Problem{What: fmt.Sprintf(what, args...), Advice: advice}
 }
 
-// Contradicts says whether it is about what keys say together, and not about one of
-// them alone.
-func (p *Problem) Contradicts() bool { return p.keys[0] != "" }
+// About says whether it is about a key, alone or with another.
+func (p *Problem) About(key string) bool { return slices.Contains(p.keys[:], key) }
 
 // about names the key that is wrong, or the two that do not go together.
 func (p *Problem) about(key string, other ...string) *Problem {

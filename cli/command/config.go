@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"understudy.dev/understudy/cli/failure"
+	"understudy.dev/understudy/cli/target"
 	"understudy.dev/understudy/config"
 	"understudy.dev/understudy/config/migrate"
 	configsource "understudy.dev/understudy/config/source"
@@ -126,8 +127,9 @@ func newCmdMigrate(f *Factory) *cobra.Command {
 		Short: "Rewrite a configuration file into understudy's own form",
 		Long: `Rewrites a configuration file into understudy's own form: what has no meaning
 here goes, old forms become new ones, comments and order stay. What changed and why
-is said on stderr, and what you must decide yourself, such as what to write instead
-of pause: true; the new text goes to stdout, or with --write into the file. mirrord
+is said on stderr, and what is left to you, each thing with what to do: what to write
+instead of pause: true, and all that exec would refuse of the new text. The exit code
+is 0 with that too: verify is for asking. The new text goes to stdout, or with --write into the file. mirrord
 may refuse the new form: while somebody still uses it, leave
 .mirrord/mirrord.json and write the new text to .understudy/understudy.json,
 which is read first.
@@ -171,6 +173,9 @@ change.`,
 			for _, change := range migrated.Changes {
 				fmt.Fprintf(f.Err, "changed: %s\n", change)
 			}
+			if left := leftOfTarget(migrated.Target); left != "" {
+				migrated.Left = append(migrated.Left, left)
+			}
 			for _, left := range migrated.Left {
 				fmt.Fprintf(f.Err, "left:    %s\n", left)
 			}
@@ -200,6 +205,23 @@ change.`,
 	config.FileFlags(cmd.Flags())
 	cmd.Flags().BoolVarP(&write, "write", "w", false, "change the file itself")
 	return cmd
+}
+
+// leftOfTarget is what is wrong with a target's form, and what to do about it; empty
+// where nothing is, or where there is none, which is another matter.
+func leftOfTarget(text string) string {
+	if text == "" {
+		return ""
+	}
+	_, err := target.Parse(text)
+	var wrong *failure.Failure
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &wrong) && wrong.Hint != "":
+		return wrong.Error() + ": " + wrong.Hint
+	}
+	return err.Error()
 }
 
 // ownFile is where a file that the other tool reads too would be understudy's

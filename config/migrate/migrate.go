@@ -26,8 +26,11 @@ type Result struct {
 	Text []byte
 	// Changes are what was changed and why, one sentence each.
 	Changes []string
-	// Left is what a person has to decide, one sentence each.
+	// Left is what a person has to decide, and what would be refused, one sentence each.
 	Left []string
+	// Target that Text names here; empty where it names none, where that is not known,
+	// and where something is left to say of it.
+	Target string
 }
 
 // mark is what some editors begin a file with.
@@ -54,7 +57,6 @@ func File(name string, text []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.contradictions(name, text)
 	for _, said := range [][]string{m.result.Changes, m.result.Left} {
 		for i := range said {
 			said[i] = hidden.show(said[i])
@@ -62,6 +64,7 @@ func File(name string, text []byte) (*Result, error) {
 	}
 	if len(m.result.Changes) == 0 {
 		m.result.Text = text
+		m.wrong(name)
 		return &m.result, nil
 	}
 	if statements(string(text)) {
@@ -78,6 +81,7 @@ func File(name string, text []byte) (*Result, error) {
 	if err := check(name, text, m.result.Text); err != nil {
 		return nil, m.refuse(name, fmt.Sprintf("the file cannot be rewritten: %v", err))
 	}
+	m.wrong(name)
 	return &m.result, nil
 }
 
@@ -137,6 +141,8 @@ type migration struct {
 	doc    document
 	root   *source.Node
 	result Result
+	// told are the beginnings of what config says in other words of what is left already.
+	told []string
 }
 
 func (m *migration) changed(format string, args ...any) {
@@ -228,6 +234,7 @@ func (m *migration) pause(key string, value *source.Node) {
 	switch {
 	case twice && oldest.Value != newer.Value:
 		m.left("pause and agent.pause say different things: take agent.pause out")
+		m.told = append(m.told, "pause is ", "agent.pause is ")
 	case twice && key == "agent.pause":
 		m.doc.remove(path)
 		m.changed("agent.pause is gone: pause says it already")
@@ -254,15 +261,25 @@ func (m *migration) pause(key string, value *source.Node) {
 	}
 }
 
-// contradictions are what a file says of the takeover that does not go together, as
-// exec says it. Where its templates cannot be filled in here that is not known.
-func (m *migration) contradictions(name string, text []byte) {
-	_, problems, err := config.Alone(name, text)
+// wrong is what exec would refuse of the new text, but for what is told already.
+// Where its templates cannot be filled in here that is not known.
+func (m *migration) wrong(name string) {
+	c, problems, err := config.Alone(name, m.result.Text)
 	if err != nil {
+		m.left("whether anything else is wrong is not known here: %v; understudy config verify says it where its templates can be filled in", err)
 		return
 	}
+	if !slices.ContainsFunc(problems, func(p *config.Problem) bool { return p.About("target.path") }) {
+		m.result.Target = c.Target
+	}
 	for _, p := range problems {
-		if p.Contradicts() {
+		told := slices.ContainsFunc(m.result.Left, func(left string) bool { return strings.HasPrefix(left, p.What) }) ||
+			slices.ContainsFunc(m.told, func(beginning string) bool { return strings.HasPrefix(p.What, beginning) })
+		switch {
+		case told:
+		case p.Advice == "":
+			m.left("%s", p.What)
+		default:
 			m.left("%s: %s", p.What, p.Advice)
 		}
 	}
@@ -294,6 +311,7 @@ func (m *migration) startupTimeout(value *source.Node) {
 			return
 		}
 		m.left("agent.startup_timeout and setup_timeout say the same thing differently: take agent.startup_timeout out")
+		m.told = append(m.told, "setup_timeout is ", "agent.startup_timeout is ")
 		return
 	}
 	text, ok := value.Value.(string)
@@ -310,6 +328,7 @@ func (m *migration) startupTimeout(value *source.Node) {
 	case ok && (notTime == nil || stands.MatchString(text)):
 	default:
 		m.left("agent.startup_timeout is setup_timeout here, and %s is no time: write it as in 90s", value)
+		m.told = append(m.told, "setup_timeout is ", "agent.startup_timeout is ")
 		return
 	}
 	m.doc.remove(path)

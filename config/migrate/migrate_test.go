@@ -96,7 +96,7 @@ func TestFile(t *testing.T) {
   "target": "deployment/a", // target
   "setup_timeout": "3s"
 }
-`, []string{"agent.startup_timeout is setup_timeout now", "target is written as a path", "comments are gone with what they were about: // long"}, nil},
+`, []string{"agent.startup_timeout is setup_timeout now", "target is written as a path", "comments are gone with what they were about: // long"}, []string{"a setup timeout of 3s is not possible: choose between 5s and 1h0m0s"}},
 		"JSON, all goes": {"a.json", "{ // the team's\n  \"telemetry\": false }", "{ // the team's\n }", []string{"telemetry is gone"}, nil},
 		"JSON, the last goes": {"a.json", `{
   "key": "k", // of the session
@@ -167,7 +167,7 @@ feature:
 
 # the end
 `, []string{"telemetry is gone", "feature.env.include is a list now", "agent.log_level is gone", "target is written as a path", "comments are gone with what they were about: # off, # really, # loud"}, nil},
-		"TOML": {"a.toml", "# who\n\n# kept\npause = true # mine\n\n# lost\n[agent]\nttl = 3\n", "# who\n\n# kept\npause = true # mine\n", []string{"agent.ttl is gone", "comments are gone with what they were about: # lost"}, []string{freezeOr}},
+		"TOML": {"a.toml", "# who\n\n# kept\npause = true # mine\n\n# lost\n[agent]\nttl = 3\n", "# who\n\n# kept\npause = true # mine\n", []string{"agent.ttl is gone", "comments are gone with what they were about: # lost"}, []string{freezeOr, "there is nothing to pause without a target"}},
 		"TOML, tables and lists": {"a.toml", "# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\n\n[target] # whom\nnamespace = 'shop'\n[target.path]\ndeployment = 'a'\n\n# env\n[feature.env]\ninclude = 'A;B' # both\n\n[agent]\nstartup_timeout = 90\n",
 			"# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\nsetup_timeout = \"90s\"\ntarget = { path = \"deployment/a\", namespace = \"shop\" }\n\n# env\n[feature.env]\ninclude = [\"A\", \"B\"] # both\n",
 			[]string{"feature.env.include is a list now", "agent.startup_timeout is setup_timeout now", "target is written as a path", "comments are gone with what they were about: # whom"}, nil},
@@ -183,14 +183,14 @@ feature:
 		"scaled down, and frozen": {"a.yaml", "takeover: freeze\ntarget: pod/x\nfeature: {copy_target: {enabled: false, scale_down: true}}\n", "takeover: freeze\ntarget: pod/x\nfeature: {copy_target: {enabled: false, scale_down: true}}\n", nil,
 			[]string{"feature.copy_target.scale_down and takeover exclude each other: choose one of both"}},
 		"scaled down, and a copy": {"a.json", `{"agent": {"ttl": 3}, "takeover": "copy", "feature": {"copy_target": {"scale_down": true}}}`, `{"takeover": "copy", "feature": {"copy_target": {"scale_down": true}}}`, []string{"agent.ttl is gone"},
-			[]string{"feature.copy_target.scale_down and takeover exclude each other: choose one of both"}},
+			[]string{"feature.copy_target.scale_down and takeover exclude each other: choose one of both", "no target is named, and a stand-in is a copy of one"}},
 		"not scaled down, and held": {"a.toml", "takeover = \"scale-down\"\n[feature.copy_target]\nscale_down = false\n", "takeover = \"scale-down\"\n[feature.copy_target]\nscale_down = false\n", nil,
-			[]string{"feature.copy_target.scale_down and takeover exclude each other: choose one of both"}},
-		"scaled down, and held": {"a.yaml", "takeover: scale-down\nfeature: {copy_target: {scale_down: true}}\n", "takeover: scale-down\nfeature: {copy_target: {scale_down: true}}\n", nil, nil},
+			[]string{"no target is named, and a stand-in is a copy of one", "feature.copy_target.scale_down and takeover exclude each other: choose one of both"}},
+		"scaled down, and held": {"a.yaml", "takeover: scale-down\nfeature: {copy_target: {scale_down: true}}\n", "takeover: scale-down\nfeature: {copy_target: {scale_down: true}}\n", nil, []string{"no target is named, and a stand-in is a copy of one"}},
 		"scaled down, by nobody": {"a.yaml", "feature: {copy_target: {enabled: false, scale_down: true}}\n", "feature: {copy_target: {enabled: false, scale_down: true}}\n", nil,
 			[]string{"feature.copy_target.scale_down needs a stand-in"}},
-		"a copy, and frozen":                  {"a.yaml", "takeover: freeze\nfeature: {copy_target: true}\n", "takeover: freeze\nfeature: {copy_target: true}\n", nil, []string{"feature.copy_target and takeover exclude each other"}},
-		"a template that cannot be filled in": {"a.yaml", "takeover: copy\npause: true\ntarget: \"{{ get_env(name='SURELY_NOT_SET') }}\"\n", "takeover: copy\npause: true\ntarget: \"{{ get_env(name='SURELY_NOT_SET') }}\"\n", nil, []string{"pause and takeover exclude each other: choose one of both"}},
+		"a copy, and frozen":                  {"a.yaml", "takeover: freeze\nfeature: {copy_target: true}\n", "takeover: freeze\nfeature: {copy_target: true}\n", nil, []string{"there is nothing to pause without a target", "feature.copy_target and takeover exclude each other"}},
+		"a template that cannot be filled in": {"a.yaml", "takeover: copy\npause: true\ntarget: \"{{ get_env(name='SURELY_NOT_SET') }}\"\n", "takeover: copy\npause: true\ntarget: \"{{ get_env(name='SURELY_NOT_SET') }}\"\n", nil, []string{"pause and takeover exclude each other: choose one of both", "whether anything else is wrong is not known here: a.yaml:3: in {{"}},
 		"pause, twice":                        {"a.yaml", "agent: {pause: true}\npause: true\ntarget: pod/x\n", "pause: true\ntarget: pod/x\n", []string{"agent.pause is gone: pause says it already"}, []string{freezeOr}},
 		"pause, twice and differently":        {"a.yaml", "agent: {pause: true}\npause: false\ntarget: pod/x\n", "agent: {pause: true}\npause: false\ntarget: pod/x\n", nil, []string{"pause and agent.pause say different things"}},
 		"no pause":                            {"a.yaml", "pause: 3\n", "pause: 3\n", nil, []string{"pause is 3, where true or false is expected"}},
@@ -249,6 +249,40 @@ func TestTemplatesThatAreNoText(t *testing.T) {
 	if !errors.As(err, &placed) || strings.Contains(placed.What+placed.Advice, "understudy-template") || !strings.Contains(placed.What, `{{ get_env(name="L", default="30") }}`) ||
 		!strings.Contains(placed.Advice, "\n- telemetry is gone") || !strings.Contains(placed.Advice, "\n- target is spelt out") {
 		t.Errorf("what there is to change is not told: %+v", placed)
+	}
+}
+
+// TestLeft: what exec would refuse afterwards is said, once each.
+func TestLeft(t *testing.T) {
+	for text, want := range map[string][]string{
+		"feature: {network: {incoming: mirror}}":                          {"feature.network.incoming.mode mirror does not work yet: say steal"},
+		"feature: {env: {include: [A], exclude: [B]}}":                    {"feature.env.include and feature.env.exclude exclude each other: name what"},
+		"feature: {network: {incoming: {ports: [1], ignore_ports: [2]}}}": {"feature.network.incoming.ports and ignore_ports exclude each other: name the ports"},
+		"target: service/web":                                             {"a Service runs no pods that could be copied, held or attached to: name the workload behind it, as in deployment/web"},
+		"target: deployment/x\nwait: true":                                {"what leaves the target as it is waits for nobody: leave wait out"},
+		"feature: {fs: readd}":                                            {"feature.fs.mode is \"readd\", where "},
+		"agent: {startup_timeout: 7200}":                                  {"a setup timeout of 2h0m0s is not possible: choose between"},
+		"agent: {startup_timeout: soon}":                                  {"agent.startup_timeout is setup_timeout here, and \"soon\" is no time: write it as in 90s"},
+		"lease: soon":                                                     {"lease is \"soon\""},
+		"nope: 1\nfeature: {env: {nope: 1}}":                              {"there is no key nope", "there is no key feature.env.nope"},
+		"feature: {split_queues: {a: {}}, network: {incoming: {http_filter: {header_filter: a}}}}": {"feature.split_queues is not taken", "feature.network.incoming.http_filter"},
+		"pause: 3":    {"pause is 3, where true or false is expected"},
+		"pause: true": {freezeOr, "there is nothing to pause without a target"},
+		"agent: {pause: true}\npause: false\ntarget: pod/x":    {"pause and agent.pause say different things"},
+		"agent: {startup_timeout: 90}\nsetup_timeout: 80s":     {"agent.startup_timeout and setup_timeout say the same thing differently"},
+		"target: {labels: {a: b}}":                             {"target.labels is not taken"},
+		"target: {deployment: x, nope: y}":                     {"there is no key target.nope"},
+		"target: \"pod/{{ get_env(name='SURELY_NOT_SET') }}\"": {"whether anything else is wrong is not known"},
+		"target: pod/x\nfeature: {network: {incoming: steal}}": nil,
+	} {
+		got, err := File("a.yaml", []byte(text))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if !slices.EqualFunc(got.Left, want, strings.HasPrefix) {
+			t.Errorf("%s:\n got %q\nwant %q", text, got.Left, want)
+		}
 	}
 }
 
@@ -320,6 +354,11 @@ func TestLegacy(t *testing.T) {
 			if len(wrongBefore) != len(wrongAfter) {
 				t.Errorf("problems: %q before, %q after", wrongBefore, wrongAfter)
 			}
+			for _, wrong := range wrongAfter {
+				if !slices.ContainsFunc(first.Left, func(left string) bool { return strings.HasPrefix(left, wrong.What) }) {
+					t.Errorf("it is wrong, and not said to be left: %s\n%q", wrong.What, first.Left)
+				}
+			}
 			for _, left := range first.Left {
 				if !strings.HasPrefix(left, freezeOr) && !slices.ContainsFunc(wrongAfter, func(p *config.Problem) bool { return strings.HasPrefix(left, p.What) }) {
 					t.Errorf("it is left to a person, and nothing is wrong: %s", left)
@@ -332,7 +371,8 @@ func TestLegacy(t *testing.T) {
 	}
 }
 
-// resolved is what a text means, without what must be different.
+// resolved is what a text means, without what must be different, and all that verify
+// says against it.
 func resolved(t *testing.T, name string, text []byte) (*config.Config, config.Problems) {
 	t.Helper()
 	dir := t.TempDir()
@@ -346,9 +386,12 @@ func resolved(t *testing.T, name string, text []byte) (*config.Config, config.Pr
 	if err := flags.Parse([]string{"-f", name, "--key", "k"}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Load(flags)
+	c, err := config.Read(flags)
 	var problems config.Problems
 	_ = errors.As(err, &problems)
+	problems = slices.DeleteFunc(problems, func(p *config.Problem) bool { // of this machine, and not of the file
+		return strings.HasPrefix(p.What, "there is no file ") && strings.HasSuffix(p.What, ", which kubeconfig names")
+	})
 	c.Notices, c.TargetFrom = nil, ""
 	c.Target = strings.Replace(c.Target, "deploy/", "deployment/", 1)
 	return c, problems
