@@ -236,9 +236,13 @@ func newKey() string {
 // readFile finds and reads the file, and gives its name as a person would call
 // it.
 func (l *loading) readFile() (string, map[string]any) {
-	name, by, folders := l.fileName()
-	for _, folder := range folders {
-		l.notices = append(l.notices, folder+" is a folder, and no configuration file: it is passed over")
+	name, by, passed := l.fileName()
+	for _, over := range passed {
+		what := " is a folder, and no configuration file"
+		if over.Empty {
+			what = " is empty, and no configuration"
+		}
+		l.notices = append(l.notices, over.Path+what+": it is passed over")
 	}
 	trust := FoundAll
 	if by == whereItIs {
@@ -305,8 +309,8 @@ func (l *loading) readText(name string, text []byte, key string) (*file, map[str
 }
 
 // fileName is the file that is meant, and by what it was named. Where it had to be
-// found, folders were passed over.
-func (l *loading) fileName() (name, by string, folders []string) {
+// found, others were passed over.
+func (l *loading) fileName() (name, by string, passed []source.Passed) {
 	if flag := l.lookup(keyFile); flag != nil && flag.Changed {
 		return flag.Value.String(), "-f", nil
 	}
@@ -315,14 +319,14 @@ func (l *loading) fileName() (name, by string, folders []string) {
 			return name, variable, nil
 		}
 	}
-	found, folders := source.Find(l.dir)
+	found, passed := source.Find(l.dir)
 	if found != "" {
 		found = l.relative(found)
 	}
-	for i, folder := range folders {
-		folders[i] = l.relative(folder)
+	for i := range passed {
+		passed[i].Path = l.relative(passed[i].Path)
 	}
-	return found, whereItIs, folders
+	return found, whereItIs, passed
 }
 
 // relative is a path as a person who is here would call it.
@@ -344,15 +348,15 @@ func (l *loading) lookup(name string) *pflag.Flag {
 }
 
 // FileOf is the file that flags, environment and working directory name; empty
-// where there is none.
-func FileOf(flags *pflag.FlagSet) string {
+// where there is none. Where it had to be found, others were passed over.
+func FileOf(flags *pflag.FlagSet) (name string, passed []source.Passed) {
 	dir, err := os.Getwd()
 	if err != nil {
-		return ""
+		return "", nil
 	}
-	name, _, _ := (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).fileName()
+	name, _, passed = (&loading{flags: flags, dir: dir, environ: os.LookupEnv}).fileName()
 	if name == "none" {
-		return ""
+		return "", nil
 	}
-	return name
+	return name, passed
 }

@@ -147,7 +147,7 @@ Made by ` + "`make generate`" + ` from the table of decisions (config/decision) 
 
 What a session should do is said by flags, by variables of the environment and by a file, in this order of precedence. The file is the one that
 ` + "`-f`" + ` names, else ` + "`UNDERSTUDY_CONFIG_FILE`" + `, else ` + "`MIRRORD_CONFIG_FILE`" + `, else ` + "`.understudy/understudy.*`" + ` or ` + "`.mirrord/mirrord.*`" + ` (json, jsonc, yaml, yml or
-toml) of the working directory and, in a git repository, of those above it: the nearest counts, and a folder of such a name is passed over. ` + "`-f none`" + ` takes none. It is said which one was taken. Of one that was only found, and not named, completion takes no ` + "`kubeconfig`" + `, and the administrators' ` + "`restore`" + ` and ` + "`thaw`" + ` nothing.
+toml) of the working directory and, in a git repository, of those above it: the nearest counts, and a folder of such a name is passed over, as an empty file is. ` + "`-f none`" + ` takes none. It is said which one was taken. Of one that was only found, and not named, completion takes no ` + "`kubeconfig`" + `, and the administrators' ` + "`restore`" + ` and ` + "`thaw`" + ` nothing.
 
 ` + "```yaml" + `
 # .understudy/understudy.yaml

@@ -134,10 +134,11 @@ may refuse the new form: while somebody still uses it, leave
 .mirrord/mirrord.json and write the new text to .understudy/understudy.json,
 which is read first.
 
-It does nothing to a file that is in the new form, and fills in no templates. A
-file whose templates would not all stay where they are, one with {% ... %}, and
-one that would not mean the same as before is left to you, with what there is to
-change.`,
+It does nothing to a file that is in the new form, fills in no templates, and
+refuses an empty file: a shell empties the one that > names before anything is
+read. A file whose templates would not all stay where they are, one with
+{% ... %}, and one that would not mean the same as before is left to you, with
+what there is to change.`,
 		Example: `  # See what would change, and why
   understudy config migrate .mirrord/mirrord.json
 
@@ -152,7 +153,12 @@ change.`,
 			if err := nameFile(cmd, args); err != nil {
 				return err
 			}
-			file := config.FileOf(cmd.Flags())
+			file, passed := config.FileOf(cmd.Flags())
+			for _, over := range passed {
+				if over.Empty {
+					return nothingIn(over.Path)
+				}
+			}
 			if file == "" {
 				return failure.New("name one: understudy config migrate FILE", "there is no configuration file here")
 			}
@@ -165,6 +171,9 @@ change.`,
 			}
 			if err != nil {
 				return fmt.Errorf("reading the configuration: %w", err)
+			}
+			if len(text) == 0 {
+				return nothingIn(file)
 			}
 			migrated, err := migrate.File(file, text)
 			if err != nil {
@@ -205,6 +214,16 @@ change.`,
 	config.FileFlags(cmd.Flags())
 	cmd.Flags().BoolVarP(&write, "write", "w", false, "change the file itself")
 	return cmd
+}
+
+// nothingIn is the error for an empty file: a shell has emptied it, for what this
+// command would print, or another one is meant.
+func nothingIn(file string) error {
+	hint := "name the file that is meant: understudy config migrate FILE"
+	if next, _ := config.FileOf(nil); next != "" && next != file {
+		hint = "name the file that is meant, as in understudy config migrate " + next + "; a shell empties the file that > names before anything is read"
+	}
+	return failure.New(hint, "%s is empty: there is nothing to rewrite", file)
 }
 
 // leftOfTarget is what is wrong with a target's form, and what to do about it; empty

@@ -12,11 +12,19 @@ var Extensions = []string{".json", ".jsonc", ".yaml", ".yml", ".toml"}
 // places that are looked at in each directory.
 var places = []string{".understudy/understudy", ".mirrord/mirrord"}
 
+// Passed is what has a configuration file's name and is none.
+type Passed struct {
+	Path string
+	// Empty: it is a file without a byte, as a shell makes it for what is to be
+	// written there. Else it is a folder.
+	Empty bool
+}
+
 // Find looks for a configuration file in a directory and, in a git repository,
 // in those above it up to the repository's root. The nearest directory counts,
-// and in it understudy's own file. It is empty where there is none. Folders that
-// have the name of such a file are none, and are named.
-func Find(dir string) (file string, folders []string) {
+// and in it understudy's own file. It is empty where there is none. What has
+// the name of such a file and cannot be one is passed over, and told.
+func Find(dir string) (file string, passed []Passed) {
 	above := []string{dir}
 	for at := dir; !exists(filepath.Join(at, ".git")); above = append(above, at) {
 		parent := filepath.Dir(at)
@@ -32,15 +40,15 @@ func Find(dir string) (file string, folders []string) {
 				path := filepath.Join(at, place+extension)
 				switch info, err := os.Stat(path); {
 				case err != nil:
-				case info.IsDir():
-					folders = append(folders, path)
+				case info.IsDir(), info.Mode().IsRegular() && info.Size() == 0:
+					passed = append(passed, Passed{Path: path, Empty: !info.IsDir()})
 				default:
-					return path, folders
+					return path, passed
 				}
 			}
 		}
 	}
-	return "", folders
+	return "", passed
 }
 
 func exists(path string) bool {

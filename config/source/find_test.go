@@ -3,6 +3,7 @@ package source
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -34,16 +35,19 @@ func TestFind(t *testing.T) {
 	find("a", "a/.mirrord/mirrord.json")
 	write(".git/HEAD", "ref: refs/heads/main\n")
 	find("a/b", "a/.mirrord/mirrord.json")
-	write(".understudy/understudy.toml", "")
+	write(".understudy/understudy.toml", "wait = true\n")
 	find("a/b", "a/.mirrord/mirrord.json") // the nearer directory
-	write("a/.understudy/understudy.yaml", "")
+	write("a/.understudy/understudy.yaml", "wait: true\n")
 	find("a/b", "a/.understudy/understudy.yaml")
 	find("", ".understudy/understudy.toml")
-	// A folder of such a name is no file, and is named.
+	// A folder of such a name is no file, and an empty file says nothing: both are named.
 	write("a/b/.understudy/understudy.json/x", "")
+	write("a/b/.mirrord/mirrord.json", "")
 	find("a/b", "a/.understudy/understudy.yaml")
-	if _, folders := Find(filepath.Join(repo, "a/b")); len(folders) != 1 || folders[0] != filepath.Join(repo, "a/b/.understudy/understudy.json") {
-		t.Errorf("folders %q", folders)
+	_, passed := Find(filepath.Join(repo, "a/b"))
+	want := []Passed{{Path: filepath.Join(repo, "a/b/.understudy/understudy.json")}, {Path: filepath.Join(repo, "a/b/.mirrord/mirrord.json"), Empty: true}}
+	if !slices.Equal(passed, want) {
+		t.Errorf("passed over %v, want %v", passed, want)
 	}
 
 	if got := Branch(filepath.Join(repo, "a/b")); got != "main" {
