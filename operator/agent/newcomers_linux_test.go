@@ -42,7 +42,7 @@ func TestSidecarStartedAgain(t *testing.T) {
 			fmt.Fprintf(&script, "echo $$ >%s/cgroup.procs\n", dir)
 		}
 		// As the kubelet mounts it, by which it is known for another.
-		fmt.Fprintf(&script, "mount --bind %s /mnt\nexec bash -c 'sleep 0.15; exec 3<>/dev/tcp/127.0.0.1/7777'", lastWords)
+		fmt.Fprintf(&script, "mount --bind %s /mnt\nexec bash -c 'sleep 0.5; exec 3<>/dev/tcp/127.0.0.1/7777'", lastWords)
 		w.network.In(func() error {
 			if out, err := exec.Command("unshare", "--mount", "sh", "-c", script.String()).CombinedOutput(); err != nil {
 				t.Errorf("the sidecar was refused: %v\n%s", err, out)
