@@ -96,13 +96,14 @@ func Load(flags *pflag.FlagSet) (*Config, error) {
 	return l.load()
 }
 
-// Read is Load and Check in one, with all that is wrong at once.
-func Read(flags *pflag.FlagSet) (*Config, error) {
+// Read is Load and Check in one, with all that is wrong at once. That is also what
+// others find, who know of a key's value what is not known here.
+func Read(flags *pflag.FlagSet, others ...func(*Config) *Problem) (*Config, error) {
 	l, err := newLoading(flags)
 	if err != nil {
 		return nil, err
 	}
-	return l.read()
+	return l.read(others...)
 }
 
 func newLoading(flags *pflag.FlagSet) (*loading, error) {
@@ -120,14 +121,27 @@ func newLoading(flags *pflag.FlagSet) (*loading, error) {
 
 // read checks what was loaded, but not where a file is not known: what is
 // missing then may stand in it.
-func (l *loading) read() (*Config, error) {
+func (l *loading) read(others ...func(*Config) *Problem) (*Config, error) {
 	c, err := l.load()
 	var problems Problems
-	if err != nil && !errors.As(err, &problems) || l.unread {
+	if err != nil && !errors.As(err, &problems) {
 		return c, err
 	}
-	problems = append(problems, l.check(c)...)
-	return c, append(problems, l.missing(c)...).orNil()
+	if !l.unread {
+		problems = append(problems, l.check(c)...)
+	}
+	problems = append(problems, l.missing(c)...)
+	for _, other := range others {
+		p := other(c)
+		if p == nil || problems.speakOf(p.keys[0]) {
+			continue
+		}
+		if l.locate(p); strings.HasPrefix(p.Place, "--") {
+			p.Place = "" // whoever typed it sees it
+		}
+		problems = append(problems, p)
+	}
+	return c, problems.orNil()
 }
 
 // loading is one reading of all sources.

@@ -54,6 +54,14 @@ func (p *Problem) about(key string, other ...string) *Problem {
 	return p
 }
 
+// About is something wrong with the value of a key, for who finds it out elsewhere.
+func About(key, advice, what string) *Problem { return problem(advice, "%s", what).about(key) }
+
+// speakOf says whether one of them is about a key.
+func (p Problems) speakOf(key string) bool {
+	return slices.ContainsFunc(p, func(one *Problem) bool { return slices.Contains(one.keys[:], key) })
+}
+
 // entryOf names an entry of a key's list, or a key of its object.
 func (p *Problem) entryOf(key, entry string) *Problem {
 	p.entry = entry

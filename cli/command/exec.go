@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -120,17 +119,14 @@ said. See docs/configuration.md.
 }
 
 func execOptions(f *Factory, cmd *cobra.Command, args []string) (*ExecOptions, error) {
-	c, err := config.Read(cmd.Flags())
-	if c != nil {
-		f.form = c.Progress
+	opts, err := asked(cmd)
+	if opts != nil {
+		f.form = opts.Config.Progress
 	}
 	if err != nil {
 		return nil, err
 	}
-	ref, err := refOf(c)
-	if err != nil {
-		return nil, err
-	}
+	c := opts.Config
 	if err := supported(); err != nil {
 		return nil, err
 	}
@@ -140,29 +136,11 @@ func execOptions(f *Factory, cmd *cobra.Command, args []string) (*ExecOptions, e
 	if err := locate(args[0]); err != nil {
 		return nil, err
 	}
-	variables, err := environ.New(c.Env)
-	if err != nil {
-		return nil, err
-	}
-	line, err := boundary.New(c)
-	if err != nil {
+	if opts.Boundary, err = boundary.New(c); err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	return &ExecOptions{Config: c, Target: ref, Args: args, Environ: variables, Boundary: line}, nil
-}
-
-// refOf is the target that a configuration names; the zero Ref where there is
-// none and none is needed.
-func refOf(c *config.Config) (target.Ref, error) {
-	if c.Targetless() {
-		return target.Ref{}, nil
-	}
-	ref, err := target.Parse(c.Target)
-	var wrong *failure.Failure
-	if errors.As(err, &wrong) && c.TargetFrom != "" {
-		wrong.What = c.TargetFrom + ": " + wrong.What
-	}
-	return ref, err
+	opts.Args = args
+	return opts, nil
 }
 
 // perform splits this process from the one that goes on here and has it run

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"understudy.dev/understudy/cli/boundary"
-	"understudy.dev/understudy/cli/environ"
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/plan"
@@ -80,19 +79,12 @@ programs: docs/plan.md has the fields and codes.`,
 
 // planOptions are those of exec, of which a command need not be there.
 func planOptions(cmd *cobra.Command, args []string) (*ExecOptions, error) {
-	c, err := config.Read(cmd.Flags())
+	opts, err := asked(cmd)
 	if err != nil {
 		return nil, err
 	}
-	ref, err := refOf(c)
-	if err != nil {
-		return nil, err
-	}
-	opts := &ExecOptions{Config: c, Target: ref, Args: args}
-	if opts.Environ, err = environ.New(c.Env); err != nil {
-		return nil, err
-	}
-	if opts.Boundary, err = boundary.New(c); err != nil {
+	opts.Args = args
+	if opts.Boundary, err = boundary.New(opts.Config); err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
 	return opts, nil

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"understudy.dev/understudy/cli/environ"
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/cli/output"
 	"understudy.dev/understudy/cli/progress"
@@ -98,24 +97,18 @@ type mistake struct {
 
 // find finds all of it out. The error is what is wrong.
 func (v *verdict) find(cmd *cobra.Command, offline bool) error {
-	c, err := config.Read(cmd.Flags())
-	if c == nil {
+	opts, err := asked(cmd)
+	if opts == nil {
 		return err
 	}
+	c := opts.Config
 	v.File, v.Notices = c.File, c.Notices
 	if err != nil {
 		return err
 	}
-	ref, err := refOf(c)
-	if err != nil {
-		return err
-	}
-	if _, err := environ.New(c.Env); err != nil {
-		return err
-	}
 	var facts config.Facts
 	if !offline {
-		said := askTarget(cmd.Context(), c, ref)
+		said := askTarget(cmd.Context(), c, opts.Target)
 		switch {
 		case said.against != nil:
 			return said.against

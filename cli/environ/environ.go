@@ -57,6 +57,13 @@ type mapped struct {
 // that the user can act on are *failure.Failure.
 func New(env config.Env) (*Rules, error) {
 	r := &Rules{env: env}
+	if env.File != "" {
+		variables, err := fileOf(env.File)
+		if err != nil {
+			return nil, err
+		}
+		r.fromFile = variables
+	}
 	for _, pattern := range slices.Sorted(maps.Keys(env.Mapping)) {
 		expression, err := regexp.Compile(pattern)
 		if err != nil {
@@ -64,22 +71,23 @@ func New(env config.Env) (*Rules, error) {
 		}
 		r.mapping = append(r.mapping, mapped{expression, env.Mapping[pattern]})
 	}
-	if env.File == "" {
-		return r, nil
-	}
-	text, err := source.Read(env.File, true)
+	return r, nil
+}
+
+// fileOf are the variables of a file.
+func fileOf(name string) (map[string]string, error) {
+	text, err := source.Read(name, true)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, failure.New("feature.env.env_file, or --env-file, names it", "there is no file %s", env.File)
+			return nil, failure.New("feature.env.env_file, or --env-file, names it", "there is no file %s", name)
 		}
 		return nil, &failure.Failure{What: "the file of variables cannot be read", Err: err}
 	}
 	variables, err := gotenv.StrictParse(bytes.NewReader(text))
 	if err != nil {
-		return nil, &failure.Failure{What: "the file of variables " + env.File + " cannot be read", Err: err, Hint: "it has one NAME=value in each line"}
+		return nil, &failure.Failure{What: "the file of variables " + name + " cannot be read", Err: err, Hint: "it has one NAME=value in each line"}
 	}
-	r.fromFile = variables
-	return r, nil
+	return variables, nil
 }
 
 // Apply makes the environment of the user's own variables and the container's,
