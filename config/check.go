@@ -17,6 +17,9 @@ const goesOn = "the target goes on running beside the local process, and goes on
 // connections to a target that goes on running: the other tool mirrored them.
 const steals = "new connections to the ports that the local process listens on come to it, and not to the running target: feature.network.incoming: off leaves them to the target"
 
+// inNoPlace is what somebody should know who has named no target.
+const inNoPlace = "no target is named: the process is in the network of the namespace, and in the place of nothing (-t names a workload; -t targetless says that this is meant)"
+
 // Check says what does not go together in a Config, or cannot be served yet,
 // all at once, and of which keys. Remarks on what goes together and may surprise are added to
 // Notices. The error is Problems.
@@ -87,7 +90,7 @@ func (c *Config) checkTarget() (found []*Problem) {
 	copies := c.Takeover == TakeoverCopy || c.Takeover == TakeoverScaleDown
 	switch kind, name := c.SplitTarget(); {
 	case c.Targetless() && c.Target == "":
-		c.notice("no target is named: the process is in the network of the namespace, and in the place of nothing (-t names a workload; -t targetless says that this is meant)")
+		c.notice(inNoPlace)
 	case c.Target == "" && copies:
 		found = append(found, problem("say which workload is meant: --target (-t) deployment/NAME, or target in the file", "no target is named, and a stand-in is a copy of one").about("takeover", "target.path"))
 	case name == NoTarget && copies:

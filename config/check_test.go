@@ -69,6 +69,32 @@ func TestMisnamed(t *testing.T) {
 	}
 }
 
+// TestNoTargetIsNotTwice: who is told that what names the target is wrong is not told
+// besides that none is named.
+func TestNoTargetIsNotTwice(t *testing.T) {
+	const file = ".understudy/understudy.yaml"
+	for text, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"target: {labels: {a: b}}": {nil, file + ":1: target.labels is not taken"},
+		"target: 3":                {nil, file + ":1: target is 3"},
+		"target: deployment/w":     {[]string{"-t", ""}, "--target is empty"},
+		"target: pod/w":            {[]string{"--copy-target", "--target="}, "--target is empty"},
+	} {
+		c, err := setup{files: map[string]string{file: text}, args: tc.args}.read(t)
+		if problems, _ := err.(Problems); len(problems) != 1 || !strings.HasPrefix(err.Error(), tc.want) || problems.Hint() == "" && tc.args != nil { //nolint:errorlint // it returns nothing else
+			t.Errorf("%s %q: got %v", text, tc.args, err)
+		}
+		if notices := strings.Join(c.Notices, "\n"); strings.Contains(notices, "no target") {
+			t.Errorf("%s %q: got notices %q", text, tc.args, notices)
+		}
+	}
+	if c, err := (setup{}).read(t); err != nil || !strings.Contains(strings.Join(c.Notices, "\n"), "no target is named") {
+		t.Errorf("where none is named nothing says so, error %v", err)
+	}
+}
+
 // TestNothingAsked: what is refused is not where it asks for nothing.
 func TestNothingAsked(t *testing.T) {
 	for _, text := range []string{

@@ -158,7 +158,7 @@ type loading struct {
 	notices  []string
 	// unread: there is a file, and it cannot be read.
 	unread bool
-	// misnamed: the file speaks of a target, and something is wrong with how.
+	// misnamed: somebody speaks of a target, and something is wrong with how.
 	misnamed bool
 	// takenBy is the key that the takeover was said with.
 	takenBy string
@@ -233,6 +233,10 @@ func (l *loading) take(s setting, field reflect.Value) {
 		value = said{node: &source.Node{Value: got}, place: "--" + l.flagOf(s.key), loose: true}
 	}
 	if text, ok := value.node.Value.(string); ok && text == "" && value.loose {
+		if s.key == "target.path" { // it would take a file's away
+			l.misnamed = true
+			l.problems = append(l.problems, problem("name the workload, as in -t deployment/NAME, or leave -t out; -t targetless is for the place of nothing", "--target is empty"))
+		}
 		return
 	}
 	if expected := decode(value, field); expected != "" {

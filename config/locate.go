@@ -13,6 +13,7 @@ func (l *loading) check(c *Config) (found Problems) {
 	errors.As(c.Check(), &found)
 	if l.misnamed && c.Target == "" { // what is wrong with it is said already
 		found = slices.DeleteFunc(found, func(p *Problem) bool { return p.About("target.path") })
+		c.Notices = slices.DeleteFunc(c.Notices, func(notice string) bool { return notice == inNoPlace })
 	}
 	for _, p := range found {
 		_ = l.locate(p)
