@@ -54,7 +54,11 @@ func (c *Config) explainTargetless(facts Facts) string {
 	case c.Incoming.Mode == IncomingOff, !c.Listen.All && len(c.Listen.Ports) == 0:
 		say("No connection of the cluster comes to it.")
 	default:
-		say("Connections to the pod's own address come to it where it listens, if --listen names the port; no Service leads there.")
+		ports := "any port"
+		if !c.Listen.All {
+			ports = list(numbers(c.Listen.Ports))
+		}
+		say("Connections to %s of the pod's own address come to it where it listens; no Service leads there.", ports)
 	}
 	say("When your process ends, or this machine is not heard of for %s, the pod goes.", c.Lease)
 	return strings.Join(said, " ")
@@ -76,6 +80,9 @@ func (c *Config) explainTakeover(facts Facts, say func(string, ...any)) {
 	without := ""
 	if excluded := slices.Concat(c.ExcludeContainers, c.ExcludeInitContainers); len(excluded) > 0 {
 		without = " (without " + list(excluded) + ")"
+	}
+	if c.Wait {
+		say("Whoever holds %s is waited for, and so is who waits already.", facts.Target)
 	}
 	switch c.Takeover {
 	case TakeoverCopy, TakeoverScaleDown:
@@ -239,13 +246,13 @@ func namesOf(entries []string) (names []string) {
 	return names
 }
 
-func (c *Config) explainIncoming(_ Facts, say func(string, ...any)) {
+func (c *Config) explainIncoming(facts Facts, say func(string, ...any)) {
 	in := c.Incoming
 	if in.Mode == IncomingOff {
 		say("No connection of the cluster comes to it.")
 		return
 	}
-	what := "to ports that the container declares, its probes use or a Service targets"
+	what := "to " + list(append(numbers(c.Listen.Ports), "ports that the container declares, its probes use or a Service targets"))
 	if c.Listen.All {
 		what = "to any port"
 	}
@@ -258,6 +265,8 @@ func (c *Config) explainIncoming(_ Facts, say func(string, ...any)) {
 	switch {
 	case c.Takeover == TakeoverCopy && !c.ShareTraffic:
 		say("Connections that come to the stand-in itself %s reach it where it listens; no Service leads there.", what)
+	case c.Takeover == TakeoverCopy:
+		say("Of the connections that come in %s the stand-in gets a share, and they reach it where it listens; the others go to %s.", what, facts.Target)
 	case c.Takeover == TakeoverNone:
 		say("New connections to that pod %s reach it where it listens, and not the pod's own process.", what)
 	default:
@@ -298,7 +307,7 @@ func count(n int, one, many string) string {
 	return number + " " + many
 }
 
-func numbers(ports []uint16) []string {
+func numbers[P uint16 | int32](ports []P) []string {
 	var texts []string
 	for _, port := range ports {
 		texts = append(texts, fmt.Sprint(port))

@@ -101,3 +101,30 @@ func TestExplain(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, nothing)
 	}
 }
+
+// TestExplainAll: what is asked for of the traffic and of the turn is in the paragraph.
+func TestExplainAll(t *testing.T) {
+	for args, want := range map[string]string{
+		"-t pod/w --listen 9229": "New connections to that pod to 9229 and ports that the container declares, its probes use or a Service targets reach it",
+		"-t deployment/w --copy-target --scale-down --listen 9229 --listen 4000": "Connections that come in to 9229, 4000 and ports that the container declares, its",
+		"-t deployment/w --copy-target --scale-down --listen all":                "Connections that come in to any port reach it",
+		"-t targetless --listen 9229":                                            "Connections to 9229 of the pod's own address come to it where it listens; no Service leads there.",
+		"-t targetless --listen all":                                             "Connections to any port of the pod's own address come to it where it listens; no Service leads there.",
+		"-t deployment/w --copy-target --scale-down --wait":                      "Whoever holds deployment/w is waited for, and so is who waits already.",
+		"-t deployment/w --pause --wait":                                         "Whoever holds deployment/w is waited for, and so is who waits already.",
+		"-t deployment/w --copy-target --share-traffic":                          "Of the connections that come in to ports that the container declares, its probes use or a Service targets the stand-in gets a share, and they reach it where it listens; the others go to deployment/w.",
+	} {
+		c, err := setup{args: strings.Fields(args)}.read(t)
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+		}
+		if got := c.Explain(Facts{}); !strings.Contains(got, want) {
+			t.Errorf("%s:\n got %s\nwant %s", args, got, want)
+		}
+	}
+	c := usual()
+	c.Target = "pod/w"
+	if got := c.Explain(Facts{}); strings.Contains(got, "waited for") {
+		t.Errorf("nobody asked to wait: %s", got)
+	}
+}

@@ -191,7 +191,8 @@ const referenceFlags = `## Flags and variables
 A flag of exec, the variable that stands for it, and what it says. Of two that do not go together the one that was said in the lower place gives way, with a
 notice: ` + "`-s`" + ` overrules a file's ` + "`exclude`" + `, ` + "`--copy-target`" + ` a file's ` + "`wait`" + `, ` + "`--pause=false`" + ` and ` + "`--copy-target`" + ` a file's ` + "`takeover: freeze`" + `, and ` + "`--scale-down`" + ` its
 ` + "`takeover: copy`" + ` too. ` + "`--copy-target`" + ` over ` + "`takeover: scale-down`" + ` goes on holding the target; ` + "`--scale-down=false`" + ` lets it run. Both in one place are an error. A variable that is called ` + "`UNDERSTUDY_…` or `MIRRORD_…`" + ` and that nothing reads is told, with the
-nearest that there is.
+nearest that there is, but for what is no person's: what a cluster gives to its pods for a Service of such a name, what mirrord gives to the processes that it starts
+(` + "`MIRRORD_LAYER_…`, `MIRRORD_INTPROXY_…`, `MIRRORD_RESOLVED_CONFIG`" + ` and the like) or reads in its own commands and editors, and the ` + "`UNDERSTUDY_TEST_…`, `UNDERSTUDY_E2E_…` and `UNDERSTUDY_CLUSTER_…`" + ` of this project's tests.
 
 | flag | variable | key |
 |---|---|---|
