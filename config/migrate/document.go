@@ -19,9 +19,9 @@ func newDocument(format source.Format, text []byte) (document, error) {
 	switch format {
 	case source.JSON:
 		value, err := hujson.Parse(text)
-		return &jsonDocument{value}, err
+		return &jsonDocument{root: value}, err
 	case source.TOML:
-		return &tomlDocument{string(text)}, nil
+		return &tomlDocument{text: string(text)}, nil
 	}
 	d := &yamlDocument{}
 	err := yaml.Unmarshal(text, &d.root)
@@ -30,7 +30,13 @@ func newDocument(format source.Format, text []byte) (document, error) {
 }
 
 // jsonDocument keeps every byte that is not changed.
-type jsonDocument struct{ root hujson.Value }
+type jsonDocument struct {
+	root hujson.Value
+	// headless: the first key is no more the one that the file began with, and header
+	// is what stood before that.
+	headless bool
+	header   hujson.Extra
+}
 
 // find gives the object that a path's last key is in, and the key's place in
 // it; the place is negative where the key is not there.
@@ -152,6 +158,20 @@ func (d *jsonDocument) remove(path []string) {
 	removed := object.Members[place]
 	object.Members = slices.Delete(object.Members, place, place+1)
 	stays := aboveKey(removed.Name.BeforeExtra)
+	if len(path) == 1 && place == 0 {
+		if !d.headless {
+			d.headless, d.header = true, slices.Clone(stays)
+			if _, rest := sameLine(removed.Name.BeforeExtra); commentIn(rest) && !blankLine.Match(rest) {
+				d.header = bytes.TrimRight(removed.Name.BeforeExtra, " \t\n")
+			}
+		}
+		if _, rest := sameLine(d.header); commentIn(rest) && bytes.HasPrefix(removed.Name.BeforeExtra, d.header) {
+			stays = d.header
+			if len(object.Members) > 0 {
+				stays = append(slices.Clone(stays), '\n') // it is not the next one's own
+			}
+		}
+	}
 	switch n := len(object.Members); {
 	case place < n:
 		next := &object.Members[place].Name.BeforeExtra
@@ -257,6 +277,8 @@ func (d *jsonDocument) bytes() ([]byte, error) { return d.root.Pack(), nil }
 type yamlDocument struct {
 	root   yaml.Node
 	layout layout
+	// headless: the first key is no more the one that the file began with.
+	headless bool
 }
 
 func (d *yamlDocument) find(path []string) (*yaml.Node, int) {
@@ -307,15 +329,34 @@ func (d *yamlDocument) set(path []string, value any) {
 		object.Content[place+1] = now
 		if was.Kind == yaml.ScalarNode && now.Kind == yaml.ScalarNode {
 			now.HeadComment, now.LineComment, now.FootComment = was.HeadComment, was.LineComment, was.FootComment
+			now.Style |= was.Style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle)
 			return
 		}
 		// In front of the key: a comment in the line of a list, or inside what
 		// is no more, has no place of its own.
+		keep(now, was)
 		above := []string{key.HeadComment, key.LineComment}
 		key.LineComment = ""
 		key.HeadComment = join(append(above, yamlComments(was)...)...)
 	default:
 		object.Content = append(object.Content, yamlValue(path[len(path)-1]), yamlValue(value))
+	}
+}
+
+// keep takes over into an object what another one says in the same words, quotes and
+// comments with it.
+func keep(now, was *yaml.Node) {
+	if now.Kind != yaml.MappingNode || was.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(now.Content); i += 2 {
+		for j := 0; j+1 < len(was.Content); j += 2 {
+			if value := was.Content[j+1]; was.Content[j].Value == now.Content[i].Value && value.Kind == yaml.ScalarNode && value.Value == now.Content[i+1].Value {
+				copy(now.Content[i:i+2], was.Content[j:j+2])
+				was.Content = slices.Delete(was.Content, j, j+2)
+				break
+			}
+		}
 	}
 }
 
@@ -325,6 +366,12 @@ func (d *yamlDocument) remove(path []string) {
 		return
 	}
 	removed := object.Content[place]
+	if len(path) == 1 && place == 0 && !d.headless {
+		d.headless = true
+		if d.root.HeadComment == "" && !strings.Contains(removed.HeadComment, "\n\n") {
+			d.root.HeadComment, removed.HeadComment = removed.HeadComment, ""
+		}
+	}
 	object.Content = slices.Delete(object.Content, place, place+2)
 	// What a blank line parts from the key is not its own.
 	above := removed.HeadComment[:max(strings.LastIndex(removed.HeadComment, "\n\n"), 0)]

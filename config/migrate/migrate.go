@@ -40,6 +40,10 @@ const mark = "\xef\xbb\xbf"
 func File(name string, text []byte) (*Result, error) {
 	format := source.FormatOf(name)
 	plain, marked := bytes.CutPrefix(text, []byte(mark))
+	returns := bytes.Contains(plain, []byte("\r\n")) && bytes.Count(plain, []byte("\n")) == bytes.Count(plain, []byte("\r\n"))
+	if returns { // as other systems end lines; here there is one way
+		plain = bytes.ReplaceAll(plain, []byte("\r\n"), []byte("\n"))
+	}
 	hidden := hide(string(plain), format)
 	root, err := source.Parse(name, format, []byte(hidden.text))
 	if err != nil {
@@ -75,6 +79,9 @@ func File(name string, text []byte) (*Result, error) {
 		return nil, &source.Error{File: name, What: err.Error()}
 	}
 	m.result.Text = []byte(hidden.show(string(out)))
+	if returns {
+		m.result.Text = bytes.ReplaceAll(m.result.Text, []byte("\n"), []byte("\r\n"))
+	}
 	if marked {
 		m.result.Text = append([]byte(mark), m.result.Text...)
 	}
@@ -128,6 +135,8 @@ type document interface {
 	// set gives a key a value, which is a string, true, a list of strings or
 	// an object of strings; a new key goes to the end of its section.
 	set(path []string, value any)
+	// remove takes a key out, and the comments that are its own. Those that the file
+	// begins with stay, without a blank line too: they may be about all of it.
 	remove(path []string)
 	// empty says whether an object has no keys.
 	empty(path []string) bool

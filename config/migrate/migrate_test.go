@@ -152,10 +152,9 @@ agent:
 # the one
 # by kind
 # its name
-# where
 target:
   path: deployment/a
-  namespace: shop
+  namespace: shop # where
 # whose
 key: k # of the session
 feature:
@@ -169,13 +168,38 @@ feature:
 `, []string{"telemetry is gone", "feature.env.include is a list now", "agent.log_level is gone", "target is written as a path", "comments are gone with what they were about: # off, # really, # loud"}, nil},
 		"TOML": {"a.toml", "# who\n\n# kept\npause = true # mine\n\n# lost\n[agent]\nttl = 3\n", "# who\n\n# kept\npause = true # mine\n", []string{"agent.ttl is gone", "comments are gone with what they were about: # lost"}, []string{freezeOr, "there is nothing to pause without a target"}},
 		"TOML, tables and lists": {"a.toml", "# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\n\n[target] # whom\nnamespace = 'shop'\n[target.path]\ndeployment = 'a'\n\n# env\n[feature.env]\ninclude = 'A;B' # both\n\n[agent]\nstartup_timeout = 90\n",
-			"# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\nsetup_timeout = \"90s\"\ntarget = { path = \"deployment/a\", namespace = \"shop\" }\n\n# env\n[feature.env]\ninclude = [\"A\", \"B\"] # both\n",
-			[]string{"feature.env.include is a list now", "agent.startup_timeout is setup_timeout now", "target is written as a path", "comments are gone with what they were about: # whom"}, nil},
+			"# top\nkey = 'k'\nlease = \"\"\"30s\"\"\" # '\nsetup_timeout = \"90s\"\n\n[target] # whom\nnamespace = 'shop'\npath = \"deployment/a\"\n\n# env\n[feature.env]\ninclude = [\"A\", \"B\"] # both\n",
+			[]string{"feature.env.include is a list now", "agent.startup_timeout is setup_timeout now", "target is written as a path"}, nil},
+		"TOML, a table of the target's": {"a.toml", "lease = '30s'\n\n# whom\n[target]\n# where\nnamespace = 'shop' # ours\n\n# what\n[target.path] # by kind\ndeployment = \"worker\" # its name\n\n[feature.env]\nexclude = ['A']\n",
+			"lease = '30s'\n\n# whom\n[target]\n# where\nnamespace = 'shop' # ours\n# what\n# by kind\n# its name\npath = \"deployment/worker\"\n\n[feature.env]\nexclude = ['A']\n",
+			[]string{"target is written as a path: deployment/worker"}, nil},
+		"TOML, kinds in the target's table": {"a.toml", "# whom\n[target]\ndeployment = 'w' # it\ncontainer = 'c'\nnamespace = 'shop'\n[feature]\nhostname = false\n",
+			"# whom\n[target]\nnamespace = 'shop'\n# it\npath = \"deployment/w/container/c\"\n[feature]\nhostname = false\n",
+			[]string{"target is written as a path: deployment/w/container/c"}, nil},
+		"TOML, a table that becomes a key": {"a.toml", "# ours\n[target] # whom\ndeployment = 'w'\n\n[feature]\nhostname = false\n",
+			"# ours\n\n# whom\ntarget = \"deployment/w\"\n[feature]\nhostname = false\n",
+			[]string{"target is written as a path: deployment/w"}, nil},
 		"TOML, a comment of the template": {"a.toml", "{# who #}\ntelemetry = false\ntarget = \"pod/x\"\n", "{# who #}\ntarget = \"pod/x\"\n", []string{"telemetry is gone"}, nil},
 		"TOML, templates":                 {"a.toml", "telemetry = false\ntarget = \"pod/{{ key }}\"\nkey = \"{{ get_env(name='SURELY_NOT_SET', default='b') }}\"\n", "target = \"pod/{{ key }}\"\nkey = \"{{ get_env(name='SURELY_NOT_SET', default='b') }}\"\n", []string{"telemetry is gone"}, nil},
 		"TOML, inline and dotted": {"a.toml", "agent = { ttl = 3, namespace = 'x', log_level = \"in,}fo\" }\nfeature.magic.aws = false\ntarget = 'deploy/a' # it\ntelemetry = false\nfeature.hostname = false\n",
 			"agent = { namespace = 'x' }\ntarget = \"deployment/a\" # it\nfeature.hostname = false\n",
 			[]string{"agent.log_level is gone", "agent.ttl is gone", "feature.magic is gone", "telemetry is gone", "target is spelt out"}, nil},
+		"JSON, the file's own comment": {"a.json", "{\n  // ours, see the wiki\n  \"telemetry\": false, // off\n  // loud\n  \"agent\": {\"log_level\": \"info\"},\n  \"target\": \"pod/x\"\n}\n", "{\n  // ours, see the wiki\n\n  \"target\": \"pod/x\"\n}\n",
+			[]string{"telemetry is gone", "agent.log_level is gone", "comments are gone with what they were about: // off, // loud"}, nil},
+		"JSON, the file's own comment, and three keys": {"a.json", "{\n  // ours\n\n  \"telemetry\": false,\n  \"agent\": {\"log_level\": \"info\"},\n  \"use_proxy\": true,\n  \"target\": \"pod/x\"\n}\n", "{\n  // ours\n\n  \"target\": \"pod/x\"\n}\n",
+			[]string{"telemetry is gone", "agent.log_level is gone", "use_proxy is gone"}, nil},
+		"JSON, the file's own comment and no more": {"a.json", "{\n  // ours\n  \"telemetry\": false\n}\n", "{\n  // ours\n}\n", []string{"telemetry is gone"}, nil},
+		"JSON, lines of another system":            {"a.json", "{\r\n  // ours\r\n  \"telemetry\": false,\r\n  \"target\": \"pod/x\"\r\n}\r\n", "{\r\n  // ours\r\n\r\n  \"target\": \"pod/x\"\r\n}\r\n", []string{"telemetry is gone"}, nil},
+		"YAML, quotes of what stays": {"a.yaml", "target:\n  namespace: \"shop\" # y\n  path: {deployment: w}\n", "target:\n  path: deployment/w\n  namespace: \"shop\" # y\n",
+			[]string{"target is written as a path"}, nil},
+		"YAML, the file's own comment": {"a.yaml", "# ours, see the wiki\n# twice\ntelemetry: false # off\n# loud\nagent:\n  log_level: info\ntarget: pod/x\n", "# ours, see the wiki\n# twice\n\ntarget: pod/x\n",
+			[]string{"telemetry is gone", "agent.log_level is gone", "comments are gone with what they were about: # off, # loud"}, nil},
+		"YAML, lines of another system": {"a.yaml", "# ours\r\n\r\ntelemetry: false\r\ntarget: 'deploy/x' # it\r\n\r\nfeature:\r\n  env:\r\n    override:\r\n      A: \"1\"\r\n      'B': '2'\r\n", "# ours\r\n\r\ntarget: 'deployment/x' # it\r\n\r\nfeature:\r\n  env:\r\n    override:\r\n      A: \"1\"\r\n      'B': '2'\r\n",
+			[]string{"telemetry is gone", "target is spelt out"}, nil},
+		"TOML, the file's own comment": {"a.toml", "# ours, see the wiki\ntelemetry = false # off\n# loud\nagent.log_level = 'info'\ntarget = 'pod/x'\n", "# ours, see the wiki\n\ntarget = 'pod/x'\n",
+			[]string{"telemetry is gone", "agent.log_level is gone", "comments are gone with what they were about: # off, # loud"}, nil},
+		"TOML, a first key's successor": {"a.toml", "telemetry = false\n# loud\nagent.log_level = 'info'\ntarget = 'pod/x'\n", "target = 'pod/x'\n",
+			[]string{"telemetry is gone", "agent.log_level is gone", "comments are gone with what they were about: # loud"}, nil},
 		"agent.pause":       {"a.json", `{"agent": {"pause": true}, "target": "pod/x"}`, `{"target": "pod/x", "pause": true}`, []string{"agent.pause is pause now"}, []string{freezeOr}},
 		"pause stays":       {"a.json", `{"pause": true, "target": "deployment/x"}`, `{"pause": true, "target": "deployment/x"}`, nil, []string{freezeOr}},
 		"pause and freeze":  {"a.json", `{"target": "pod/x", "pause": true, "takeover": "freeze"}`, `{"target": "pod/x", "takeover": "freeze"}`, []string{"pause is gone: takeover: freeze says it already"}, nil},

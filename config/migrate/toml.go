@@ -9,7 +9,11 @@ import (
 
 // tomlDocument keeps every byte that is not changed. The library writes no
 // comments, but says where each key stands.
-type tomlDocument struct{ text string }
+type tomlDocument struct {
+	text string
+	// headless: the first key is no more the one that the file began with.
+	headless bool
+}
 
 // tomlEntry is a key with its value, or the head of a table.
 type tomlEntry struct {
@@ -126,9 +130,12 @@ func (d *tomlDocument) set(path []string, value any) {
 			return
 		}
 	}
+	if object, ok := value.(pairs); ok && d.setInside(path, object) {
+		return
+	}
 	// It was a table, or is new: it goes to the end of the keys that stand before
 	// all tables.
-	d.remove(path)
+	lost := d.removed(path)
 	entries, _ = d.entries()
 	at := 0
 	for _, entry := range entries {
@@ -145,11 +152,96 @@ func (d *tomlDocument) set(path []string, value any) {
 	if len(entries) == 0 {
 		at = len(d.text)
 	}
-	line := strings.Join(path, ".") + " = " + tomlValue(value) + "\n"
+	d.add(at, path, value, lost)
+}
+
+// add writes a key into a line of its own, below comments.
+func (d *tomlDocument) add(at int, path []string, value any, comments []string) {
+	line := ""
+	for _, comment := range comments {
+		line += comment + "\n"
+	}
+	line += strings.Join(path, ".") + " = " + tomlValue(value) + "\n"
 	if at > 0 && d.text[at-1] != '\n' {
 		line = "\n" + line
 	}
 	d.text = d.text[:at] + line + d.text[at:]
+}
+
+// setInside gives a table that has a head of its own these keys and no others, where
+// it stands, and says whether there is one.
+func (d *tomlDocument) setInside(path []string, object pairs) bool {
+	isHead := func(e tomlEntry) bool { return e.head && slices.Equal(e.path, path) }
+	if entries, _ := d.entries(); !slices.ContainsFunc(entries, isHead) {
+		return false
+	}
+	stays := func(key []string) bool {
+		return slices.ContainsFunc(object, func(pair [2]string) bool { return pair[0] == key[0] })
+	}
+	var lost []string
+	for again := true; again; {
+		again = false
+		entries, _ := d.entries()
+		for _, entry := range entries {
+			if !entry.below(path) || len(entry.path) == len(path) {
+				continue
+			}
+			key := entry.path[len(path):]
+			if len(key) == 1 && !entry.head && stays(key) {
+				continue
+			}
+			if !entry.inline || !stays(key) {
+				lost = append(lost, d.removed(entry.path[:len(path)+1])...)
+				again = true
+				break
+			}
+		}
+	}
+	for _, pair := range object {
+		d.setIn(append(slices.Clone(path), pair[0]), pair[1], &lost)
+	}
+	return true
+}
+
+// setIn gives a key of a table with a head its value. A new one goes to the end of
+// the table, below comments that are then no more to be placed.
+func (d *tomlDocument) setIn(path []string, value any, comments *[]string) {
+	entries, _ := d.entries()
+	at, table := 0, path[:len(path)-1]
+	for _, entry := range entries {
+		switch {
+		case entry.head && slices.Equal(entry.path, table):
+			at = d.lineEnd(entry.end)
+		case entry.inline || len(entry.path) != len(path) || !entry.below(table):
+		case slices.Equal(entry.path, path):
+			if text := tomlValue(value); !sameText(d.text[entry.value:entry.end], value) {
+				d.text = d.text[:entry.value] + text + d.text[entry.end:]
+			}
+			return
+		default:
+			at = d.lineEnd(entry.end)
+		}
+	}
+	d.add(at, path[len(path)-1:], value, *comments)
+	*comments = nil
+}
+
+// sameText says whether a string is written there already, in whichever quotes.
+func sameText(written string, value any) bool {
+	text, ok := value.(string)
+	return ok && (written == quote(text) || written == "'"+text+"'")
+}
+
+// removed takes out a key, and gives the comments that went with it.
+func (d *tomlDocument) removed(path []string) []string {
+	lost := d.comments()
+	d.remove(path)
+	for _, kept := range d.comments() {
+		if i := slices.Index(lost, kept); i >= 0 {
+			lost = slices.Delete(lost, i, i+1)
+		}
+	}
+	return lost
 }
 
 // remove takes out a key, all that is below it, and the comments that are its
@@ -172,6 +264,15 @@ func (d *tomlDocument) remove(path []string) {
 			continue
 		}
 		from, to := d.ownLines(entry.from), d.lineEnd(entry.end)
+		if !d.headless && strings.TrimSpace(d.text[:from]) == "" {
+			d.headless = true
+			own := strings.LastIndexByte(d.text[:entry.from], '\n') + 1
+			if from < own && !strings.HasPrefix(d.text[to:], "\n") && to < len(d.text) {
+				d.text = d.text[:own] + "\n" + d.text[own:] // it is not the next one's own
+				own, to = own+1, to+1
+			}
+			from = own
+		}
 		if before := d.text[:from]; (before == "" || strings.HasSuffix(before, "\n\n")) && strings.HasPrefix(d.text[to:], "\n") {
 			to++ // one blank line is enough
 		} else if strings.HasSuffix(before, "\n\n") && to == len(d.text) {
