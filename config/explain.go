@@ -112,7 +112,11 @@ func (c *Config) explainTakeover(facts Facts, say func(string, ...any)) {
 	case TakeoverScaleDown:
 		say("Then %s of %s will be scaled to zero, and when none runs any more your process starts: every message of its queue comes to you.", pods, facts.Target)
 	case TakeoverCopy:
-		say("%s of %s go on running: they and your process share the messages of its queue.", upper(pods), facts.Target)
+		goOn, they := "go on", "they"
+		if facts.Replicas == 1 {
+			goOn, they = "goes on", "it"
+		}
+		say("%s of %s %s running: %s and your process share the messages of its queue.", upper(pods), facts.Target, goOn, they)
 	}
 }
 
