@@ -136,7 +136,7 @@ func (l *loading) read(others ...func(*Config) *Problem) (*Config, error) {
 		if p == nil || problems.speakOf(p.keys[0]) {
 			continue
 		}
-		if l.locate(p); strings.HasPrefix(p.Place, "--") {
+		if strings.HasPrefix(l.locate(p).Place, "--") {
 			p.Place = "" // whoever typed it sees it
 		}
 		problems = append(problems, p)
