@@ -135,7 +135,7 @@ func writePage() error {
 	line("object is what it was but for resourceVersion, generation and times. %s.\n", time.Now().UTC().Format("2 January 2006"))
 	sessionRows(line, all)
 	if random.Sessions > 0 {
-		line("**At random:** %d sessions there (seed %d), each with one of these faults, in one of its phases and up to %s later: %d ended with the workload as it was and nothing left over,", random.Sessions, random.Seed, lease/3, random.Equal)
+		line("**At random:** %d sessions there (seed %d), each with one of these faults, in one of its phases and up to %.1f s later: %d ended with the workload as it was and nothing left over,", random.Sessions, random.Seed, (lease / 3).Seconds(), random.Equal)
 		line("%d messages were lost, and the longest time to the number was %.1f s.\n", random.Lost, random.Slowest)
 	}
 	writeRows(line, writes)
