@@ -84,10 +84,6 @@ type Config struct {
 	// and becomes what Pause makes of it.
 	Paused bool `key:"-"`
 
-	// TargetFrom is where the target was said, for what is wrong with it: "FILE:LINE"
-	// or a variable; empty for a flag, as whoever typed it sees it.
-	TargetFrom string `key:"-"`
-
 	// Target as a person names it: deployment/NAME[/container/NAME].
 	Target string `key:"target.path"`
 	// Namespace of the target; empty for the kubeconfig's own.

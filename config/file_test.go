@@ -16,7 +16,7 @@ func TestForms(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
-		c.File, c.TargetFrom, c.Notices = "", "", nil
+		c.File, c.Notices = "", nil
 		return c
 	}
 	for want, forms := range map[string][]string{

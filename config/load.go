@@ -210,9 +210,6 @@ func (l *loading) merge(name string, said, read map[string]any) (*Config, error)
 	f.Kubeconfig = l.path("kubeconfig", f.Kubeconfig, name)
 	f.Env.File = l.path("feature.env.env_file", f.Env.File, name)
 	f.File, f.Notices = name, l.notices
-	if at := l.placeOf("target.path", ""); !strings.HasPrefix(at, "--") {
-		f.TargetFrom = at
-	}
 	l.takeover(&f)
 	l.yield(&f)
 	if f.Takeover == TakeoverNone && !f.Targetless() && l.layers["feature.network.incoming.mode"] == nowhere {

@@ -416,7 +416,7 @@ func resolved(t *testing.T, name string, text []byte) (*config.Config, config.Pr
 	problems = slices.DeleteFunc(problems, func(p *config.Problem) bool { // of this machine, and not of the file
 		return strings.HasPrefix(p.What, "there is no file ") && strings.HasSuffix(p.What, ", which kubeconfig names")
 	})
-	c.Notices, c.TargetFrom = nil, ""
+	c.Notices = nil
 	c.Target = strings.Replace(c.Target, "deploy/", "deployment/", 1)
 	return c, problems
 }

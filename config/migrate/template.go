@@ -110,7 +110,7 @@ func check(name string, before, after []byte) error {
 		return fmt.Errorf("it could not be read again: %w", err)
 	}
 	for _, c := range []*config.Config{was, now} {
-		c.Notices, c.TargetFrom = nil, ""
+		c.Notices = nil
 		c.Target = longKind(c.Target)
 	}
 	for _, p := range wrongAfter { // what was wrong with something that goes is gone with it
