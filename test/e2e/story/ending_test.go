@@ -115,10 +115,13 @@ func TestSuspended(t *testing.T) {
 	shell, err := s.dev.StartOnTerminal("/bin/bash", "--norc", "-i")
 	s.must(err)
 	s.runs = append(s.runs, shell)
+	// What is typed while the shell takes its terminal back may be lost, so that each
+	// command waits for the prompt, as I would.
+	s.types(shell, "", `\$ $`)
 	s.types(shell, "understudy exec -t deployment/web --copy-target --scale-down --lease 6s -- bash -c 'i=0; while ! read -t 0.2; do i=$((i+1)); echo tick $i; done'\r", `tick 3\b`)
 
 	// I press Ctrl-Z. The shell is mine again, and nothing ticks.
-	s.types(shell, "\x1a", "Stopped")
+	s.types(shell, "\x1a", `(?s)Stopped.*\$ $`)
 	ticks := shell.Out.String()
 	suspended := time.Now()
 	s.staysHeld("web", suspended.Add(lease*5/2))
@@ -127,7 +130,7 @@ func TestSuspended(t *testing.T) {
 	}
 
 	// fg: it goes on, in the same session.
-	s.types(shell, "echo back at $((6*7))\r", "back at 42")
+	s.types(shell, "echo back at $((6*7))\r", `(?s)back at 42.*\$ $`)
 	s.types(shell, "fg\r", `(?s)back at 42.*tick`)
 
 	// Ctrl-C ends it as any command; the workload is back.
