@@ -16,7 +16,7 @@ import (
 	"understudy.dev/understudy/test/e2e/fault"
 )
 
-// Phases of a session.
+// Phases of a session. The last begins with Ctrl-C.
 const (
 	beginning = "being set up"
 	ready     = "ready"
@@ -44,6 +44,8 @@ type kase struct {
 	gone bool
 	// with prepares the stage before the session begins; undo takes that back.
 	with func(context.Context, *stage) (undo func() error, err error)
+	// whole says that the fault is the whole cluster's, and so that of every session.
+	whole bool
 	// outside has the operator run as a process of this machine, behind a proxy.
 	outside bool
 	// strike makes the fault; heal, if any, undoes it after a while, or when all is
@@ -54,14 +56,14 @@ type kase struct {
 }
 
 var cases = []kase{
-	{name: "SIGKILL of the CLI and all its processes", phases: []string{ready, beginning}, gone: true, strike: kill},
-	{name: "SIGSTOP of the CLI beyond its lease", phases: []string{ready, beginning}, gone: true, strike: func(_ context.Context, _ *stage, r *developer.Run) error {
+	{name: "SIGKILL of the CLI and all its processes", phases: everyPhase, gone: true, strike: kill},
+	{name: "SIGSTOP of the CLI beyond its lease", phases: everyPhase, gone: true, strike: func(_ context.Context, _ *stage, r *developer.Run) error {
 		for _, p := range r.Processes() {
 			_ = syscall.Kill(p.PID, syscall.SIGSTOP) // it may have ended
 		}
 		return nil
 	}},
-	{name: "SIGKILL of the operator", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "SIGKILL of the operator", phases: everyPhase, whole: true, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		_, err := fault.KillOperator(ctx, s.cluster)
 		return err
 	}},
@@ -87,18 +89,15 @@ var cases = []kase{
 	{name: "a webhook that denies every write to the workload, for a minute from the session's end", phases: everyPhase, after: refused, strike: deny, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.cluster.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(ctx, "chaos-"+s.namespace, metav1.DeleteOptions{})
 	}},
-	{name: "the API server killed and started again", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
-		if err := fault.KillAPIServer(ctx, s.cluster); err != nil {
-			return err
-		}
-		return fault.StartAPIServer(ctx, s.cluster)
+	{name: "the API server killed and started again", phases: everyPhase, whole: true, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+		return s.restartAPIServer(ctx)
 	}},
-	{name: "etcd killed and started again", phases: everyPhase, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "etcd killed and started again", phases: everyPhase, whole: true, strike: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return fault.RestartEtcd(ctx, s.cluster)
 	}},
-	{name: "the network between developer and cluster cut, packets dropped, beyond the lease", phases: []string{ready, beginning}, gone: true, with: onLaptop, strike: cut},
+	{name: "the network between developer and cluster cut, packets dropped, beyond the lease", phases: everyPhase, gone: true, with: onLaptop, strike: cut},
 	{name: "the network between developer and cluster cut, packets dropped, for 5 s", phases: everyPhase, with: onLaptop, strike: cut, after: lease / 2, heal: mend},
-	{name: "the stand-in's node drained", phases: everyPhase, after: lease, strike: drain, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
+	{name: "the stand-in's node drained", phases: everyPhase, whole: true, after: lease, strike: drain, heal: func(ctx context.Context, s *stage, _ *developer.Run) error {
 		return s.undrain(ctx)
 	}},
 	{name: "the API server answers 429 to CLI and operator for 30 s", phases: everyPhase, with: behindProxies, outside: true, after: ill, strike: answers(fault.TooMany), heal: passes},
@@ -117,6 +116,13 @@ func nothing(context.Context, *stage, *developer.Run) error { return nil }
 func kill(_ context.Context, _ *stage, r *developer.Run) error {
 	r.Kill()
 	return nil
+}
+
+func (s *stage) restartAPIServer(ctx context.Context) error {
+	if err := fault.KillAPIServer(ctx, s.cluster); err != nil {
+		return err
+	}
+	return fault.StartAPIServer(ctx, s.cluster)
 }
 
 // deny makes a webhook that nobody answers, of the namespace's deployments.

@@ -3,7 +3,7 @@
 //
 //	chaos [PATTERN]   the faults whose name the pattern matches; none is all
 //	chaos -rest       those of which nothing was seen yet
-//	chaos -random 12  sessions whose fault, phase and moment are drawn
+//	chaos -random 300 sessions side by side, whose fault, phase and moment are drawn
 //	chaos -writes     sessions in which the operator is killed at one of its writes
 //	chaos -page       writes the page from what was seen before
 package main

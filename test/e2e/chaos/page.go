@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +28,7 @@ type result struct {
 	Published uint64    `json:"published"`
 	Lost      uint64    `json:"lost"`
 	When      time.Time `json:"when"`
+	Build     string    `json:"build,omitempty"`
 }
 
 func (r *result) good() bool { return r.Right && r.Left == "" && r.Lost == 0 }
@@ -40,7 +42,18 @@ func (r *result) cells() string {
 	if r.Left != "" {
 		left = "**" + r.Left + "**"
 	}
-	return fmt.Sprintf("%s | %.1f | %s | %d of %d | %s", right, r.Seconds, left, r.Lost, r.Published, r.When.UTC().Format("2 January"))
+	return fmt.Sprintf("%s | %.1f | %s | %d of %d | %s", right, r.Seconds, left, r.Lost, r.Published, of(r.When.UTC().Format("2 January"), r.Build))
+}
+
+// build is the checkout that is played, as `run` says it; empty without git.
+func build() string { return os.Getenv("CHAOS_BUILD") }
+
+// of says a day and the build of that day, where it is known.
+func of(day, build string) string {
+	if build == "" {
+		return day
+	}
+	return day + ", " + build
 }
 
 // atRandom is what the random sessions on the real cluster came to.
@@ -50,10 +63,18 @@ type atRandom struct {
 	Equal    int     `json:"equal"`
 	Lost     uint64  `json:"lost"`
 	Slowest  float64 `json:"slowest"`
+	Build    string  `json:"build,omitempty"`
+	// AtOnce is how many there were side by side, and TurnedAway how many commands
+	// ended before they had one.
+	AtOnce     int `json:"atOnce"`
+	TurnedAway int `json:"turnedAway"`
+	// Storms says how often each fault of the whole cluster came over them.
+	Storms map[string]int `json:"storms"`
 }
 
 // inner is what the tests of the operator report.
 type inner struct {
+	Build  string   `json:"build"`
 	Seed   uint64   `json:"seed"`
 	Random counts   `json:"random"`
 	Rows   []counts `json:"rows"`
@@ -70,13 +91,13 @@ type counts struct {
 
 func folder() string { return os.Getenv("CHAOS_SEEN") }
 
-// seenOn is the day of a report.
-func seenOn(name string) string {
+// seenOn is the day of a report, and its build.
+func seenOn(name, build string) string {
 	info, err := os.Stat(filepath.Join(folder(), name))
 	if err != nil {
 		return "no day that is known"
 	}
-	return info.ModTime().UTC().Format("2 January 2006")
+	return of(info.ModTime().UTC().Format("2 January 2006"), build)
 }
 
 func load(name string, into any) error {
@@ -116,30 +137,21 @@ func store(name string, what any) error {
 
 func writePage() error {
 	var all, writes []result
-	var in inner
+	var in, inRandom inner
 	var random atRandom
-	if err := errors.Join(load("cluster.json", &all), load("writes.json", &writes), load("requests.json", &in), load("cluster-random.json", &random)); err != nil {
-		return err
-	}
-	in.Random = counts{}
-	if err := load("random.json", &struct {
-		Seed   *uint64 `json:"seed"`
-		Random *counts `json:"random"`
-	}{&in.Seed, &in.Random}); err != nil {
+	if err := errors.Join(load("cluster.json", &all), load("writes.json", &writes), load("requests.json", &in), load("random.json", &inRandom), load("cluster-random.json", &random)); err != nil {
 		return err
 	}
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# What happens when something breaks\n")
 	line("`make chaos` writes this page from what it has seen; nothing here is written by hand. *Right* means that the number of replicas came back, and that the whole")
-	line("object is what it was but for resourceVersion, generation and times. %s.\n", time.Now().UTC().Format("2 January 2006"))
+	line("object is what it was but for resourceVersion, generation and times. What was seen stays until it is seen anew, and")
+	line("bears its day and the commit that was played, where that is known, with + if not all in the checkout was committed. %s.\n", time.Now().UTC().Format("2 January 2006"))
 	sessionRows(line, all)
-	if random.Sessions > 0 {
-		line("**At random:** %d sessions there (seed %d), each with one of these faults, in one of its phases and up to %.1f s later: %d ended with the workload as it was and nothing left over,", random.Sessions, random.Seed, (lease / 3).Seconds(), random.Equal)
-		line("%d messages were lost, and the longest time to the number was %.1f s.\n", random.Lost, random.Slowest)
-	}
+	crowdRows(line, random)
 	writeRows(line, writes)
-	requestRows(line, in)
+	requestRows(line, in, inRandom)
 	line("\n## What was not run\n")
 	for _, f := range append(missing(all), notBuilt...) {
 		line("- %s", f)
@@ -166,7 +178,8 @@ func sessionRows(line func(string, ...any), all []result) {
 	line("where that comes later, to the number of replicas. Where the developer's machine is gone they hold the lease. Messages are the broker's own count: lost is what was")
 	line("published and in the end acknowledged by nobody. A restore that something stands against for %s is looked at from then on, and so is one behind an API server that is ill.", refused)
 	line("That is played by a proxy before it, one for the CLI and one for the operator, which then runs outside of the cluster; what is open when it begins to fail stays open. Clocks are off")
-	line("in all that a program is made of: it is built with another Go clock. A drained node keeps the broker.\n")
+	line("in all that a program is made of: it is built with another Go clock. A drained node keeps the broker. *Being ended* is right after Ctrl-C,")
+	line("while the CLI still ends its command and the session: where it is gone before the cluster has heard of that, the lease ends it.\n")
 	line("| fault | phase | right | seconds | left over | messages lost | seen on |\n|---|---|---|---|---|---|---|")
 	for _, c := range cases {
 		for _, phase := range c.phases {
@@ -180,14 +193,30 @@ func sessionRows(line func(string, ...any), all []result) {
 	line("")
 }
 
-func requestRows(line func(string, ...any), in inner) {
+// crowdRows say what came of the sessions side by side.
+func crowdRows(line func(string, ...any), all atRandom) {
+	if all.Sessions == 0 {
+		return
+	}
+	line("## At random, side by side, on the real cluster\n")
+	line("%d sessions, %d at once, each on a workload and a broker of its own, with one of the faults of a single session, in one of its phases and up to %.1f s later; quotas and webhooks that refuse", all.Sessions, all.AtOnce, (lease / 3).Seconds())
+	line("do so for up to %.0f s. Storms come over all of them meanwhile, about every %.0f s; a session whose stand-in a storm or its own end was faster to take has had no other fault. Seed %d, on %s.\n", refused.Seconds(), betweenStorms.Seconds(), all.Seed, seenOn("cluster-random.json", all.Build))
+	line("**%d of %d ended with the workload as it was and nothing left over; %d messages were lost;** the longest time to the number was %.1f s. %d more were told in a storm that no operator answers, and had none.\n", all.Equal, all.Sessions, all.Lost, all.Slowest, all.TurnedAway)
+	line("| storm | times |\n|---|---|")
+	for _, name := range slices.Sorted(maps.Keys(all.Storms)) {
+		line("| %s | %d |", name, all.Storms[name])
+	}
+	line("")
+}
+
+func requestRows(line func(string, ...any), in, atRandom inner) {
 	line("## The operator and the API server, request by request\n")
 	if len(in.Rows) == 0 {
 		line("It was not run.\n")
 		return
 	}
 	line("A real API server, and a transport beneath the operator's own client that fails: each fault at the first of each kind of request that a session makes, in a session of its")
-	line("own; and an operator killed before each step. *Looks* is how many reconciliations it took at most from the session's end to its being gone. Seen on %s.\n", seenOn("requests.json"))
+	line("own; and an operator killed before each step. *Looks* is how many reconciliations it took at most from the session's end to its being gone. Seen on %s.\n", seenOn("requests.json", in.Build))
 	line("| fault | places | sessions | right | left over | looks |\n|---|---|---|---|---|---|")
 	sum := map[string]*counts{}
 	var order []string
@@ -206,11 +235,11 @@ func requestRows(line func(string, ...any), in inner) {
 		s := sum[fault]
 		line("| %s | %d | %d | %d | %d | %d |", fault, len(s.Phase), s.Sessions, s.Equal, s.Left, s.Looks)
 	}
-	if in.Random.Sessions > 0 {
-		line("\n**At random:** %d sessions (seed %d, on %s), each with up to twelve faults at any request and between any steps, clocks that jump by an hour from one operator to the next, and", in.Random.Sessions, in.Seed, seenOn("random.json"))
-		line("ended at any moment by their owner, by silence, or by somebody who forces them off. %d of them ended with the workload as it was; %d objects were left over.", in.Random.Equal, in.Random.Left)
-	}
-	if in.Random.Sessions == 0 {
+	if random := atRandom.Random; random.Sessions > 0 {
+		line("\n**At random:** %d sessions (seed %d, on %s), each with up to twelve faults at any request and between any steps, clocks that jump by an hour from one operator to the next, and", random.Sessions, atRandom.Seed, seenOn("random.json", atRandom.Build))
+		line("ended at any moment by their owner, by silence, or by somebody who forces them off. %d of them ended with the workload as it was; %d objects were left over.", random.Equal, random.Left)
+		line("The API server is real here, and controllers, kubelets and clients are played, so that a fault meets each request.")
+	} else {
 		line("\nNo session was run at random.")
 	}
 	line("\n<details><summary>Every place</summary>\n\n| fault | step: request | sessions | right | left over | looks |\n|---|---|---|---|---|---|")

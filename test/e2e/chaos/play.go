@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,6 +44,9 @@ type stage struct {
 	monitor   queue.Monitor
 	workload  snapshot.Snapshot
 	inventory []string
+	// calm is held, for reading, by what a case itself asks of the cluster that
+	// would not ask again: a storm that takes the API server away waits for it.
+	calm *sync.RWMutex
 
 	// What cases have made: see surroundings.go.
 	road     *laptop.Network
@@ -55,7 +58,7 @@ type stage struct {
 
 // set builds the stage, and answers how to leave it.
 func set(ctx context.Context) (s *stage, leave func() error, err error) {
-	s = &stage{program: "understudy"}
+	s = &stage{program: "understudy", calm: new(sync.RWMutex)}
 	if s.cluster, err = cluster.Connect(); err != nil {
 		return nil, nil, err
 	}
@@ -112,51 +115,6 @@ func play(ctx context.Context, pattern string, rest bool, bound time.Time) (err 
 	}
 	if wrong > 0 {
 		return fmt.Errorf("%d cases did not end as they must", wrong)
-	}
-	return nil
-}
-
-// playAtRandom plays sessions whose fault, phase and moment are drawn.
-func playAtRandom(ctx context.Context, pattern string, seed uint64, sessions int, bound time.Time) (err error) {
-	wanted, err := regexp.Compile(pattern)
-	if err != nil {
-		return fmt.Errorf("reading the pattern: %w", err)
-	}
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	fmt.Fprintf(os.Stderr, "seed %d; again with: make chaos ONLY=cluster-random SESSIONS=%d SEED=%d\n", seed, sessions, seed)
-	s, leave, err := set(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, leave()) }()
-	drawn := slices.DeleteFunc(slices.Clone(cases), func(c kase) bool { return !wanted.MatchString(c.name) })
-	random := rand.New(rand.NewPCG(seed, 0))
-	all := atRandom{Seed: seed}
-	for range sessions {
-		c := drawn[random.IntN(len(drawn))]
-		phase := c.phases[random.IntN(len(c.phases))]
-		lag := time.Duration(random.Int64N(int64(lease / 3)))
-		if time.Now().After(bound) || ctx.Err() != nil {
-			break
-		}
-		r, err := s.trial(ctx, c, phase, lag)
-		if err != nil {
-			return fmt.Errorf("%s, %s after %s: %w", c.name, phase, lag, err)
-		}
-		all.Sessions++
-		all.Lost += r.Lost
-		all.Slowest = max(all.Slowest, r.Seconds)
-		if r.good() {
-			all.Equal++
-		}
-		if err := store("cluster-random.json", all); err != nil {
-			return err
-		}
-	}
-	if all.Equal < all.Sessions {
-		return fmt.Errorf("%d of %d sessions did not end as they must", all.Sessions-all.Equal, all.Sessions)
 	}
 	return nil
 }
@@ -219,7 +177,7 @@ func (s *stage) trial(ctx context.Context, c kase, phase string, lag time.Durati
 }
 
 func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Duration) (r result, err error) {
-	r = result{Fault: c.name, Phase: phase, When: time.Now().UTC()}
+	r = result{Fault: c.name, Phase: phase, When: time.Now().UTC(), Build: build()}
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, fmt.Errorf("it took more than %s", 2*patience))
 	defer cancel()
 	if err := s.place(ctx, c.outside); err != nil {
@@ -232,42 +190,21 @@ func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Dur
 		}
 		defer func() { err = errors.Join(err, undo()) }()
 	}
-	before, err := s.monitor.Read(ctx)
+	before, run, err := s.begin(ctx, phase)
+	if run != nil {
+		defer run.Kill()
+	}
 	if err != nil {
 		return r, err
-	}
-	run, err := s.dev.Start(s.dev.Program(s.program), "exec", "-t", "deployment/worker", "--copy-target", "--scale-down", "--lease", lease.String(), "--", "worker", "--site=local")
-	if err != nil {
-		return r, err
-	}
-	defer run.Kill()
-	wants := cluster.HasCondition(understudy.ConditionReady)
-	if phase == beginning {
-		wants = cluster.HasCondition(understudy.ConditionClaimed)
-	}
-	waiting, stop := context.WithCancelCause(ctx)
-	go func() {
-		_, _ = run.Exit(waiting) // either way there is nothing more to wait for
-		stop(errors.New("the command has ended"))
-	}()
-	_, err = s.cluster.SessionUntil(waiting, s.namespace, wants)
-	stop(nil)
-	if err != nil {
-		return r, fmt.Errorf("%w\n%s", err, run)
-	}
-	if err := workload.Publish(ctx, s.cluster, s.namespace, messages, 0); err != nil {
-		return r, err
-	}
-	if phase == ending {
-		if err := run.Interrupt(); err != nil {
-			return r, fmt.Errorf("ending the command: %w", err)
-		}
 	}
 	if err := wait(ctx, lag); err != nil {
 		return r, err
 	}
+	if c.gone && lag == 0 && run.Ended() {
+		r.Problem = fault.ErrNoFault.Error() // there was nobody to be gone
+	}
 	since := time.Now()
-	if err := c.strike(ctx, s, run); errors.Is(err, fault.ErrNoFault) {
+	if err := s.calmly(func() error { return c.strike(ctx, s, run) }); errors.Is(err, fault.ErrNoFault) {
 		r.Problem = err.Error()
 	} else if err != nil {
 		return r, err
@@ -282,7 +219,7 @@ func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Dur
 		if err := wait(ctx, c.after); err != nil {
 			return r, err
 		}
-		if err := c.heal(ctx, s, run); errors.Is(err, fault.ErrNoFault) {
+		if err := s.calmly(func() error { return c.heal(ctx, s, run) }); errors.Is(err, fault.ErrNoFault) {
 			r.Problem = err.Error()
 		} else if err != nil {
 			return r, err
@@ -290,10 +227,58 @@ func (s *stage) playCase(ctx context.Context, c kase, phase string, lag time.Dur
 	}
 	s.judge(ctx, &r, since)
 	run.Kill()
-	if err := workload.Publish(ctx, s.cluster, s.namespace, messages, 0); err != nil {
+	if err := s.calmly(func() error { return workload.Publish(ctx, s.cluster, s.namespace, messages, 0) }); err != nil {
 		return r, err
 	}
 	return r, s.count(ctx, &r, before)
+}
+
+// begin starts a session, waits for its phase, and puts the first messages into the
+// queue. It answers what the broker had counted before.
+func (s *stage) begin(ctx context.Context, phase string) (before queue.Counters, run *developer.Run, err error) {
+	s.calm.RLock()
+	defer s.calm.RUnlock()
+	if before, err = s.monitor.Read(ctx); err != nil {
+		return before, nil, err
+	}
+	run, err = s.dev.Start(s.dev.Program(s.program), "exec", "-t", "deployment/worker", "--copy-target", "--scale-down", "--lease", lease.String(), "--", "worker", "--site=local")
+	if err != nil {
+		return before, nil, err
+	}
+	wants := cluster.HasCondition(understudy.ConditionReady)
+	if phase == beginning {
+		wants = cluster.HasCondition(understudy.ConditionClaimed)
+	}
+	waiting, stop := context.WithCancelCause(ctx)
+	go func() {
+		_, _ = run.Exit(waiting) // either way there is nothing more to wait for
+		stop(errTurnedAway)
+	}()
+	_, err = s.cluster.SessionUntil(waiting, s.namespace, wants)
+	stop(nil)
+	if err != nil {
+		return before, run, fmt.Errorf("%w\n%s", err, run)
+	}
+	if err := workload.Publish(ctx, s.cluster, s.namespace, messages, 0); err != nil {
+		return before, run, err
+	}
+	if phase == ending {
+		if err := run.Interrupt(); err != nil {
+			return before, run, fmt.Errorf("ending the command: %w", err)
+		}
+	}
+	return before, run, nil
+}
+
+// errTurnedAway is of a command that ended by itself before its session had come to
+// the phase that was waited for.
+var errTurnedAway = errors.New("the command has ended")
+
+// calmly does a step of a case that no storm may cut short.
+func (s *stage) calmly(step func() error) error {
+	s.calm.RLock()
+	defer s.calm.RUnlock()
+	return step()
 }
 
 // judge waits until all is back, and says what is not.
