@@ -98,6 +98,16 @@ func (c *crowd) byHand(ctx context.Context) (numbers, pods time.Duration, err er
 	if err := c.untilAt(ctx, 0); err != nil {
 		return 0, 0, err
 	}
+	// Deployments do not count pods that are on their way out.
+	err = until(ctx, "no pod is left", func() (bool, error) {
+		var pods metav1.PartialObjectMetadataList
+		pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+		err := c.List(ctx, &pods, client.Limit(1))
+		return len(pods.Items) == 0, err
+	})
+	if err != nil {
+		return 0, 0, err
+	}
 	began := time.Now()
 	if err := scale(c.each); err != nil {
 		return 0, 0, err
@@ -207,9 +217,10 @@ func (c *crowd) renew(ctx context.Context, key client.ObjectKey) {
 	}
 }
 
-// numbersBack waits until every deployment has its number again, and answers
-// when the first and the last had.
-func (c *crowd) numbersBack(ctx context.Context) (first, last time.Time, err error) {
+// numbersBack waits until every deployment has its number again, and answers when
+// the first had, half of them, all but one in a hundred, and the last.
+func (c *crowd) numbersBack(ctx context.Context) (at [4]time.Time, err error) {
+	marks := [4]int{1, c.deployments / 2, c.deployments - c.deployments/100, c.deployments}
 	err = until(ctx, "all numbers are back", func() (bool, error) {
 		var list appsv1.DeploymentList
 		if err := c.List(ctx, &list); err != nil {
@@ -221,11 +232,12 @@ func (c *crowd) numbersBack(ctx context.Context) (first, last time.Time, err err
 				n++
 			}
 		}
-		if n > 0 && first.IsZero() {
-			first = time.Now()
+		for i, mark := range marks {
+			if n >= mark && at[i].IsZero() {
+				at[i] = time.Now()
+			}
 		}
-		last = time.Now()
 		return n == c.deployments, nil
 	})
-	return first, last, err
+	return at, err
 }

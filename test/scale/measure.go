@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -28,6 +29,8 @@ type phase struct {
 	before   usage
 	after    usage
 	requests map[string]traffic
+	// spent is the processor time of everybody.
+	spent map[string]time.Duration
 }
 
 func measure(ctx context.Context, s size) (err error) {
@@ -83,9 +86,10 @@ type run struct {
 	meter *meter
 	pid   int
 	parts []phase
-	first time.Duration
-	last  time.Duration
-	pods  time.Duration
+	// back is when the first number was, half of them, all but one in a hundred, and
+	// all, since the clients died; pods when all pods ran.
+	back [4]time.Duration
+	pods time.Duration
 	// by hand: the floor
 	handNumbers, handPods time.Duration
 }
@@ -120,6 +124,10 @@ func (r *run) part(name string, do func() error) error {
 	if err != nil {
 		return err
 	}
+	spent, err := spending()
+	if err != nil {
+		return err
+	}
 	r.meter.take()
 	began := time.Now()
 	if err := do(); err != nil {
@@ -129,8 +137,16 @@ func (r *run) part(name string, do func() error) error {
 	if err != nil {
 		return err
 	}
-	r.parts = append(r.parts, phase{name: name, took: time.Since(began), before: before, after: after, requests: r.meter.take()})
-	r.say("%s: %s, resident %d MiB, at most %d MiB", name, time.Since(began).Round(100*time.Millisecond), after.resident>>20, after.peak>>20)
+	took := time.Since(began)
+	now, err := spending()
+	if err != nil {
+		return err
+	}
+	for who := range now {
+		now[who] -= spent[who]
+	}
+	r.parts = append(r.parts, phase{name: name, took: took, before: before, after: after, requests: r.meter.take(), spent: now})
+	r.say("%s: %s, resident %d MiB, at most %d MiB; %s", name, took.Round(100*time.Millisecond), after.resident>>20, after.peak>>20, inSeconds(now))
 	return nil
 }
 
@@ -165,11 +181,14 @@ func (r *run) die(ctx context.Context) error {
 	r.gone()
 	r.renewing.Wait()
 	silent := time.Now()
-	first, last, err := r.numbersBack(ctx)
+	at, err := r.numbersBack(ctx)
 	if err != nil {
 		return err
 	}
-	r.first, r.last = first.Sub(silent), last.Sub(silent)
+	for i := range at {
+		r.back[i] = at[i].Sub(silent)
+	}
+	r.say("numbers back after %s", r.back)
 	if err := r.untilRunning(ctx); err != nil {
 		return err
 	}
@@ -201,10 +220,11 @@ func (r *run) report(began time.Time) error {
 	line("| goal | wanted | seen | by hand |\n|---|---|---|---|")
 	peak := r.parts[len(r.parts)-1].after.peak
 	line("| operator's memory, resident, at most | 64 MiB | %.0f MiB | – |", mib(peak))
-	overdue := r.last - time.Duration(r.lease)*time.Second
+	overdue := r.back[3] - time.Duration(r.lease)*time.Second
 	line("| all numbers back after every client died at once, beyond the lease of %d s | 30 s | %.1f s | %.1f s |", r.lease, overdue.Seconds(), r.handNumbers.Seconds())
 	line("| the same, until all pods run | – | %.1f s | %.1f s |", (r.pods - time.Duration(r.lease)*time.Second).Seconds(), r.handPods.Seconds())
-	line("\nThe first number was back %.1f s after the last renewal of all: a lease is counted from the owner's own last renewal, up to a third of it earlier.\n", r.first.Seconds())
+	line("\nOf the numbers the first was back %.1f s after the last renewal of all, half of them %.1f s, all but one in a hundred %.1f s, and the last %.1f s: a lease is counted from the owner's own last renewal, up to a third of it earlier.\n",
+		r.back[0].Seconds(), r.back[1].Seconds(), r.back[2].Seconds(), r.back[3].Seconds())
 	last := r.parts[len(r.parts)-1]
 	line("In these %.0f s the operator's own read of each second came back %d times. Where it takes more than 3 s the operator is deaf, and counts no silence: on an API server", last.took.Seconds(), last.requests["LIST sessions, all namespaces, of one object"].count)
 	line("that is starved the restores wait for that. Counts of requests do not depend on the load, times do.\n")
@@ -217,7 +237,17 @@ func (r *run) report(began time.Time) error {
 		line("| %s | %.1f s | %.1f s (%.0f %% of a core) | %.0f MiB | %d | %.1f |", p.name, p.took.Seconds(), (p.after.cpu - p.before.cpu).Seconds(),
 			100*(p.after.cpu-p.before.cpu).Seconds()/p.took.Seconds(), mib(p.after.resident), n, float64(n)/float64(r.deployments))
 	}
-	line("\n## Requests, by what they are\n\nBytes are of replies. A reply that grows with the cluster would show in the last column; a watch counts from its beginning to its end.\n")
+	line("\nProcessor time of everybody, of which there are %d cores:\n", runtime.NumCPU())
+	programs := slices.Sorted(maps.Keys(r.parts[0].spent))
+	line("| phase | took | %s |\n|%s", strings.Join(programs, " | "), strings.Repeat("---|", len(programs)+2))
+	for _, p := range r.parts {
+		row := fmt.Sprintf("| %s | %.1f s |", p.name, p.took.Seconds())
+		for _, program := range programs {
+			row += fmt.Sprintf(" %.1f s |", p.spent[program].Seconds())
+		}
+		line("%s", row)
+	}
+	line("\n## Requests, by what they are\n\nBytes are of replies. A reply that grows with the cluster would show in the last column; a watch counts from its beginning to its end.\nOne of all namespaces begins with what it is of: Sessions, their leases and stand-ins, and of Deployments the metadata. What is of one namespace grows with the sessions there.\n")
 	line("| phase | request | how often | bytes, all | bytes, the biggest |\n|---|---|---|---|---|")
 	for _, p := range r.parts {
 		var kinds []string

@@ -5,11 +5,14 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -166,15 +169,61 @@ func use(pid int) (usage, error) {
 			u.peak = n * 1024
 		}
 	}
+	u.cpu, _, err = processorTime(pid)
+	return u, err
+}
+
+// processorTime is what a process has used, and the number of its parent.
+func processorTime(pid int) (used time.Duration, parent int, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return u, fmt.Errorf("reading the operator's time: %w", err)
+		return 0, 0, fmt.Errorf("reading the time of a process: %w", err)
 	}
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	const user, system, tick = 11, 12, 10 * time.Millisecond // USER_HZ is 100 on every Linux
+	const above, user, system, tick = 1, 11, 12, 10 * time.Millisecond // USER_HZ is 100 on every Linux
+	parent, _ = strconv.Atoi(fields[above])
 	for _, field := range []int{user, system} {
 		n, _ := strconv.ParseInt(fields[field], 10, 64)
-		u.cpu += time.Duration(n) * tick
+		used += time.Duration(n) * tick
 	}
-	return u, nil
+	return used, parent, nil
+}
+
+// players is this program: nodes, owners and the proxy that counts.
+const players = "nodes, owners and proxy"
+
+// spending is the processor time of each program of the measurement so far.
+func spending() (map[string]time.Duration, error) {
+	self := os.Getpid()
+	own, _, err := processorTime(self)
+	if err != nil {
+		return nil, err
+	}
+	spent := map[string]time.Duration{players: own}
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("looking for the programs: %w", err)
+	}
+	for _, process := range processes {
+		pid, err := strconv.Atoi(process.Name())
+		if err != nil {
+			continue
+		}
+		// Those that end meanwhile are not ours.
+		program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		used, parent, gone := processorTime(pid)
+		if err == nil && gone == nil && parent == self {
+			spent[filepath.Base(program)] += used
+		}
+	}
+	return spent, nil
+}
+
+// inSeconds lists who has used how much.
+func inSeconds(spent map[string]time.Duration) string {
+	var each []string
+	for _, who := range slices.Sorted(maps.Keys(spent)) {
+		each = append(each, fmt.Sprintf("%s %.0f s", who, spent[who].Seconds()))
+	}
+	return strings.Join(each, ", ")
 }
