@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // The number is owned by those who owned it, so that what they apply next counts:
@@ -57,13 +58,9 @@ func TestNumberIsGivenBack(t *testing.T) {
 	}
 	s := w.session("alice", read("remembered"), 4, false)
 	s.Status.Record.ReplicaOwners = []v1alpha1.FieldOwner{{Manager: "team", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "apps/v1"}}
-	current, err := w.sessions.Get(t.Context(), "alice", metav1.GetOptions{})
-	w.must(err)
-	s.ResourceVersion = current.GetResourceVersion()
-	_, err = w.sessions.UpdateStatus(t.Context(), w.plain(s), metav1.UpdateOptions{})
-	w.must(err)
+	w.saves(s)
 
-	_, err = w.run(false)
+	_, err := w.run(false)
 	w.must(err)
 	for _, name := range []string{"applied", "owed", "remembered"} {
 		var owners []string
@@ -71,7 +68,7 @@ func TestNumberIsGivenBack(t *testing.T) {
 		for _, entry := range d.ManagedFields {
 			if raw := entry.FieldsV1.GetRawString(); strings.Contains(raw, `"f:replicas"`) && entry.Subresource == "" {
 				owners = append(owners, entry.Manager+" "+string(entry.Operation))
-			} else if strings.Contains(raw, "understudy.dev/") || ours(entry) {
+			} else if strings.Contains(raw, "understudy.dev/") || ownership.Ours(entry) {
 				t.Errorf("%s: left in the entry of %s: %s", name, entry.Manager, raw)
 			}
 		}

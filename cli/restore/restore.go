@@ -23,13 +23,14 @@ import (
 
 	"understudy.dev/understudy/cli/failure"
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 const (
 	// operatorName is what the chart calls the operator, its rights and its lease.
 	operatorName = "understudy-operator"
 	// fieldManager is the name that is written under; it is taken away again.
-	fieldManager = "understudy-restore"
+	fieldManager = ownership.RestoreManager
 	// endFor is how long a stand-in is waited for. Its agent closes by itself when
 	// it hears from nobody.
 	endFor = time.Minute
@@ -434,36 +435,6 @@ func (r *restorer) resources() ([]schema.GroupVersionResource, error) {
 		}
 	}
 	return append(found, keda...), nil
-}
-
-// remembered is what a Session knows of a workload that it holds.
-func (r *restorer) remembered(uid types.UID) (replicas int32, held bool) {
-	record := r.record(uid)
-	if record == nil {
-		return 0, false
-	}
-	return record.Replicas, true
-}
-
-// marks are those that a Session remembers to have put on a workload.
-func (r *restorer) marks(uid types.UID) []string {
-	record := r.record(uid)
-	if record == nil {
-		return nil
-	}
-	return record.Marks
-}
-
-// record is what a Session that has not put its workload back remembers of it. One
-// that has is kept for a while to be read, and the number is nobody's but the team's.
-func (r *restorer) record(uid types.UID) *v1alpha1.Record {
-	i := slices.IndexFunc(r.sessions, func(s v1alpha1.Session) bool {
-		return s.Status.HeldAt != nil && s.Status.Record != nil && s.Status.Record.UID == uid && !restored(&s)
-	})
-	if i < 0 {
-		return nil
-	}
-	return r.sessions[i].Status.Record
 }
 
 func restored(session *v1alpha1.Session) bool {

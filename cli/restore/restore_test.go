@@ -19,6 +19,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/apitest"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 func TestMain(m *testing.M) { os.Exit(apitest.Main(m)) }
@@ -104,7 +105,7 @@ func (w *world) session(name string, d *appsv1.Deployment, replicas int32, back 
 	w.must(err)
 	w.must(into(made, s))
 	now := metav1.NowMicro()
-	s.Status.HeldAt, s.Status.Record = &now, &v1alpha1.Record{UID: d.UID, Replicas: replicas}
+	s.Status.HeldAt, s.Status.Record = &now, &v1alpha1.Record{UID: d.UID, Replicas: replicas, ReplicaOwners: ownership.Owners(d.ManagedFields, pathOf([]string{"spec", "replicas"}))}
 	for kind, status := range map[string]metav1.ConditionStatus{v1alpha1.ConditionHeld: held, v1alpha1.ConditionRestored: restored} {
 		s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: v1alpha1.ReasonDone, LastTransitionTime: metav1.Now()})
 	}

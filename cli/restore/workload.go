@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -12,13 +11,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
-// Annotations beside the claim: KEDA's own, and what ours keeps of it.
-const (
-	pausedAnnotation    = "autoscaling.keda.sh/paused"
-	wasPausedAnnotation = "understudy.dev/was-paused"
-)
+// pausedAnnotation is KEDA's own.
+const pausedAnnotation = "autoscaling.keda.sh/paused"
 
 func into(object *unstructured.Unstructured, target any) error {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, target); err != nil {
@@ -27,159 +24,145 @@ func into(object *unstructured.Unstructured, target any) error {
 	return nil
 }
 
-// decision is what is to be done with one object.
-type decision int
-
-const (
-	nothing decision = iota
-	// number: write it and take the claim off.
-	number
-	// claim: take it off; the number is somebody's.
-	claim
-	// copied: take it off, but say what is in it. It is of another object, from
-	// which this one was made, at zero; and its number is written nowhere else.
-	copied
-	// person: nobody knows the number.
-	person
-)
-
-// decide goes by the object's own claim; where that cannot be read, or was
-// stripped off, by what a Session remembers of an object that is still at zero.
-func decide(object *unstructured.Unstructured, field []string, remembered int32, held bool) (decision, int32) {
-	value, annotated := object.GetAnnotations()[v1alpha1.ClaimAnnotation]
-	zero := atZero(object, field)
-	read, err := v1alpha1.ParseClaim(value)
-	switch {
-	case !annotated && held && zero && remembered != 0:
-		return number, remembered
-	case !annotated && v1alpha1.Marked(object.GetLabels()):
-		return claim, 0
-	case !annotated:
-		return nothing, 0
-	case err != nil && zero && held:
-		return number, remembered
-	case err != nil && zero:
-		return person, 0
-	case err == nil && read.Workload == object.GetUID() && zero && read.Replicas != 0:
-		return number, read.Replicas
-	case err == nil && read.Workload != object.GetUID() && zero && read.Replicas != 0:
-		return copied, read.Replicas
-	}
-	return claim, 0
-}
-
-// fieldOf is the field that a hold brings to zero.
-func fieldOf(resource schema.GroupVersionResource) []string {
-	switch resource.Group {
-	case "batch":
-		return []string{"spec", "suspend"}
-	case "keda.sh":
-		return []string{"metadata", "annotations", pausedAnnotation}
-	}
-	return []string{"spec", "replicas"}
-}
-
-func atZero(object *unstructured.Unstructured, field []string) bool {
-	value, found, err := unstructured.NestedFieldNoCopy(object.Object, field...)
-	if err != nil {
-		return false
-	}
-	if !found {
-		// Left out, and no kind's default that we know: it is not what somebody wants.
-		return field[len(field)-1] == "replicas" && object.GroupVersionKind().GroupKind() != schema.GroupKind{Group: "argoproj.io", Kind: "Rollout"}
-	}
-	switch v := value.(type) {
-	case bool:
-		return v
-	case int64:
-		return v == 0
-	case string:
-		paused, err := strconv.ParseBool(v)
-		return err != nil || paused
-	}
-	return false
-}
-
 // workload looks at one object and puts it back if it is held.
 func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
 	name := fmt.Sprintf("%s %s/%s", resource.Resource, object.GetNamespace(), object.GetName())
-	objects := r.objects.Resource(resource).Namespace(object.GetNamespace())
 	field := fieldOf(resource)
-	told := false
+	told, remade, claimed := verdict{}, false, ""
 	err := r.patiently(ctx, func() error {
-		remembered, held := r.remembered(object.GetUID())
-		what, replicas := decide(object, field, remembered, held)
-		if what == copied && r.targeted(resource, object) {
-			// Made anew while it was held, from what was read of it.
-			what = number
+		m := r.memory(object)
+		what := decide(object, field, m, r.targeted(resource, object))
+		if what != told {
+			r.foretell(name, field, what)
+			told = what
 		}
-		switch what {
-		case nothing:
+		if r.DryRun || what.decision == nothing || what.decision == person {
 			return nil
-		case person:
-			r.left++
-			r.Say("%s is at zero, and what it was cannot be read: set its number by hand and take the annotation %s off", name, v1alpha1.ClaimAnnotation)
-			return nil
-		case number:
-			if r.DryRun {
-				r.Say("%s would be put back: %s", name, describe(field, replicas))
-				return nil
-			}
-			owners, err := r.owners(object, field)
-			if err != nil {
+		}
+		if what.decision == number {
+			if err := returned(object, field, what.replicas, m); err != nil {
 				return err
 			}
-			put(object, field, replicas)
-			fields, err := owe(object.GetManagedFields(), owners)
-			if err != nil {
-				return err
-			}
-			object.SetManagedFields(fields)
-		case claim:
-			if r.DryRun {
-				r.Say("the claim on %s would be taken off", name)
-				return nil
-			}
-		case copied:
-			if !told {
-				r.Say("%s was made at zero with a claim that is of another object, which had %s: it is left at zero; if it is to have that too, set it by hand", name, describe(field, replicas))
-			}
-			told = true
-			if r.DryRun {
-				r.Say("the claim on %s would be taken off", name)
-				return nil
-			}
 		}
-		annotations := object.GetAnnotations()
-		delete(annotations, v1alpha1.ClaimAnnotation)
-		delete(annotations, wasPausedAnnotation)
-		object.SetAnnotations(annotations)
-		labels := object.GetLabels()
-		v1alpha1.Unmark(labels, r.marks(object.GetUID())...)
-		object.SetLabels(labels)
-		// By its version: whoever wrote in between is looked at first.
-		written, err := objects.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
-		if err == nil {
-			if what == number {
-				r.Say("%s is put back: %s", name, describe(field, replicas))
-			} else {
-				r.Say("the claim on %s is taken off", name)
-			}
-			*object = *written
-			return nil
+		claimed = object.GetAnnotations()[v1alpha1.ClaimAnnotation]
+		release(object, m)
+		if err := r.update(ctx, resource, object); err != nil {
+			return err
 		}
-		if fresh, readErr := objects.Get(ctx, object.GetName(), metav1.GetOptions{}); readErr == nil {
-			*object = *fresh
+		made, unset := numberOf(object, field)
+		switch {
+		case what.decision != number:
+			r.Say("the claim on %s is taken off", name)
+		case made == what.replicas && !unset:
+			r.Say("%s is put back: %s", name, describe(field, what.replicas))
+		default:
+			remade = true
+			r.Say("%s is not back: %s was written, and %s came of it: a mutating webhook or policy of the cluster changes what is written; have it let this through, and run this again", name, describe(field, what.replicas), describe(field, made))
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("putting %s back: %w", name, err)
 	}
-	if r.DryRun {
+	switch {
+	case r.DryRun:
+		return nil
+	case remade:
+		r.left++
+		return r.claimAgain(ctx, resource, object, claimed)
+	}
+	if err := r.disown(ctx, resource, object); err != nil || told.decision == nothing {
+		return err
+	}
+	return r.noteReturned(ctx, object.GetUID())
+}
+
+// claimAgain is for a number that was not taken, with a write that took the claim off:
+// it puts that on again, unless somebody has written another number. Our name is left
+// on the number, so that it is told from theirs.
+func (r *restorer) claimAgain(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured, claimed string) error {
+	if claimed == "" {
 		return nil
 	}
-	return r.disown(ctx, resource, object)
+	made, _ := numberOf(object, fieldOf(resource))
+	err := r.patiently(ctx, func() error {
+		if now, _ := numberOf(object, fieldOf(resource)); now != made {
+			return nil
+		}
+		annotations := object.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[v1alpha1.ClaimAnnotation] = claimed
+		object.SetAnnotations(annotations)
+		return r.update(ctx, resource, object)
+	})
+	if err != nil {
+		return fmt.Errorf("claiming %s %s/%s again: %w", resource.Resource, object.GetNamespace(), object.GetName(), err)
+	}
+	return nil
+}
+
+// foretell says what is left to a person, or is left as it is; and of a dry run what
+// else would be done.
+func (r *restorer) foretell(name string, field []string, what verdict) {
+	switch {
+	case what.decision == person:
+		r.left++
+		r.Say("%s is at zero, and what it was cannot be read: set its number by hand and take the annotation %s off", name, v1alpha1.ClaimAnnotation)
+	case what.decision == copied:
+		r.Say("%s was made at zero with a claim that is of another object, which had %s: it is left at zero; if it is to have that too, set it by hand", name, describe(field, what.replicas))
+	case what.kept != "":
+		r.Say("%s is left at %s, which %s has set since; before it had %s", name, describe(field, 0), what.kept, describe(field, what.replicas))
+	}
+	switch {
+	case !r.DryRun:
+	case what.decision == number:
+		r.Say("%s would be put back: %s", name, describe(field, what.replicas))
+	case what.decision == claim, what.decision == copied:
+		r.Say("the claim on %s would be taken off", name)
+	}
+}
+
+// returned has an object its number again, and says in the same write who is to own it.
+func returned(object *unstructured.Unstructured, field []string, replicas int32, m *memory) error {
+	owners := owners(object, field, m)
+	put(object, field, replicas)
+	fields, err := ownership.Owe(object.GetManagedFields(), owners)
+	if err == nil {
+		object.SetManagedFields(fields)
+	}
+	return err
+}
+
+// release takes the claim off, and the marks.
+func release(object *unstructured.Unstructured, m *memory) {
+	annotations := object.GetAnnotations()
+	delete(annotations, v1alpha1.ClaimAnnotation)
+	delete(annotations, ownership.WasPausedAnnotation)
+	object.SetAnnotations(annotations)
+	var remembered []string
+	if m != nil {
+		remembered = m.record.Marks
+	}
+	labels := object.GetLabels()
+	v1alpha1.Unmark(labels, ownership.UnownedMarks(object, remembered...)...)
+	object.SetLabels(labels)
+}
+
+// update writes an object by its version: whoever wrote in between is looked at
+// first. It becomes what the API server has of it, also when that refuses.
+func (r *restorer) update(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
+	objects := r.objects.Resource(resource).Namespace(object.GetNamespace())
+	written, err := objects.Update(ctx, object, metav1.UpdateOptions{FieldManager: fieldManager})
+	if err == nil {
+		*object = *written
+		return nil
+	}
+	if fresh, readErr := objects.Get(ctx, object.GetName(), metav1.GetOptions{}); readErr == nil {
+		*object = *fresh
+	}
+	return err
 }
 
 // targeted says whether the claim on an object is of a session that holds what
@@ -199,7 +182,7 @@ func put(object *unstructured.Unstructured, field []string, replicas int32) {
 		_ = unstructured.SetNestedField(object.Object, replicas == 0, field...)
 	case pausedAnnotation:
 		annotations := object.GetAnnotations()
-		if was, there := annotations[wasPausedAnnotation]; there {
+		if was, there := annotations[ownership.WasPausedAnnotation]; there {
 			annotations[pausedAnnotation] = was
 		} else {
 			delete(annotations, pausedAnnotation)
@@ -215,6 +198,9 @@ func describe(field []string, replicas int32) string {
 	case "suspend":
 		return fmt.Sprintf("suspend: %t", replicas == 0)
 	case pausedAnnotation:
+		if replicas == 0 {
+			return "paused"
+		}
 		return "not paused"
 	}
 	return fmt.Sprintf("replicas: %d", replicas)
@@ -225,7 +211,7 @@ func describe(field []string, replicas int32) string {
 func (r *restorer) disown(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
 	objects := r.objects.Resource(resource).Namespace(object.GetNamespace())
 	err := r.patiently(ctx, func() error {
-		if !slices.ContainsFunc(object.GetManagedFields(), ours) {
+		if !slices.ContainsFunc(object.GetManagedFields(), ownership.Ours) {
 			return nil
 		}
 		fresh, err := objects.Get(ctx, object.GetName(), metav1.GetOptions{})
@@ -235,7 +221,7 @@ func (r *restorer) disown(ctx context.Context, resource schema.GroupVersionResou
 		if _, claimed := fresh.GetAnnotations()[v1alpha1.ClaimAnnotation]; claimed {
 			return nil
 		}
-		fields, err := giveBack(fresh, fieldOf(resource))
+		fields, err := withoutUs(fresh, fieldOf(resource))
 		if err != nil {
 			return err
 		}

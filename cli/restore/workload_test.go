@@ -113,8 +113,22 @@ func TestDecideWithoutANumber(t *testing.T) {
 		object.SetKind(c.kind)
 		object.SetUID("w-1")
 		object.SetAnnotations(map[string]string{v1alpha1.ClaimAnnotation: written.String()})
-		if got, n := decide(object, []string{"spec", "replicas"}, 0, false); got != c.want || n != c.number {
-			t.Errorf("%s: %v and %d, want %v and %d", c.kind, got, n, c.want, c.number)
+		if got := decide(object, []string{"spec", "replicas"}, nil, false); got != (verdict{decision: c.want, replicas: c.number}) {
+			t.Errorf("%s: %+v, want %v and %d", c.kind, got, c.want, c.number)
+		}
+	}
+}
+
+// Whoever's number is back is not put back a second time, though the Session waits
+// for what else was stopped for it: a zero that is there now is the team's.
+func TestReturnedIsNotHeld(t *testing.T) {
+	now := metav1.NowMicro()
+	for _, returned := range []bool{false, true} {
+		r := &restorer{sessions: []v1alpha1.Session{{Status: v1alpha1.SessionStatus{HeldAt: &now, Record: &v1alpha1.Record{UID: "worker", Replicas: 3, Returned: returned}}}}}
+		object := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"uid": "worker"}, "spec": map[string]any{"replicas": int64(0)}}}
+		what := decide(object, []string{"spec", "replicas"}, r.memory(object), false)
+		if want := map[bool]decision{false: number, true: nothing}[returned]; what.decision != want || what.kept != "" {
+			t.Errorf("returned %t: %+v, want %v", returned, what, want)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // ApplicationKind is Argo CD's. One is no workload and is not held: its automated
@@ -86,13 +87,13 @@ func (h Holder) ReadApplication(ctx context.Context, key client.ObjectKey) (*uns
 
 // ObserveApplication looks at an Application with the eyes of a session, as
 // Observe does at a workload: 1 is that it syncs by itself.
-func ObserveApplication(application *unstructured.Unstructured, session types.UID) Observed {
-	o := Observed{
+func ObserveApplication(application *unstructured.Unstructured, session types.UID) ownership.Observed {
+	o := ownership.Observed{
 		UID:       application.GetUID(),
-		Owners:    ReplicaOwners(application.GetManagedFields(), enabledField),
-		OwnNumber: OwnsReplicas(application.GetManagedFields(), enabledField),
-		OwnEntry:  OwnsAnything(application.GetManagedFields()),
-		Owed:      owed(application.GetManagedFields(), enabledField),
+		Owners:    ownership.Owners(application.GetManagedFields(), enabledField),
+		OwnNumber: ownership.OwnsNumber(application.GetManagedFields(), enabledField),
+		OwnEntry:  ownership.OwnsAnything(application.GetManagedFields()),
+		Owed:      ownership.Owed(application.GetManagedFields(), enabledField),
 	}
 	if _, automated := v1alpha1.Syncs(application.Object); automated {
 		o.Replicas = 1
@@ -103,9 +104,9 @@ func ObserveApplication(application *unstructured.Unstructured, session types.UI
 	}
 	switch pause, err := v1alpha1.ParsePause(value); {
 	case err != nil:
-		o.State, o.Damage = ClaimDamaged, err
+		o.State, o.Damage = ownership.ClaimDamaged, err
 	case pause.Application == o.UID && pause.Session == session:
-		o.State = ClaimOurs
+		o.State = ownership.ClaimOurs
 	}
 	return o
 }
@@ -174,7 +175,7 @@ func (h Holder) ResumeApplication(ctx context.Context, application *unstructured
 // GiveBackApplication gives the ownership of the switch back to these, and what is
 // left of ours up unless a pause is kept.
 func (h Holder) GiveBackApplication(ctx context.Context, application *unstructured.Unstructured, owners []v1alpha1.FieldOwner, keep bool) error {
-	fields, changed, err := GiveBack(application.GetManagedFields(), enabledField, owners, keep)
+	fields, changed, err := ownership.GiveBack(application.GetManagedFields(), enabledField, owners, keep)
 	if err != nil || !changed {
 		return err
 	}

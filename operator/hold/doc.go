@@ -4,7 +4,7 @@
 // the Session's status (the Record, which the caller writes) and in one
 // annotation on the workload (the Claim, which is also the lock: one session
 // holds a workload at a time). What to do next is decided by pure functions
-// over what was just read (decide.go); the calls that do it are thin and
+// over what was just read (ownership/); the calls that do it are thin and
 // conditional on the version that was read (holder.go), so that an outdated
 // decision fails with a conflict and is made anew.
 //
@@ -12,5 +12,7 @@
 // The package does not know conditions, leases or stand-ins.
 package hold
 
+import "understudy.dev/understudy/operator/hold/ownership"
+
 // FieldManager is the name that the operator writes under.
-const FieldManager = "understudy-operator"
+const FieldManager = ownership.Manager

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // Holder makes the changes that were decided. Each is one request, conditional
@@ -26,19 +28,26 @@ func (h Holder) Read(ctx context.Context, w Workload, key client.ObjectKey) (cli
 	return object, nil
 }
 
+// Observe looks at a workload with the eyes of a session.
+func Observe(w Workload, object client.Object, session types.UID) ownership.Observed {
+	state := w.Inspect(object)
+	return ownership.Observe(object, w.Field(), state.Replicas, state.Unset, session)
+}
+
 // Claim writes the claim and leaves the number alone.
 func (h Holder) Claim(ctx context.Context, object client.Object, claim Claim) error {
 	return h.patch(ctx, "claiming", object, func(object client.Object) error {
-		annotate(object, claim)
+		annotate(object, claim.String())
 		return nil
 	})
 }
 
 // Zero brings the workload to zero, with the claim and the marks in the same
-// patch, and with who is to have the number's ownership back: see GiveBack.
+// patch, and with who is to have the number's ownership back: see GiveBack. A
+// RemadeError is that the API server has made another number of the zero.
 func (h Holder) Zero(ctx context.Context, w Workload, object client.Object, claim Claim, owners []v1alpha1.FieldOwner, marks ...v1alpha1.Mark) error {
-	return h.patch(ctx, "scaling to zero", object, func(object client.Object) error {
-		annotate(object, claim)
+	return h.number(ctx, "scaling to zero", w, object, func(object client.Object) error {
+		annotate(object, claim.String())
 		w.SetReplicas(object, 0)
 		putMarks(object, marks)
 		return remind(object, owners)
@@ -46,19 +55,37 @@ func (h Holder) Zero(ctx context.Context, w Workload, object client.Object, clai
 }
 
 // Return puts the number back and takes the claim away, and the marks, in one
-// patch, with who is to have the number's ownership back: see GiveBack. remembered
-// are the marks that a record knows of.
+// patch. Where the number had one owner that can be written for, it is written in
+// its name and is its own at once; else the patch says who is to have it back: see
+// GiveBack. remembered are the marks that a record knows of. A RemadeError is that the
+// API server has made another number of it: then the claim, if there was one, is on it
+// again, and the number still to be put back.
 func (h Holder) Return(ctx context.Context, w Workload, object client.Object, replicas int32, owners []v1alpha1.FieldOwner, remembered ...string) error {
-	return h.patch(ctx, "putting back the replicas of", object, func(object client.Object) error {
+	owner, sole := ownership.SoleUpdater(owners, w.Kind().GroupVersion().String())
+	claim := object.GetAnnotations()[v1alpha1.ClaimAnnotation]
+	err := h.number(ctx, "putting back the replicas of", w, object, func(object client.Object) error {
 		clearClaim(object)
 		takeMarks(object, remembered)
 		w.SetReplicas(object, replicas)
-		return remind(object, owners)
-	})
+		if !sole {
+			return remind(object, owners)
+		}
+		fields, _, err := ownership.GiveBack(object.GetManagedFields(), w.Field(), owners, false)
+		object.SetManagedFields(fields)
+		return err
+	}, client.FieldOwner(owner))
+	if !IsRemade(err) {
+		return err
+	}
+	if owed := h.owe(ctx, w, object, claim, replicas, owners); owed != nil {
+		// A conflict of the second is none of the first.
+		return fmt.Errorf("%w; %s", err, owed.Error())
+	}
+	return err
 }
 
 func remind(object client.Object, owners []v1alpha1.FieldOwner) error {
-	fields, err := owe(object.GetManagedFields(), owners)
+	fields, err := ownership.Owe(object.GetManagedFields(), owners)
 	if err == nil {
 		object.SetManagedFields(fields)
 	}
@@ -74,10 +101,10 @@ func (h Holder) Drop(ctx context.Context, object client.Object, remembered ...st
 	})
 }
 
-// GiveBack gives the number's ownership back: see the function of that name.
+// GiveBack gives the number's ownership back: see ownership.GiveBack.
 // It answers whether there was something to do.
 func (h Holder) GiveBack(ctx context.Context, w Workload, object client.Object, owners []v1alpha1.FieldOwner, keepClaim bool) (bool, error) {
-	fields, changed, err := GiveBack(object.GetManagedFields(), w.Field(), owners, keepClaim)
+	fields, changed, err := ownership.GiveBack(object.GetManagedFields(), w.Field(), owners, keepClaim)
 	if err != nil || !changed {
 		return false, err
 	}
@@ -93,18 +120,18 @@ func (h Holder) patch(ctx context.Context, what string, object client.Object, ch
 		return fmt.Errorf("%s %s/%s: %w", what, object.GetNamespace(), object.GetName(), err)
 	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	if err := h.Writer.Patch(ctx, object, patch, append(options, client.FieldOwner(FieldManager))...); err != nil {
+	if err := h.Writer.Patch(ctx, object, patch, append([]client.PatchOption{client.FieldOwner(FieldManager)}, options...)...); err != nil {
 		return fmt.Errorf("%s %s/%s: %w", what, object.GetNamespace(), object.GetName(), err)
 	}
 	return nil
 }
 
-func annotate(object client.Object, claim Claim) {
+func annotate(object client.Object, claim string) {
 	annotations := object.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[v1alpha1.ClaimAnnotation] = claim.String()
+	annotations[v1alpha1.ClaimAnnotation] = claim
 	object.SetAnnotations(annotations)
 }
 

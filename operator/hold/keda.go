@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // The annotations by which KEDA is told to pause; see its documentation, "Pause
@@ -48,16 +50,16 @@ func (kedaKind) SetReplicas(object client.Object, n int32) {
 		return
 	case n == 0:
 		if value, there := annotations[pausedAnnotation]; there {
-			annotations[wasPausedAnnotation] = value
+			annotations[ownership.WasPausedAnnotation] = value
 		}
 		annotations[pausedAnnotation] = "true"
 	default:
-		if value, there := annotations[wasPausedAnnotation]; there {
+		if value, there := annotations[ownership.WasPausedAnnotation]; there {
 			annotations[pausedAnnotation] = value
 		} else if paused(annotations) {
 			delete(annotations, pausedAnnotation)
 		}
-		delete(annotations, wasPausedAnnotation)
+		delete(annotations, ownership.WasPausedAnnotation)
 	}
 	object.SetAnnotations(annotations)
 }

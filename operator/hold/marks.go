@@ -1,11 +1,10 @@
 package hold
 
 import (
-	"slices"
-
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // Wanted are the marks that an object is still to get, so that Flux leaves it
@@ -29,16 +28,6 @@ func putMarks(object client.Object, marks []v1alpha1.Mark) {
 // those that are only remembered the ones that nobody else has a hand on.
 func takeMarks(object client.Object, remembered []string) {
 	labels := object.GetLabels()
-	v1alpha1.Unmark(labels, unowned(object, remembered)...)
+	v1alpha1.Unmark(labels, ownership.UnownedMarks(object, remembered...)...)
 	object.SetLabels(labels)
 }
-
-// unowned are the remembered marks that are on an object and that no other
-// manager of fields owns.
-func unowned(object client.Object, remembered []string) []string {
-	return slices.DeleteFunc(slices.Clone(remembered), func(key string) bool {
-		return object.GetLabels()[key] != v1alpha1.MarkValue || len(ReplicaOwners(object.GetManagedFields(), markPath(key))) > 0
-	})
-}
-
-func markPath(key string) []string { return []string{"f:metadata", "f:labels", "f:" + key} }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +19,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/apitest"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 func TestMain(m *testing.M) { os.Exit(apitest.Main(m)) }
@@ -65,7 +67,7 @@ func TestOwnershipComesBack(t *testing.T) {
 			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 			before := d.DeepCopy()
 			number := *d.Spec.Replicas
-			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
+			owners := ownership.Owners(d.ManagedFields, Deployment{}.Field())
 
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", number, before.CreationTimestamp.Time)
 			must(t, holder.Claim(t.Context(), d, claim))
@@ -75,7 +77,7 @@ func TestOwnershipComesBack(t *testing.T) {
 			}
 			giveBack(t, holder, d, owners, true)
 			held := d.DeepCopy()
-			if !SameOwners(owners, ReplicaOwners(held.ManagedFields, Deployment{}.Field())) || OwnsReplicas(held.ManagedFields, Deployment{}.Field()) {
+			if !ownership.SameOwners(owners, ownership.Owners(held.ManagedFields, Deployment{}.Field())) || ownership.OwnsNumber(held.ManagedFields, Deployment{}.Field()) {
 				t.Errorf("while it is held the number is owned by %+v", held.ManagedFields)
 			}
 
@@ -92,6 +94,23 @@ func TestOwnershipComesBack(t *testing.T) {
 	}
 }
 
+// The number of who owned it alone, by an update, is its own again by the same request.
+func TestSoleUpdaterHasItBackAtOnce(t *testing.T) {
+	c, namespace := apiClient(t)
+	holder := Holder{API: API{Reader: c, Writer: c}}
+	d := bare(namespace)
+	firstWriters["client-side apply"](t, c, d)
+	before := d.DeepCopy()
+	owners := ownership.Owners(d.ManagedFields, Deployment{}.Field())
+	claim := NewClaim(d.UID, "s-1", "alice-1", "alice", 3, d.CreationTimestamp.Time)
+	must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
+	must(t, holder.Return(t.Context(), Deployment{}, d, 3, owners))
+	must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+	if diff := cmp.Diff(normal(t, before), normal(t, d)); diff != "" {
+		t.Errorf("the object differs (-before +after):\n%s", diff)
+	}
+}
+
 // Who writes the number may die before giving its ownership back, and the
 // Session's memory may be gone by then: whose it is is still on the object itself,
 // and nothing of that is left once it was given back.
@@ -104,20 +123,20 @@ func TestOwedSurvives(t *testing.T) {
 			write(t, c, d)
 			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 			before := d.DeepCopy()
-			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
+			owners := ownership.Owners(d.ManagedFields, Deployment{}.Field())
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", *d.Spec.Replicas, before.CreationTimestamp.Time)
 
 			must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
 			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 			held := Observe(Deployment{}, d, "")
-			if !SameOwners(held.Rightful(), owners) {
+			if !ownership.SameOwners(held.Rightful(), owners) {
 				t.Errorf("at zero it is owed to %+v, want %+v", held.Rightful(), owners)
 			}
 			// A sweep that has nothing but the object, and dies after its own first write.
 			must(t, holder.Return(t.Context(), Deployment{}, d, held.Claim.Replicas, held.Rightful()))
 			must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 			back := Observe(Deployment{}, d, "")
-			if !SameOwners(back.Rightful(), owners) {
+			if !ownership.SameOwners(back.Rightful(), owners) {
 				t.Errorf("put back it is owed to %+v, want %+v", back.Rightful(), owners)
 			}
 			giveBack(t, holder, d, back.Rightful(), false)
@@ -135,17 +154,17 @@ func TestOwedIsOverWithAnotherNumber(t *testing.T) {
 	holder := Holder{API: API{Reader: c, Writer: c}}
 	d := bare(namespace)
 	firstWriters["server-side apply"](t, c, d)
-	owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
+	owners := ownership.Owners(d.ManagedFields, Deployment{}.Field())
 	claim := NewClaim(d.UID, "s-1", "alice-1", "alice", 3, d.CreationTimestamp.Time)
 	must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
 	scale(t, c, d, 5)
 	seen := Observe(Deployment{}, d, "s-1")
-	if len(seen.Owed) > 0 || Writer(seen.Rightful()) != "kubectl" {
+	if len(seen.Owed) > 0 || ownership.Writer(seen.Rightful()) != "kubectl" {
 		t.Errorf("after kubectl's 5 it is owned by %+v and owed to %+v", seen.Owners, seen.Owed)
 	}
 	giveBack(t, holder, d, nil, false)
 	for _, entry := range d.ManagedFields {
-		if owns(entry, owedPath) {
+		if strings.Contains(string(entry.FieldsV1.Raw), "understudy.dev/owed") {
 			t.Errorf("the mark is left in the entry of %s", entry.Manager)
 		}
 	}
@@ -160,7 +179,7 @@ func TestTeamMeetsNoConflict(t *testing.T) {
 			holder := Holder{API: API{Reader: c, Writer: c}}
 			d := bare(namespace)
 			firstWriters["server-side apply"](t, c, d)
-			owners := ReplicaOwners(d.ManagedFields, Deployment{}.Field())
+			owners := ownership.Owners(d.ManagedFields, Deployment{}.Field())
 			claim := NewClaim(d.UID, "s-1", "alice-1", "alice", 3, d.CreationTimestamp.Time)
 			must(t, holder.Zero(t.Context(), Deployment{}, d, claim, owners))
 			giveBack(t, holder, d, owners, true)
@@ -172,10 +191,10 @@ func TestTeamMeetsNoConflict(t *testing.T) {
 			next.Spec.Replicas = ptr.To(int32(8))
 			apply(t, c, next, "team")
 			seen := Observe(Deployment{}, next, "s-1")
-			if seen.Replicas != 8 || Writer(seen.Owners) != "team" {
-				t.Errorf("the team's apply made it %d, by %q", seen.Replicas, Writer(seen.Owners))
+			if seen.Replicas != 8 || ownership.Writer(seen.Owners) != "team" {
+				t.Errorf("the team's apply made it %d, by %q", seen.Replicas, ownership.Writer(seen.Owners))
 			}
-			if during && seen.State != ClaimOurs {
+			if during && seen.State != ownership.ClaimOurs {
 				t.Error("the team's apply took the claim off")
 			}
 		})
@@ -208,18 +227,6 @@ func TestOutdatedWritesConflict(t *testing.T) {
 	must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 	if *d.Spec.Replicas != 4 || len(d.Annotations) != 0 {
 		t.Errorf("the object was changed: %d replicas, %v", *d.Spec.Replicas, d.Annotations)
-	}
-}
-
-func TestWriter(t *testing.T) {
-	early, late := metav1.Unix(100, 0), metav1.Unix(200, 0)
-	a, b := owner("a"), owner("b")
-	a.Time, b.Time = &late, &early
-	if got := Writer(append(team, b, a)); got != "a" {
-		t.Errorf("got %q, want the latest, a", got)
-	}
-	if got := Writer(nil); got != "" {
-		t.Errorf("got %q of nobody", got)
 	}
 }
 

@@ -2,10 +2,13 @@ package hold
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -66,6 +69,33 @@ func (Rollout) Inspect(object client.Object) State {
 		Refusal:    standing.RolloutRefusal(object.(*unstructured.Unstructured)),
 		Controller: metav1.GetControllerOf(object),
 	}
+}
+
+// ErrRolloutsUnseen says that there may be a Rollout that nobody here can see.
+var ErrRolloutsUnseen = errors.New("Rollouts may not be listed")
+
+// InPlaceOf names the Rollout that has taken a Deployment's template over and runs
+// its pods; empty where none has. The error is ErrRolloutsUnseen where the cluster
+// has Rollouts that may not be listed.
+func InPlaceOf(ctx context.Context, reader client.Reader, deployment client.ObjectKey) (string, error) {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(Rollout{}.Kind().GroupVersion().WithKind("RolloutList"))
+	err := reader.List(ctx, list, client.InNamespace(deployment.Namespace))
+	switch {
+	case meta.IsNoMatchError(err), apierrors.IsNotFound(err):
+		return "", nil
+	case apierrors.IsForbidden(err):
+		return "", ErrRolloutsUnseen
+	case err != nil:
+		return "", fmt.Errorf("looking for a rollout of deployment %s: %w", deployment, err)
+	}
+	for i := range list.Items {
+		content := list.Items[i].Object
+		if textAt(content, "spec", "workloadRef", "kind") == "Deployment" && textAt(content, "spec", "workloadRef", "name") == deployment.Name {
+			return list.Items[i].GetName(), nil
+		}
+	}
+	return "", nil
 }
 
 // numberAt reads a whole number, however it was decoded.

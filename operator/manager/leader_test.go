@@ -8,17 +8,16 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/apitest"
 )
 
-// A container that was killed leaves its lease held. Started again in the same
-// pod it leads at once; another pod's waits until the lease has run out, and two
-// processes outside of a cluster are never taken for one another.
-func TestLeaderIdentity(t *testing.T) {
-	config := apitest.Config(t)
+// clientOf knows every type that the operator does.
+func clientOf(t *testing.T, config *rest.Config) client.Client {
+	t.Helper()
 	scheme, err := Scheme()
 	if err != nil {
 		t.Fatal(err)
@@ -27,6 +26,15 @@ func TestLeaderIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// A container that was killed leaves its lease held. Started again in the same
+// pod it leads at once; another pod's waits until the lease has run out, and two
+// processes outside of a cluster are never taken for one another.
+func TestLeaderIdentity(t *testing.T) {
+	config := apitest.Config(t)
+	c := clientOf(t, config)
 	for name, next := range map[string]struct {
 		first, second string
 		atOnce        bool

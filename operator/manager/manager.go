@@ -17,6 +17,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -79,9 +80,9 @@ func Run(ctx context.Context, args []string, getenv func(string) string, stderr 
 	return 0
 }
 
-// gcPercent has the garbage collector come three times as often as it does by itself.
+// gcPercent has the garbage collector come five times as often as it does by itself.
 // The operator's processor time is next to nothing, and its memory has a limit.
-const gcPercent = 33
+const gcPercent = 20
 
 func run(ctx context.Context, options Options, logger logr.Logger) error {
 	if os.Getenv("GOGC") == "" {
@@ -142,7 +143,7 @@ func Scheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		v1alpha1.AddToScheme, corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme,
-		networkingv1.AddToScheme, policyv1.AddToScheme, admissionv1.AddToScheme, metav1.AddMetaToScheme,
+		eventsv1.AddToScheme, networkingv1.AddToScheme, policyv1.AddToScheme, admissionv1.AddToScheme, metav1.AddMetaToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("registering types: %w", err)
@@ -187,7 +188,7 @@ func New(config *rest.Config, options Options, now func() time.Time, logger logr
 		return nil, fmt.Errorf("making a watching client: %w", err)
 	}
 	reconciler := &session.Reconciler{
-		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Events: mgr.GetEventRecorder(Name), Kinds: hold.AllKinds(options.CustomWorkloads...),
+		Live: mgr.GetAPIReader(), Writer: mgr.GetClient(), Kinds: hold.AllKinds(options.CustomWorkloads...),
 		Flux:            options.MarkFlux,
 		ArgoCD:          options.ArgoCDNamespaces,
 		Agent:           session.Agent{Image: options.AgentImage, PullPolicy: corev1.PullPolicy(options.AgentPullPolicy), Delivery: session.Delivery(options.AgentDelivery), PriorityClass: options.AgentsPriorityClass},
@@ -198,6 +199,11 @@ func New(config *rest.Config, options Options, now func() time.Time, logger logr
 		Pods:            session.NewPodWatches(watching),
 		Metrics:         session.NewMetrics(metrics.Registry),
 		Now:             now,
+	}
+	recorder := newRecorder(mgr.GetClient(), reconciler.Busy, logger)
+	reconciler.Events = recorder
+	if err := mgr.Add(recorder); err != nil {
+		return nil, fmt.Errorf("adding the recorder of events: %w", err)
 	}
 	if err := reconciler.AddTo(mgr); err != nil {
 		return nil, err

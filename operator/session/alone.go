@@ -19,6 +19,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 	"understudy.dev/understudy/operator/hold/standing"
 )
 
@@ -140,7 +141,7 @@ func (v *visit) beside(ctx context.Context, only *v1alpha1.WorkloadReference) (c
 	c.others, err = standing.Beside(pods.Items, v.pod.UID, workloads, v.above(ctx))
 	if object != nil && len(c.others) > 0 {
 		seen, state := hold.Observe(kind, object, v.session.UID), kind.Inspect(object)
-		writer := hold.Writer(seen.Owners)
+		writer := ownership.Writer(seen.Owners)
 		if writer != "" {
 			writer = hold.RivalOf(object, writer).Name
 		}

@@ -9,10 +9,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // pauseApplications switches off the automated sync of the Applications of Argo
@@ -104,7 +107,7 @@ func (v *visit) recordApplication(was v1alpha1.Application) (changed bool) {
 	switch {
 	case i < 0:
 		record.Applications = append(record.Applications, was)
-	case record.Applications[i].Enabled != was.Enabled || !hold.SameOwners(record.Applications[i].Owners, was.Owners):
+	case record.Applications[i].Enabled != was.Enabled || !ownership.SameOwners(record.Applications[i].Owners, was.Owners):
 		record.Applications[i] = was
 	default:
 		return false
@@ -124,8 +127,8 @@ func (v *visit) keepApplications(ctx context.Context) error {
 			return err
 		}
 		seen := hold.ObserveApplication(application, v.session.UID)
-		ours := seen.OwnNumber || hold.SameOwners(seen.Owners, was.Owners) || v1alpha1.Paused(application.GetAnnotations())
-		if seen.UID != was.UID || seen.Replicas != 0 || seen.State == hold.ClaimOurs || !ours {
+		ours := seen.OwnNumber || ownership.SameOwners(seen.Owners, was.Owners) || v1alpha1.Paused(application.GetAnnotations())
+		if seen.UID != was.UID || seen.Replicas != 0 || seen.State == ownership.ClaimOurs || !ours {
 			continue
 		}
 		if _, err := v.holder().PauseApplication(ctx, application, v1alpha1.NewPause(was.UID, v.session, was.Enabled, v.since()), was.Owners); err != nil && !unreachable(err) {
@@ -142,7 +145,10 @@ func (v *visit) resumeApplications(ctx context.Context) error {
 		return nil
 	}
 	var failures []error
-	for _, was := range slices.Backward(v.status().Record.Applications) {
+	for i, was := range slices.Backward(v.status().Record.Applications) {
+		if was.Resumed {
+			continue
+		}
 		err := v.resumeApplication(ctx, was)
 		for try := 1; try < conflictTries && apierrors.IsConflict(err); try++ {
 			err = v.resumeApplication(ctx, was)
@@ -150,6 +156,7 @@ func (v *visit) resumeApplications(ctx context.Context) error {
 		if err != nil && !apierrors.IsConflict(err) {
 			err = fmt.Errorf("application %s/%s does not sync by itself yet: %w%s", was.Namespace, was.Name, err, v.toSet(err, "gitops.argoCD.namespaces"))
 		}
+		v.status().Record.Applications[i].Resumed = err == nil
 		failures = append(failures, err)
 	}
 	return all(failures...)
@@ -192,19 +199,19 @@ func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application)
 		return v.holder().LeaveApplication(ctx, application, over...)
 	}
 	record := &v1alpha1.Record{UID: was.UID, Replicas: 1, ReplicaOwners: was.Owners}
-	switch hold.DecideReturn(record, seen, true) {
-	case hold.ReturnNumber:
+	switch ownership.DecideReturn(record, seen, true) {
+	case ownership.ReturnNumber:
 		if err := v.holder().ResumeApplication(ctx, application, enabled, was.Owners); err != nil {
 			return err
 		}
 		name := "application " + client.ObjectKeyFromObject(application).String()
 		v.eventOnBoth(corev1.EventTypeNormal, "ApplicationResumed", "Restore", "Automated sync of "+name+" is as it was.")
 		v.tellApplication(application, "ApplicationResumed", "Restore", "Automated sync is as it was.")
-	case hold.ReturnClaim:
+	case ownership.ReturnClaim:
 		if err := v.holder().LeaveApplication(ctx, application, hold.PauseKeys(application)...); err != nil {
 			return err
 		}
-	case hold.ReturnNothing:
+	case ownership.ReturnNothing:
 		if !seen.OwnEntry {
 			return nil
 		}
@@ -216,12 +223,34 @@ func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application)
 	return v.holder().GiveBackApplication(ctx, application, owners, false)
 }
 
+// leaveApplications says of those that could not be given back, and whose session
+// goes with its namespace, what a person has to do: they are of other namespaces.
+func (v *visit) leaveApplications(ctx context.Context) {
+	record := v.status().Record
+	if record == nil {
+		return
+	}
+	for _, was := range record.Applications {
+		if was.Resumed {
+			continue
+		}
+		note := fmt.Sprintf("Automated sync is still off for session %s, whose namespace is being deleted, and the operator may not switch it on: `understudy restore --all` does it for who may, or set spec.syncPolicy.automated.enabled as it was and take the annotation %s%s off.",
+			v.key(), v1alpha1.PausePrefix, v.session.UID)
+		log.FromContext(ctx).Info("an application is left off", "application", was.Namespace+"/"+was.Name, "do", note)
+		v.tellOfApplication(client.ObjectKey{Namespace: was.Namespace, Name: was.Name}, was.UID, corev1.EventTypeWarning, "ApplicationLeftPaused", "Restore", note)
+	}
+}
+
 // tellApplication is for what people look for at the Application itself.
 func (r *Reconciler) tellApplication(application *unstructured.Unstructured, reason, action, note string) {
+	r.tellOfApplication(client.ObjectKeyFromObject(application), application.GetUID(), corev1.EventTypeNormal, reason, action, note)
+}
+
+func (r *Reconciler) tellOfApplication(application client.ObjectKey, uid types.UID, kind, reason, action, note string) {
 	if r.Events == nil {
 		return
 	}
-	ref := &corev1.ObjectReference{Namespace: application.GetNamespace(), Name: application.GetName(), UID: application.GetUID()}
+	ref := &corev1.ObjectReference{Namespace: application.Namespace, Name: application.Name, UID: uid}
 	ref.APIVersion, ref.Kind = hold.ApplicationKind.ToAPIVersionAndKind()
-	r.Events.Eventf(ref, nil, corev1.EventTypeNormal, reason, action, "%s", cut(note, maxNote))
+	r.Events.Eventf(ref, nil, kind, reason, action, "%s", cut(note, maxNote))
 }

@@ -19,6 +19,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // ApplicationSweeper gives the Applications of Argo CD back that a session kept
@@ -59,7 +60,7 @@ func (s *Sweep) sweepApplications(ctx context.Context, namespace string) error {
 			return fmt.Errorf("listing applications in namespace %s: %w", namespace, err)
 		}
 		for i := range list.Items {
-			if v1alpha1.Paused(list.Items[i].Annotations) || hold.OwnsAnything(list.Items[i].ManagedFields) {
+			if v1alpha1.Paused(list.Items[i].Annotations) || ownership.OwnsAnything(list.Items[i].ManagedFields) {
 				failures = append(failures, s.sweepApplication(ctx, client.ObjectKeyFromObject(&list.Items[i])))
 			}
 		}

@@ -14,6 +14,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // stopAutoscalers pauses what sets the target's number, and waits until it says
@@ -86,11 +87,11 @@ func (v *visit) recordAutoscalers(found []autoscaler) (changed bool, err error) 
 			// What somebody else has made of it since is what comes back.
 			seen := hold.Observe(a.kind, a.object, v.session.UID)
 			was := &v1alpha1.Record{UID: record.Autoscalers[i].UID, Replicas: record.Autoscalers[i].Replicas, ReplicaOwners: record.Autoscalers[i].Owners}
-			progress := hold.NotBegun
-			if seen.State == hold.ClaimOurs || seen.CopiedOurs {
-				progress = hold.Held
+			progress := ownership.NotBegun
+			if seen.State == ownership.ClaimOurs || seen.CopiedOurs {
+				progress = ownership.Held
 			}
-			now, different := hold.Remember(was, seen, progress)
+			now, different := ownership.Remember(was, seen, progress)
 			if different {
 				record.Autoscalers[i].Replicas, record.Autoscalers[i].Owners = now.Replicas, now.ReplicaOwners
 				changed = true
@@ -98,7 +99,7 @@ func (v *visit) recordAutoscalers(found []autoscaler) (changed bool, err error) 
 			continue
 		}
 		seen := hold.Observe(a.kind, a.object, v.session.UID)
-		first, _ := hold.Remember(nil, seen, hold.NotBegun)
+		first, _ := ownership.Remember(nil, seen, ownership.NotBegun)
 		record.Autoscalers = append(record.Autoscalers, v1alpha1.Autoscaler{
 			Group: a.kind.Resource().Group, Resource: a.kind.Resource().Resource, Name: a.object.GetName(), UID: a.object.GetUID(),
 			Replicas: first.Replicas, Owners: first.ReplicaOwners,
@@ -115,7 +116,7 @@ func (v *visit) pause(ctx context.Context, a autoscaler) (bool, error) {
 	was := v.status().Record.Autoscalers[i]
 	record := &v1alpha1.Record{UID: was.UID, Replicas: was.Replicas, ReplicaOwners: was.Owners}
 	seen := hold.Observe(a.kind, a.object, v.session.UID)
-	if seen.State == hold.ClaimForeign {
+	if seen.State == ownership.ClaimForeign {
 		other, err := v.living(ctx, seen.Claim.Name, seen.Claim.Session)
 		if err != nil {
 			return false, err
@@ -130,7 +131,7 @@ func (v *visit) pause(ctx context.Context, a autoscaler) (bool, error) {
 		v.again(0)
 		return false, nil
 	}
-	if !hold.Keeps(record, seen) {
+	if !ownership.Keeps(record, seen) {
 		claim := hold.NewClaim(a.object.GetUID(), v.session.UID, v.session.Name, v.session.Spec.Owner.Username, was.Replicas, v.since())
 		if err := v.holder().Zero(ctx, a.kind, a.object, claim, was.Owners); err != nil {
 			return false, err
@@ -155,9 +156,9 @@ func (v *visit) startAutoscalers(ctx context.Context) error {
 		return nil
 	}
 	var failures []error
-	for _, was := range slices.Backward(v.status().Record.Autoscalers) {
+	for i, was := range slices.Backward(v.status().Record.Autoscalers) {
 		kind, ok := v.kinds().For(schema.GroupResource{Group: was.Group, Resource: was.Resource})
-		if !ok {
+		if !ok || was.Resumed {
 			continue
 		}
 		err := v.startAutoscaler(ctx, kind, was)
@@ -167,6 +168,7 @@ func (v *visit) startAutoscalers(ctx context.Context) error {
 		if isRefusal(err) {
 			err = fmt.Errorf("%s %s is still paused: %w%s", kind.Kind().Kind, was.Name, err, v.toSet(err, "workloads.keda"))
 		}
+		v.status().Record.Autoscalers[i].Resumed = err == nil
 		failures = append(failures, err)
 	}
 	return all(failures...)
@@ -183,17 +185,17 @@ func (v *visit) startAutoscaler(ctx context.Context, kind hold.Workload, was v1a
 	record := &v1alpha1.Record{UID: was.UID, Replicas: was.Replicas, ReplicaOwners: was.Owners}
 	seen := hold.Observe(kind, object, v.session.UID)
 	name := kind.Kind().Kind + " " + was.Name
-	switch hold.DecideReturn(record, seen, true) {
-	case hold.ReturnNumber:
+	switch ownership.DecideReturn(record, seen, true) {
+	case ownership.ReturnNumber:
 		if err := v.holder().Return(ctx, kind, object, was.Replicas, was.Owners); err != nil {
 			return err
 		}
 		v.eventOnBoth(corev1.EventTypeNormal, "AutoscalerResumed", "Restore", name+" is "+kind.Describe(was.Replicas)+" again.")
-	case hold.ReturnClaim:
+	case ownership.ReturnClaim:
 		if err := v.holder().Drop(ctx, object); err != nil {
 			return err
 		}
-	case hold.ReturnNothing:
+	case ownership.ReturnNothing:
 		if seen.UID != was.UID || !seen.OwnEntry {
 			return nil
 		}

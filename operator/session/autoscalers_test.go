@@ -17,6 +17,24 @@ import (
 // wantsAnnotation is the number that the test's KEDA finds its triggers to ask for.
 const wantsAnnotation = "test/wants"
 
+// withKinds has the API server know the kinds of others that workloads are of.
+func (w *world) withKinds() *stage {
+	w.t.Helper()
+	s := &stage{world: w}
+	for _, definition := range definitions {
+		s.ensure(s.object(definition))
+	}
+	return s
+}
+
+// scaled makes a ScaledObject of a workload.
+func (s *stage) scaled(name string) *unstructured.Unstructured {
+	s.t.Helper()
+	scaler := s.named(`{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, spec: {scaleTargetRef: {name: NAME}}}`, name)
+	s.until("the API server serves ScaledObjects", func() bool { return s.Create(s.ctx, scaler) == nil })
+	return scaler
+}
+
 // playKEDA makes one move of KEDA's operator: it says whether it is paused, and
 // if it is not it sets the number that its triggers ask for.
 func (s *stage) playKEDA(kind schema.GroupVersionKind) {

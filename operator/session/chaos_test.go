@@ -36,6 +36,7 @@ var (
 	chaosSeed   = flag.Uint64("seed", 1, "seed of the random sessions; 0 is a new one, as \"make chaos\" has it")
 	chaosOnly   = flag.Int("session", -1, "play that one of the random sessions alone")
 	chaosReport = flag.String("report", "", "file to write what was seen to, as JSON")
+	chaosBuild  = flag.String("build", "", "commit that the report says it is of")
 )
 
 // seen is one row of the crash matrix.
@@ -87,7 +88,7 @@ func writeReport(t *testing.T) {
 	}
 	ledger.Lock()
 	defer ledger.Unlock()
-	data, err := json.MarshalIndent(map[string]any{"seed": ledger.Seed, "random": ledger.Random, "rows": ledger.Rows}, "", " ")
+	data, err := json.MarshalIndent(map[string]any{"build": *chaosBuild, "seed": ledger.Seed, "random": ledger.Random, "rows": ledger.Rows}, "", " ")
 	if err == nil {
 		err = os.WriteFile(*chaosReport, data, 0o644)
 	}

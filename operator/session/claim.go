@@ -12,6 +12,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // claim writes the annotation, the second copy of the memory and the lock. Of
@@ -21,7 +22,7 @@ func claim(ctx context.Context, v *visit) (bool, error) {
 	if !v.scalesDown() || v.object == nil || v.status().HeldAt != nil {
 		return true, nil
 	}
-	if v.seen.State != hold.ClaimOurs || v.seen.Claim.Replicas != v.status().Record.Replicas {
+	if v.seen.State != ownership.ClaimOurs || v.seen.Claim.Replicas != v.status().Record.Replicas {
 		object := v.object
 		if err := v.holder().Claim(ctx, object, v.newClaim()); err != nil {
 			return false, err
@@ -39,20 +40,20 @@ func (v *visit) newClaim() hold.Claim {
 // free sees to it that no other session has a hand on the workload.
 func free(ctx context.Context, v *visit) (bool, error) {
 	alive := false
-	if v.seen.State == hold.ClaimForeign {
+	if v.seen.State == ownership.ClaimForeign {
 		other, err := v.living(ctx, v.seen.Claim.Name, v.seen.Claim.Session)
 		if err != nil {
 			return false, err
 		}
 		alive = other != nil
 	}
-	switch hold.DecideFree(v.seen, alive) {
-	case hold.HeldByAnother:
+	switch ownership.DecideFree(v.seen, alive) {
+	case ownership.HeldByAnother:
 		return false, v.outrun(v.seen.Claim.Owner, v.seen.Claim.Since, v.seen.Claim.Name)
-	case hold.FreeUnknown:
+	case ownership.FreeUnknown:
 		return false, final(v1alpha1.ReasonRecordUnreadable,
 			"%s is at zero replicas and its annotation %s cannot be read (%v), so that nobody knows how many it should have: set the number by hand and take the annotation off", v.targetName(), v1alpha1.ClaimAnnotation, v.seen.Damage)
-	case hold.FreeAfterRestore:
+	case ownership.FreeAfterRestore:
 		// What the dead session knew is put back first, so that there is one
 		// way only in which a number is restored.
 		if err := v.sweepOne(ctx, v.kind, v.object); err != nil {
@@ -60,7 +61,7 @@ func free(ctx context.Context, v *visit) (bool, error) {
 		}
 		v.again(0)
 		return false, nil
-	case hold.FreeToTake:
+	case ownership.FreeToTake:
 	}
 	// A claim can be stripped off by somebody's `kubectl replace`; the sessions
 	// themselves are asked too.

@@ -29,6 +29,9 @@ func unready(ctx context.Context, v *visit) (bool, error) {
 			v.event(corev1.EventTypeNormal, v1alpha1.ReasonEnding, "End", "The session was ended.")
 		}
 	}
+	if v.status().HeldAt != nil && !v.is(v1alpha1.ConditionRestored) {
+		v.returns.owes(v.key(), time.Now())
+	}
 	// What comes next is said in the same write.
 	if agent := v.status().Agent; v.status().StandIns > 0 && agent != nil && v.condition(v1alpha1.ConditionRestored).Status == metav1.ConditionUnknown {
 		v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, standInEnding(agent.PodName))
@@ -53,15 +56,15 @@ func dismiss(ctx context.Context, v *visit) (bool, error) {
 	if v.is(v1alpha1.ConditionRestored) {
 		return true, nil
 	}
-	var pods corev1.PodList
-	if err := v.Live.List(ctx, &pods, client.InNamespace(v.session.Namespace), client.MatchingLabels{v1alpha1.SessionLabel: v.session.Name}); err != nil {
-		return false, fmt.Errorf("listing the stand-ins: %w", err)
+	pods, err := v.standIns(ctx)
+	if err != nil {
+		return false, err
 	}
 	container := v.agentContainer()
 	var left []string
 	present := map[types.UID]bool{}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
+	for i := range pods {
+		pod := &pods[i]
 		if !v.madeIt(pod) {
 			continue
 		}
@@ -88,7 +91,12 @@ func dismiss(ctx context.Context, v *visit) (bool, error) {
 		silentAt := v.condition(v1alpha1.ConditionReady).LastTransitionTime.Add(v.leaseDuration() + agentMargin)
 		if wait := silentAt.Sub(v.now()); wait > 0 {
 			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, standInEnding(left...))
-			v.again(min(wait, lookAtNodes))
+			every := lookAtNodes
+			if v.Busy() {
+				every = lookAtNodesRarely
+			}
+			v.again(min(wait, every))
+			v.later = true // it is the pod's end that is urgent, and wakes the session
 			return false, nil
 		}
 		v.event(corev1.EventTypeWarning, "StandInUnconfirmed", "End", "The stand-in was not seen to end; its agent has closed by itself: "+named(left, ", ")+".")
@@ -98,6 +106,35 @@ func dismiss(ctx context.Context, v *visit) (bool, error) {
 	return true, nil
 }
 
+// readByName is up to how many stand-ins are read by their names.
+const readByName = 3
+
+// standIns are the pods that bear the session's name. Each has a number, which was
+// saved before the pod was made; mostly there was one, and it is read alone: a list
+// is looked for among all pods of the namespace.
+func (v *visit) standIns(ctx context.Context) ([]corev1.Pod, error) {
+	agent := v.status().Agent
+	if agent == nil || agent.Namespace != "" || agent.Incarnation > readByName {
+		var pods corev1.PodList
+		if err := v.Live.List(ctx, &pods, client.InNamespace(v.session.Namespace), client.MatchingLabels{v1alpha1.SessionLabel: v.session.Name}); err != nil {
+			return nil, fmt.Errorf("listing the stand-ins: %w", err)
+		}
+		return pods.Items, nil
+	}
+	var pods []corev1.Pod
+	for number := int32(1); number <= agent.Incarnation; number++ {
+		pod := corev1.Pod{}
+		err := v.Live.Get(ctx, client.ObjectKey{Namespace: v.session.Namespace, Name: podName(v.session.Name, number)}, &pod)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading the stand-in: %w", err)
+		}
+		if err == nil {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
+}
+
 // madeIt says whether a pod is this session's stand-in. Who deletes a session
 // with its dependents orphaned takes the owner off, and then a ReplicaSet whose
 // selector matches may adopt the pod.
@@ -105,7 +142,7 @@ func (v *visit) madeIt(pod *corev1.Pod) bool {
 	agent := v.status().Agent
 	return metav1.IsControlledBy(pod, v.session) ||
 		agent != nil && agent.PodUID == pod.UID ||
-		metav1.GetControllerOf(pod) == nil && strings.HasPrefix(pod.Name, v.session.Name+"-standin-")
+		metav1.GetControllerOf(pod) == nil && strings.HasPrefix(pod.Name, v.session.Name+"-standin-") && pod.Labels[v1alpha1.SessionLabel] == v.session.Name
 }
 
 // stopped says that the agent's container has terminated in a pod that is

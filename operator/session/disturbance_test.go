@@ -21,6 +21,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 func (w *world) end(r *Reconciler, name string) {
@@ -280,7 +281,7 @@ func TestOurZeroIsApplied(t *testing.T) {
 				t.Errorf("it comes back at %d, not %d", *d.Spec.Replicas, c.number)
 			}
 			var owners []string
-			for _, owner := range hold.ReplicaOwners(d.ManagedFields, hold.Deployment{}.Field()) {
+			for _, owner := range ownership.Owners(d.ManagedFields, hold.Deployment{}.Field()) {
 				owners = append(owners, owner.Manager)
 			}
 			slices.Sort(owners)

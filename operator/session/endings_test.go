@@ -19,6 +19,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // tick moves the operator's clock on, while it goes on reading.
@@ -382,7 +383,7 @@ func (w *world) claim(name string, workload types.UID, replicas int32) {
 func (w *world) zero(name string) {
 	w.t.Helper()
 	d := w.deployment(name)
-	owners := hold.ReplicaOwners(d.ManagedFields, hold.Deployment{}.Field())
+	owners := ownership.Owners(d.ManagedFields, hold.Deployment{}.Field())
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"replicas":0}}`))
 	w.must(w.Patch(w.ctx, d, patch, client.FieldOwner(hold.FieldManager)))
 	holder := hold.Holder{API: hold.API{Reader: w.WithWatch, Writer: w.WithWatch}}

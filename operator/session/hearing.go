@@ -33,7 +33,7 @@ type Hearing struct {
 	Now func() time.Time
 	// Wake is told of the sessions whose silence has come to be worth a look; nil
 	// tells nobody.
-	Wake func(context.Context, types.NamespacedName)
+	Wake func(context.Context, Wake)
 
 	mu     sync.Mutex
 	lastOK time.Time
@@ -81,8 +81,8 @@ func (h *Hearing) Start(ctx context.Context) error {
 			})
 		default:
 		}
-		for _, key := range h.overdue() {
-			h.Wake(ctx, key)
+		for _, wake := range h.overdue() {
+			h.Wake(ctx, wake)
 		}
 		select {
 		case <-ctx.Done():
@@ -156,26 +156,30 @@ func (h *Hearing) Mind(key types.NamespacedName, lease time.Duration) {
 	}
 }
 
-// overdue are the sessions to be woken.
-func (h *Hearing) overdue() []types.NamespacedName {
+// overdue are the sessions to be woken. To note half of a lease is not urgent.
+func (h *Hearing) overdue() []Wake {
 	if h.Wake == nil {
 		return nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var keys []types.NamespacedName
+	var wakes []Wake
 	for key, last := range h.heard {
 		silence := last.silence(h.up)
 		for _, due := range []time.Duration{last.lease / 2, last.lease} {
 			if due > 0 && last.woken < due && silence >= due {
-				keys = append(keys, key)
+				wake := Wake{NamespacedName: key, Priority: wakeToEnd}
+				if silence < last.lease {
+					wake.Priority = wakeForRest
+				}
+				wakes = append(wakes, wake)
 				last.woken = silence
 				h.heard[key] = last
 				break
 			}
 		}
 	}
-	return keys
+	return wakes
 }
 
 // Uptime is how long this operator has been able to hear.

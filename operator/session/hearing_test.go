@@ -87,28 +87,32 @@ func TestSilenceGoesOnAfterARestart(t *testing.T) {
 }
 
 // An owner who renews wakes nobody; one who is silent wakes the session when half
-// of the lease is over and when all of it is, and once each.
+// of the lease is over, which is not urgent, and when all of it is, and once each.
 func TestOverdue(t *testing.T) {
 	now := time.Unix(1000, 0)
 	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
-	h := &Hearing{Now: func() time.Time { return now }, Wake: func(context.Context, types.NamespacedName) {}}
+	h := &Hearing{Now: func() time.Time { return now }, Wake: func(context.Context, Wake) {}}
 	h.readOK()
 	h.Heard(key, "s-1", "1", nil)
 	h.Mind(key, 10*time.Second)
 	var woken []int
+	var priorities []int
 	for second, renewed := range []bool{3: true, 6: true, 25: true, 40: false} {
 		now = now.Add(time.Second)
 		h.readOK()
 		if renewed {
 			h.Renewed(key, "s-1", fmt.Sprint("at ", second))
 		}
-		if len(h.overdue()) > 0 {
-			woken = append(woken, second)
+		for _, wake := range h.overdue() {
+			woken, priorities = append(woken, second), append(priorities, wake.Priority)
 		}
 	}
 	// Renewed at 3, 6 and 25, with a lease of 10 s.
 	if want := []int{11, 16, 30, 35}; !slices.Equal(woken, want) {
 		t.Errorf("woken at %v, want %v", woken, want)
+	}
+	if want := []int{wakeForRest, wakeToEnd, wakeForRest, wakeToEnd}; !slices.Equal(priorities, want) {
+		t.Errorf("with priorities %v, want %v", priorities, want)
 	}
 	h.Forget(key)
 	now = now.Add(time.Second)

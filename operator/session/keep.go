@@ -11,6 +11,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // keep brings a workload to zero whose hold was begun, as often as somebody
@@ -47,26 +48,30 @@ func keep(ctx context.Context, v *visit) (bool, error) {
 func (v *visit) zero(ctx context.Context) error {
 	held := v.is(v1alpha1.ConditionHeld)
 	marks := v.marks()
-	if !hold.Keeps(v.status().Record, v.seen) || len(marks) > 0 {
+	if !ownership.Keeps(v.status().Record, v.seen) || len(marks) > 0 {
 		if v.seen.Replicas != 0 {
 			if err := v.refusal(); err != nil {
 				return err
 			}
 		}
 		// Else only the claim had to be brought up to date.
-		again := held && (v.seen.Replicas != 0 || v.seen.Unset || v.seen.State != hold.ClaimOurs)
+		again := held && (v.seen.Replicas != 0 || v.seen.Unset || v.seen.State != ownership.ClaimOurs)
 		if again {
 			if left := v.brakes.left(v.key(), time.Now()); left > 0 {
 				v.again(left)
 				return nil
 			}
 		}
-		if v.recordMarks(marks) {
+		// An administrator's restore has put it back, and left the session: what is
+		// brought to zero again is owed again.
+		returned := v.status().Record.Returned
+		v.status().Record.Returned = false
+		if v.recordMarks(marks) || returned {
 			if err := v.save(ctx); err != nil {
 				return err
 			}
 		}
-		object, by := v.object, hold.Writer(v.seen.Owners)
+		object, by := v.object, ownership.Writer(v.seen.Owners)
 		found, unset := v.seen.Replicas, v.seen.Unset
 		if err := v.holder().Zero(ctx, v.kind, object, v.newClaim(), v.status().Record.ReplicaOwners, marks...); err != nil {
 			return err

@@ -35,10 +35,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{world: worldAt(t, apitest.Controllers(t))}
-	for _, definition := range definitions {
-		s.ensure(s.object(definition))
-	}
+	s := worldAt(t, apitest.Controllers(t)).withKinds()
 	for _, kind := range []schema.GroupVersionKind{rolloutKind, workerKind, scaledObjectKind, scaledJobKind} {
 		s.awaits("the API server serves "+kind.Kind, func() bool {
 			list := &unstructured.UnstructuredList{}
@@ -424,7 +421,8 @@ func (s *stage) askFor(name string, target v1alpha1.Target, change func(*v1alpha
 	s.must(s.Create(s.ctx, session))
 }
 
-// normalOf is an object without resourceVersion, generation and times.
+// normalOf is an object without resourceVersion, generation and times, and without
+// the order in which those have its managed fields.
 func normalOf(w workload, object *unstructured.Unstructured) map[string]any {
 	content := object.DeepCopy().Object
 	for _, path := range append([][]string{
@@ -437,6 +435,7 @@ func normalOf(w workload, object *unstructured.Unstructured) map[string]any {
 	for _, f := range fields {
 		delete(f.(map[string]any), "time")
 	}
+	slices.SortFunc(fields, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 	_ = unstructured.SetNestedSlice(content, fields, "metadata", "managedFields")
 	return content
 }

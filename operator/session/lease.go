@@ -124,11 +124,11 @@ func (v *visit) notOurs(ctx context.Context, object client.Object, what string) 
 	return false, nil
 }
 
-// leaseOwner finds the session of a Lease that the watch showed.
-func leaseOwner(lease client.Object) (types.NamespacedName, types.UID, bool) {
-	owner := metav1.GetControllerOf(lease)
+// sessionOwner finds the session of a Lease or a stand-in that the watch showed.
+func sessionOwner(object client.Object) (types.NamespacedName, types.UID, bool) {
+	owner := metav1.GetControllerOf(object)
 	if owner == nil || owner.Kind != "Session" {
 		return types.NamespacedName{}, "", false
 	}
-	return types.NamespacedName{Namespace: lease.GetNamespace(), Name: owner.Name}, owner.UID, true
+	return types.NamespacedName{Namespace: object.GetNamespace(), Name: owner.Name}, owner.UID, true
 }

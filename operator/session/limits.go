@@ -9,8 +9,15 @@ import (
 
 // limits ends a session whose time is over: the longest that was asked for, or
 // the time in which it should have become Ready. What it waits in the queue does
-// not count. The silence of its owner is the lease step's.
-func limits(_ context.Context, v *visit) (bool, error) {
+// not count. The silence of its owner is the lease step's, and is looked at here
+// where it is known to be too long: what comes between the two costs reads that an
+// end has no use for.
+func limits(ctx context.Context, v *visit) (bool, error) {
+	if v.status().HeldAt != nil && v.Hearing.Silence(v.key()) >= v.leaseDuration() {
+		if proceed, err := lease(ctx, v); err != nil || !proceed {
+			return proceed, err
+		}
+	}
 	if most := v.session.Spec.MaxDurationSeconds; most > 0 {
 		left := v.since().Add(time.Duration(most) * time.Second).Sub(v.now())
 		if left <= 0 {

@@ -20,6 +20,10 @@ import (
 // lookAtNodes is how often the nodes of pods that take too long are asked for.
 const lookAtNodes = 2 * time.Second
 
+// lookAtNodesRarely is how often where many numbers are to be put back: mostly it is
+// the pod's end that comes first, and wakes the session.
+const lookAtNodesRarely = 10 * time.Second
+
 // oldPods waits until no pod of the held workload can be running the target
 // container, by proof. A pod that ran although the workload was held makes the
 // session unready until it has ended.
@@ -228,24 +232,13 @@ func (v *visit) readNode(ctx context.Context, name string) (hold.NodeState, erro
 // noteBroken says that a pod ran although the workload was held, and which jobs
 // may begin the next one.
 func (v *visit) noteBroken(pods []corev1.Pod, jobs []string) {
-	if v.status().ReadyAt == nil || v.status().HeldAt == nil {
+	ran := v.ranAnyway(pods)
+	if len(ran) == 0 {
 		return
 	}
-	said := ""
-	if broken := v.condition(v1alpha1.ConditionHoldBroken); broken != nil {
-		said = broken.Message
-	}
-	// Those that ended long before are still there sometimes: nobody deletes a
-	// pod that was evicted. Times of creation are whole seconds.
-	since := v.status().HeldAt.Truncate(time.Second)
-	var ran []string
-	for i := range pods {
-		old := slices.ContainsFunc(v.status().OldPods, func(o v1alpha1.OldPod) bool { return o.UID == pods[i].UID })
-		if !old && !pods[i].CreationTimestamp.Time.Before(since) && hold.Ran(&pods[i], v.session.Spec.Target.Container) && !strings.Contains(said, pods[i].Name) {
-			ran = append(ran, pods[i].Name)
-		}
-	}
-	if len(ran) == 0 {
+	broken := v.condition(v1alpha1.ConditionHoldBroken)
+	told := func(name string) bool { return strings.Contains(broken.Message, name) }
+	if v.is(v1alpha1.ConditionHoldBroken) && !slices.ContainsFunc(ran[:min(len(ran), mostNamed)], func(name string) bool { return !told(name) }) {
 		return
 	}
 	by := "an unknown writer"
@@ -260,4 +253,28 @@ func (v *visit) noteBroken(pods []corev1.Pod, jobs []string) {
 	v.set(v1alpha1.ConditionHoldBroken, metav1.ConditionTrue, v1alpha1.ReasonPodRan, message)
 	v.eventOnBoth(corev1.EventTypeWarning, "HoldBroken", "Hold", message)
 	v.Metrics.broken()
+}
+
+// ranAnyway are the pods that ran after the session was ready, or after what ran
+// before was told: when it became ready, and when that was over, every pod had ended.
+// One that was first seen before its container ran is among them once it does.
+func (v *visit) ranAnyway(pods []corev1.Pod) (names []string) {
+	if v.status().ReadyAt == nil || v.status().HeldAt == nil {
+		return nil
+	}
+	held, since := v.status().HeldAt.Truncate(time.Second), v.status().ReadyAt.Time
+	if broken := v.condition(v1alpha1.ConditionHoldBroken); broken != nil {
+		since = broken.LastTransitionTime.Time
+	}
+	container := v.session.Spec.Target.Container
+	for i := range pods {
+		// Those that ended long before are still there sometimes: nobody deletes
+		// a pod that was evicted, or a job's. Times of creation are whole seconds.
+		created := pods[i].CreationTimestamp.Time
+		fresh := created.After(since) || !created.Before(held) && !hold.Ended(&pods[i], container)
+		if fresh && hold.Ran(&pods[i], container) {
+			names = append(names, pods[i].Name)
+		}
+	}
+	return names
 }

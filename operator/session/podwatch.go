@@ -24,7 +24,7 @@ type PodWatches struct {
 	// Client opens the watches.
 	Client client.WithWatch
 	// Wake takes the sessions to be looked at.
-	Wake chan event.TypedGenericEvent[*v1alpha1.Session]
+	Wake chan event.TypedGenericEvent[Wake]
 
 	lifetime
 	watches map[types.NamespacedName]*podWatch
@@ -43,7 +43,7 @@ type podWatch struct {
 
 // NewPodWatches makes the watches of one operator.
 func NewPodWatches(c client.WithWatch) *PodWatches {
-	return &PodWatches{Client: c, Wake: make(chan event.TypedGenericEvent[*v1alpha1.Session], 256), watches: map[types.NamespacedName]*podWatch{}}
+	return &PodWatches{Client: c, Wake: make(chan event.TypedGenericEvent[Wake], 256), watches: map[types.NamespacedName]*podWatch{}}
 }
 
 // Ensure opens a session's watch unless it is open.
@@ -150,8 +150,12 @@ func (w *PodWatches) follow(ctx context.Context, key types.NamespacedName, p *po
 }
 
 func (w *PodWatches) wake(ctx context.Context, key types.NamespacedName) {
+	w.ask(ctx, Wake{NamespacedName: key})
+}
+
+func (w *PodWatches) ask(ctx context.Context, wake Wake) {
 	select {
-	case w.Wake <- event.TypedGenericEvent[*v1alpha1.Session]{Object: &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}}:
+	case w.Wake <- event.TypedGenericEvent[Wake]{Object: wake}:
 	case <-ctx.Done():
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
-	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // queue lets a session through when nobody holds its target and nobody who waits
@@ -27,7 +27,7 @@ import (
 // Nothing is made for a session that waits but its Lease and the right to renew
 // it: an owner who is not heard of loses the place.
 func queue(ctx context.Context, v *visit) (bool, error) {
-	if !v.scalesDown() || v.object == nil || v.status().HeldAt != nil || v.seen.State == hold.ClaimOurs {
+	if !v.scalesDown() || v.object == nil || v.status().HeldAt != nil || v.seen.State == ownership.ClaimOurs {
 		return true, nil
 	}
 	sessions, err := v.neighbours(ctx)
@@ -35,7 +35,7 @@ func queue(ctx context.Context, v *visit) (bool, error) {
 		return false, err
 	}
 	holder, ahead := lineUp(v.session, sessions)
-	if holder == nil && v.seen.State == hold.ClaimForeign {
+	if holder == nil && v.seen.State == ownership.ClaimForeign {
 		// It has claimed the workload and not said so yet.
 		if holder, err = v.living(ctx, v.seen.Claim.Name, v.seen.Claim.Session); err != nil {
 			return false, err

@@ -11,7 +11,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -78,6 +77,8 @@ type Reconciler struct {
 
 	// brakes of sessions whose workload is written over again and again.
 	brakes brakes
+	// returns are the numbers that are to be put back.
+	returns returns
 	// targets watches the workloads of sessions that are not in the cache; made
 	// by AddTo.
 	targets *targetWatches
@@ -153,24 +154,34 @@ var finalReasons = map[string]bool{
 
 // Reconcile implements reconcile.Reconciler.
 func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
-	session := &v1alpha1.Session{}
-	if err := r.Live.Get(ctx, request.NamespacedName, session); err != nil {
-		if apierrors.IsNotFound(err) {
-			r.forget(request.NamespacedName)
-			return reconcile.Result{}, nil
+	if wait := r.returns.wait(request.NamespacedName, time.Now()); wait > 0 {
+		return reconcile.Result{RequeueAfter: wait, Priority: ptr.To(wakeForRest)}, nil
+	}
+	session, at := r.returns.take(request.NamespacedName, time.Now())
+	if session == nil {
+		session = &v1alpha1.Session{}
+		if err := r.Live.Get(ctx, request.NamespacedName, session); err != nil {
+			if apierrors.IsNotFound(err) {
+				r.forget(request.NamespacedName)
+				return reconcile.Result{}, nil
+			}
+			return reconcile.Result{}, fmt.Errorf("reading session %s: %w", request, err)
 		}
-		return reconcile.Result{}, fmt.Errorf("reading session %s: %w", request, err)
 	}
 	v := newVisit(r, session)
+	v.at = at
 	err := v.run(ctx)
 	if saveErr := v.save(ctx); err == nil {
 		err = saveErr
 	}
+	if err == nil && !v.gone {
+		r.returns.keep(v.session, v.at)
+	}
 	switch {
 	case err == nil:
-		result := reconcile.Result{RequeueAfter: v.next, Priority: ptr.To(0)}
+		result := reconcile.Result{RequeueAfter: v.next, Priority: ptr.To(wakeNow)}
 		if v.later {
-			result.Priority = ptr.To(handler.LowPriority)
+			result.Priority = ptr.To(wakeForRest)
 		}
 		return result, nil
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err) && v.gone:
@@ -221,11 +232,15 @@ func (v *visit) walk(ctx context.Context, steps []step) error {
 
 func (r *Reconciler) forget(key client.ObjectKey) {
 	r.brakes.forget(key)
+	r.returns.done(key)
 	r.Pods.Stop(key)
 	r.targets.Stop(key)
 	r.Hearing.Forget(key)
 	r.Metrics.forget(key)
 }
+
+// Busy says whether many numbers are to be put back, which come before what may wait.
+func (r *Reconciler) Busy() bool { return r.returns.many(time.Now()) }
 
 func (r *Reconciler) now() time.Time {
 	if r.Now != nil {

@@ -9,6 +9,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // record writes down what to put back, and has it acknowledged before any
@@ -36,10 +37,10 @@ func record(ctx context.Context, v *visit) (bool, error) {
 		}
 	}
 	old := v.status().Record
-	remembered, changed := hold.Remember(old, v.seen, v.progress())
+	remembered, changed := ownership.Remember(old, v.seen, v.progress())
 	if changed {
 		v.status().Record = remembered
-		if old == nil && v.seen.Replicas == 0 && (v.seen.State == hold.ClaimOurs || v.seen.CopiedOurs) {
+		if old == nil && v.seen.Replicas == 0 && (v.seen.State == ownership.ClaimOurs || v.seen.CopiedOurs) {
 			// The status was lost after the hold: it was begun.
 			now := metav1.NewMicroTime(v.now())
 			v.status().HeldAt = &now
@@ -51,14 +52,14 @@ func record(ctx context.Context, v *visit) (bool, error) {
 }
 
 // progress is how far the object of the record was brought.
-func (v *visit) progress() hold.Progress {
+func (v *visit) progress() ownership.Progress {
 	switch {
 	case v.is(v1alpha1.ConditionHeld):
-		return hold.Held
+		return ownership.Held
 	case v.status().HeldAt != nil:
-		return hold.Begun
+		return ownership.Begun
 	}
-	return hold.NotBegun
+	return ownership.NotBegun
 }
 
 func (v *visit) noteChange(old, now *v1alpha1.Record) {
@@ -79,7 +80,7 @@ func (v *visit) noteChange(old, now *v1alpha1.Record) {
 		// Nobody's number. That it is brought to zero again is said then.
 	case v.seen.Replicas == 0 && now.Replicas != 0:
 		// Ours, which those who have applied it own too.
-		for _, owner := range hold.Joined(old, v.seen) {
+		for _, owner := range ownership.Joined(old, v.seen) {
 			v.eventOnBoth(corev1.EventTypeNormal, "ZeroApplied", "Record", fmt.Sprintf("%s has applied %s, which is what the session holds it at; %s will be put back. For %s to stay, set it again after the session.",
 				hold.RivalOf(v.object, owner.Manager).Name, v.kind.Describe(0), v.kind.Describe(now.Replicas), v.kind.Describe(0)))
 		}

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,7 +11,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
@@ -99,6 +103,52 @@ func TestRefusedWhileItIsHeld(t *testing.T) {
 		if now := s.claim(was.Name); now == nil || now.UID != was.UID || !now.DeletionTimestamp.IsZero() {
 			t.Errorf("the claim %s was deleted with its data", was.Name)
 		}
+	}
+}
+
+// A Deployment whose place a Rollout has taken is at zero, and to hold it would hold
+// nothing: whoever asks for it is told of the Rollout. Beside it one that is at zero
+// for nobody is held as any other.
+func TestDeploymentInWhosePlaceARolloutIs(t *testing.T) {
+	s := newStage(t)
+	s.start()
+	const deployment = `{apiVersion: apps/v1, kind: Deployment, spec: {replicas: 0, selector: {matchLabels: {app: NAME}}, template: ` + podTemplate + `}}`
+	ask := func(name string) {
+		object := s.named(deployment, name)
+		s.must(s.Create(s.ctx, object))
+		s.askFor(name, v1alpha1.Target{Group: "apps", Resource: "deployments", Name: name, UID: object.GetUID(), Container: "worker"}, nil)
+	}
+	s.must(s.Create(s.ctx, s.named(`{apiVersion: argoproj.io/v1alpha1, kind: Rollout, spec: {replicas: 2, workloadRef: {apiVersion: apps/v1, kind: Deployment, name: replaced}}}`, "shop")))
+	ask("replaced")
+	s.awaits("the session is over", s.over("replaced"))
+	s.ended("replaced", v1alpha1.ReasonTargetControlled)
+	if ready := s.conditionOf("replaced", v1alpha1.ConditionReady); !strings.Contains(ready.Message, "(rollout/shop)") {
+		t.Errorf("it says %q", ready.Message)
+	}
+	ask("at-zero")
+	s.awaits("the other is ready", func() bool { return s.isReady("at-zero") })
+}
+
+// Where the cluster has Rollouts that the operator may not list, nobody knows whether
+// one runs the pods of a Deployment at zero: it is not held.
+func TestDeploymentAtZeroWithoutTheRightToRollouts(t *testing.T) {
+	w := newWorld(t)
+	w.withKinds()
+	w.deploy("worker", 0)
+	operator := w.operator(w.WithWatch)
+	operator.Live = interceptor.NewClient(w.WithWatch, interceptor.Funcs{
+		List: func(ctx context.Context, live client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if list.GetObjectKind().GroupVersionKind().Group == "argoproj.io" {
+				return apierrors.NewForbidden(schema.GroupResource{Group: "argoproj.io", Resource: "rollouts"}, "", errors.New("the operator cannot list them"))
+			}
+			return live.List(ctx, list, options...)
+		},
+	})
+	w.ask("alice", "worker")
+	w.drive(operator, "alice", "the session is over", w.over("alice"))
+	w.ended("alice", v1alpha1.ReasonTargetControlled)
+	if ready := w.conditionOf("alice", v1alpha1.ConditionReady); !strings.Contains(ready.Message, "workloads.argoRollouts") {
+		t.Errorf("it says %q", ready.Message)
 	}
 }
 

@@ -9,15 +9,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
+	"understudy.dev/understudy/operator/hold"
 )
 
 // isRefusal says whether an error is the API server's no, which a person has to
 // see and often to answer: of a policy, of a webhook or of one that cannot be
-// reached, of the operator's own rights. What passes by itself is none: conflicts,
+// reached, of the operator's own rights; also where it takes what is written and makes
+// another number of it. What passes by itself is none: conflicts,
 // an API server that is busy or away.
 func isRefusal(err error) bool {
 	var answer apierrors.APIStatus
 	switch {
+	case hold.IsRemade(err):
+		return true
 	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsMethodNotSupported(err):
 		return true
 	case errors.As(err, &answer):

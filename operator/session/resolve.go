@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -10,6 +11,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // resolve reads the target, through exactly the group and resource that
@@ -32,6 +34,9 @@ func resolve(ctx context.Context, v *visit) (bool, error) {
 		return false, final(v1alpha1.ReasonTargetReplaced, "%s was deleted and made anew since the session was asked for: start another session", v.targetName())
 	}
 	if err := v.refusal(); err != nil {
+		return false, err
+	}
+	if err := v.replaced(ctx); err != nil {
 		return false, err
 	}
 	spec, err := v.spec(ctx)
@@ -62,6 +67,22 @@ func (v *visit) refusal() error {
 	return nil
 }
 
+// replaced refuses a Deployment that is at zero because a Rollout runs its pods:
+// who holds it holds nothing.
+func (v *visit) replaced(ctx context.Context) error {
+	if _, is := v.kind.(hold.Deployment); !is || !v.scalesDown() || v.seen.Replicas != 0 || v.seen.State != ownership.ClaimNone {
+		return nil
+	}
+	rollout, err := hold.InPlaceOf(ctx, v.Live, client.ObjectKeyFromObject(v.object))
+	if errors.Is(err, hold.ErrRolloutsUnseen) {
+		return final(v1alpha1.ReasonTargetControlled, "%s is at zero, and whether a rollout runs its pods the operator cannot see: the chart's value workloads.argoRollouts gives it the right", v.targetName())
+	}
+	if err != nil || rollout == "" {
+		return err
+	}
+	return final(v1alpha1.ReasonTargetControlled, "%s is at zero because rollout %s runs its pods: name that as the target (rollout/%s)", v.targetName(), rollout, rollout)
+}
+
 // look reads the workload as it is now into the visit.
 func (v *visit) look(ctx context.Context) error {
 	target := v.session.Spec.Target
@@ -81,7 +102,7 @@ func (v *visit) look(ctx context.Context) error {
 		v.targets.Ensure(v.key(), kind.Kind(), client.ObjectKey{Namespace: v.session.Namespace, Name: target.Name})
 	}
 	if apierrors.IsNotFound(err) {
-		v.object, v.seen = nil, hold.Observed{}
+		v.object, v.seen = nil, ownership.Observed{}
 		return nil
 	}
 	v.see(object)

@@ -9,9 +9,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 const (
@@ -32,12 +34,45 @@ const (
 	conflictTries = 10
 )
 
-// restore puts the workload back: no longer held, the number and the claim,
-// the field ownership, and the traces that its controller copied.
+// restore puts the workload back. What the API server refuses is tried again for
+// as long as it takes, unless the namespace is being deleted: then the workload goes
+// with it, and the finalizer must not be what keeps the two.
 func restore(ctx context.Context, v *visit) (bool, error) {
 	if v.is(v1alpha1.ConditionRestored) {
 		return true, nil
 	}
+	proceed, err := putAllBack(ctx, v)
+	if !isRefusal(err) && v.condition(v1alpha1.ConditionRestored).Reason != v1alpha1.ReasonTargetUnsupported {
+		return proceed, err
+	}
+	if going, unknown := v.namespaceGoes(ctx); unknown != nil || !going {
+		return proceed, err
+	}
+	v.leaveApplications(ctx)
+	const message = "The namespace is being deleted, and the workload with it."
+	for _, c := range []string{v1alpha1.ConditionHeld, v1alpha1.ConditionClaimed} {
+		v.set(c, metav1.ConditionFalse, v1alpha1.ReasonWorkloadGone, message)
+	}
+	v.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonWorkloadGone, message)
+	return true, v.save(ctx)
+}
+
+// namespaceGoes asks whether the session's namespace is being deleted, which the API
+// server says to whoever would make something there; nothing is made.
+func (v *visit) namespaceGoes(ctx context.Context) (bool, error) {
+	err := v.Writer.Create(ctx, v.newLease(), client.DryRunAll, client.FieldOwner(hold.FieldManager))
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return true, nil
+	case err == nil, apierrors.IsAlreadyExists(err):
+		return false, nil
+	}
+	return false, fmt.Errorf("asking whether the namespace is being deleted: %w", err)
+}
+
+// putAllBack undoes the hold: no longer held, the number and the claim, the field
+// ownership, and the traces that its controller copied.
+func putAllBack(ctx context.Context, v *visit) (bool, error) {
 	record := v.status().Record
 	if record == nil || !v.scalesDown() {
 		message := "Nothing was done to the target."
@@ -51,7 +86,7 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 	switch err := v.look(ctx); {
 	case errors.As(err, &kindless) && kindless.absent:
 		// With the kind went its objects.
-		v.object, v.seen = nil, hold.Observed{}
+		v.object, v.seen = nil, ownership.Observed{}
 	case errors.As(err, &kindless):
 		v.outOfReach(kindless.message)
 		return false, nil
@@ -63,7 +98,7 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 	if v.object != nil && v.seen.UID != record.UID && v.seen.CopiedZero() {
 		// Made anew since the session looked last, from what it was at.
 		old := record
-		record, _ = hold.Remember(old, v.seen, v.progress())
+		record, _ = ownership.Remember(old, v.seen, v.progress())
 		v.status().Record = record
 		v.noteChange(old, record)
 	}
@@ -80,11 +115,21 @@ func restore(ctx context.Context, v *visit) (bool, error) {
 			return false, err
 		}
 	}
+	if v.returns.returned(v.key(), record.UID) {
+		// By the visit before, which had no write to spare where there are many.
+		v.status().Record.Returned = true
+	}
 	if err := v.patiently(ctx, v.putBack); err != nil {
 		return false, err
 	}
 	if v.object == nil {
 		v.again(0)
+		return false, nil
+	}
+	if v.returned {
+		// What is left to do waits for the numbers of others.
+		v.again(0)
+		v.later = true
 		return false, nil
 	}
 	waiting, err := v.kind.Settle(ctx, v.holder().API, v.object)
@@ -153,22 +198,26 @@ func all(errs ...error) error {
 func (v *visit) putBack(ctx context.Context) error {
 	object := v.object
 	var err error
-	switch hold.DecideReturn(v.status().Record, v.seen, v.status().HeldAt != nil) {
-	case hold.ReturnNumber:
+	switch ownership.DecideReturn(v.status().Record, v.seen, v.status().HeldAt != nil) {
+	case ownership.ReturnNumber:
 		began := v.now()
 		if err = v.holder().Return(ctx, v.kind, object, v.status().Record.Replicas, v.status().Record.ReplicaOwners, v.status().Record.Marks...); err == nil {
 			v.Metrics.restored(v.now().Sub(began))
 			v.eventOnBoth(corev1.EventTypeNormal, "Restored", "Restore", "Put back: "+v.kind.Describe(v.status().Record.Replicas)+".")
+			v.returned = true
 		}
-	case hold.ReturnClaim:
+	case ownership.ReturnClaim:
 		if err = v.holder().Drop(ctx, object, v.status().Record.Marks...); err == nil && v.status().HeldAt != nil {
 			v.eventOnBoth(corev1.EventTypeNormal, "Released", "Restore", "Left as somebody else has set it: "+v.kind.Describe(v.seen.Replicas)+".")
 		}
-	case hold.ReturnNothing:
+	case ownership.ReturnNothing:
 	}
 	if err != nil {
 		return err
 	}
+	// From now on what the number is is theirs. It is saved with this visit, or the next.
+	v.returns.paid(v.key(), object.GetUID(), time.Now())
+	v.status().Record.Returned = !v.returned
 	v.see(object)
 	return v.giveBack(ctx, false)
 }

@@ -34,6 +34,7 @@ func retire(ctx context.Context, v *visit) (bool, error) {
 	if err := v.finalizer(ctx, controllerutil.RemoveFinalizer); err != nil {
 		return false, err
 	}
+	v.returns.done(v.key())
 	if deleted {
 		v.gone = true
 		v.forget(v.key())
@@ -78,6 +79,7 @@ func (v *visit) takeAway(ctx context.Context) error {
 	// this order is said, so that the same is said the next time.
 	failures := make([]error, len(objects))
 	var group errgroup.Group
+	group.SetLimit(2) // of as many sessions at once as there are workers
 	for i, object := range objects {
 		group.Go(func() error {
 			failures[i] = v.deleteOwn(ctx, object)

@@ -32,16 +32,11 @@ func TestRightsOfOthersTakenAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newArgo(newWorld(t), allSwitches)
-			s := &stage{world: a.world}
-			for _, definition := range definitions {
-				s.ensure(s.object(definition))
-			}
+			s := a.withKinds()
 			a.deploy("worker", 3)
 			a.track("worker")
 			a.application(`{selfHeal: true}`, "worker")
-			scaler := s.object(`{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: worker}, spec: {scaleTargetRef: {name: worker}}}`)
-			scaler.SetNamespace(a.namespace)
-			a.until("the API server serves ScaledObjects", func() bool { return a.Create(a.ctx, scaler) == nil })
+			scaler := s.scaled("worker")
 			paused := func() bool {
 				a.must(a.Get(a.ctx, client.ObjectKeyFromObject(scaler), scaler))
 				return scaler.GetAnnotations()["autoscaling.keda.sh/paused"] == "true"

@@ -25,7 +25,7 @@ import (
 )
 
 // workers is how many sessions are worked on at the same time.
-const workers = 32
+const workers = 96
 
 // retryFirst and retryMost bound the wait after a failed reconciliation.
 const (
@@ -37,7 +37,7 @@ const (
 // with everything that wakes them.
 func (r *Reconciler) AddTo(mgr manager.Manager) error {
 	r.targets = &targetWatches{client: r.Pods.Client, wake: r.Pods.wake}
-	r.Hearing.Wake = r.Pods.wake
+	r.Hearing.Wake = r.Pods.ask
 	for _, runnable := range []manager.Runnable{r.Hearing, r.Pods, r.targets, &Sweep{Reconciler: r}} {
 		if err := mgr.Add(runnable); err != nil {
 			return fmt.Errorf("adding %T: %w", runnable, err)
@@ -50,11 +50,10 @@ func (r *Reconciler) AddTo(mgr manager.Manager) error {
 		For(&v1alpha1.Session{}, builder.WithPredicates(askedFor)).
 		// Of pods and leases nothing is in the cache but who they are: it is their
 		// changes that wake, and what they say is read when it is needed.
-		Owns(&corev1.Pod{}, builder.OnlyMetadata).
-		WatchesMetadata(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(agentPodSession)).
+		WatchesMetadata(&corev1.Pod{}, r.wakeSessionOfPod(mgr.GetCache())).
 		WatchesMetadata(&coordinationv1.Lease{}, r.listen()).
 		Watches(&v1alpha1.Session{}, wakeQueue(mgr.GetCache())).
-		WatchesRawSource(source.Channel(r.Pods.Wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Session]{})).
+		WatchesRawSource(source.Channel(r.Pods.Wake, woken())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers, RateLimiter: limiter()})
 	for _, kind := range r.kinds() {
 		if cached(kind) {
@@ -114,7 +113,7 @@ var askedFor = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 // woken when it could have expired.
 func (r *Reconciler) listen() handler.EventHandler {
 	hear := func(object client.Object) {
-		if key, uid, ok := leaseOwner(object); ok {
+		if key, uid, ok := sessionOwner(object); ok {
 			r.Hearing.Renewed(key, uid, object.GetResourceVersion())
 		}
 	}
@@ -123,27 +122,11 @@ func (r *Reconciler) listen() handler.EventHandler {
 			hear(e.ObjectNew)
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-			if key, _, ok := leaseOwner(e.Object); ok {
+			if key, _, ok := sessionOwner(e.Object); ok {
 				queue.Add(reconcile.Request{NamespacedName: key})
 			}
 		},
 	}
-}
-
-// wakeSessionsOf wakes the sessions about a workload at any change of it: a
-// new number, a stripped claim, a status that speaks of pods, its end.
-func (r *Reconciler) wakeSessionsOf(reader client.Reader, kind hold.Workload) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, object client.Object) []reconcile.Request {
-		var sessions v1alpha1.SessionList
-		if err := reader.List(ctx, &sessions, client.InNamespace(object.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-			return nil
-		}
-		var requests []reconcile.Request
-		for _, key := range sessionsOf(sessions.Items, kind.Resource().Resource, object.GetName()) {
-			requests = append(requests, reconcile.Request{NamespacedName: key})
-		}
-		return requests
-	})
 }
 
 // whenGone looks at a session's workload once the session is no more.

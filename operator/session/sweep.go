@@ -12,13 +12,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 )
 
 // Sweeper puts back what no session remembers: workloads that bear a claim
@@ -121,7 +121,7 @@ func bearsCopy(set client.Object) bool {
 // mark, or the ownership of a field.
 func bearsOurs(object client.Object) bool {
 	_, claimed := object.GetAnnotations()[v1alpha1.ClaimAnnotation]
-	return claimed || v1alpha1.Marked(object.GetLabels()) || hold.OwnsAnything(object.GetManagedFields())
+	return claimed || v1alpha1.Marked(object.GetLabels()) || ownership.OwnsAnything(object.GetManagedFields())
 }
 
 // ofLiving says whether the claim on an object is of a living session that knows
@@ -157,7 +157,7 @@ func (s *Sweeper) remembered(ctx context.Context, object client.Object) (bool, e
 // ours is taken away.
 func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object client.Object) error {
 	seen := hold.Observe(kind, object, "")
-	action, err := hold.DecideSweep(seen)
+	action, err := ownership.DecideSweep(seen)
 	holder := r.holder()
 	owners := seen.Rightful()
 	switch {
@@ -165,21 +165,27 @@ func (r *Reconciler) sweepOne(ctx context.Context, kind hold.Workload, object cl
 		r.tell(kind, object, corev1.EventTypeWarning, v1alpha1.ReasonRecordUnreadable, "The workload is at zero and the claim of a session that is gone cannot be read: set the number by hand and take the annotation off.")
 		log.FromContext(ctx).Error(err, "claim left for a person", "workload", client.ObjectKeyFromObject(object))
 		return nil
-	case action == hold.ReturnNumber:
+	case action == ownership.ReturnNumber:
 		if err := holder.Return(ctx, kind, object, seen.Claim.Replicas, owners); err != nil {
+			if hold.IsRemade(err) {
+				r.tell(kind, object, corev1.EventTypeWarning, v1alpha1.ReasonRefused, "What session "+seen.Claim.Name+" of "+seen.Claim.Owner+" held is not back, which is tried again: "+err.Error()+".")
+			}
 			return err
 		}
 		r.Metrics.swept()
 		r.tell(kind, object, corev1.EventTypeWarning, "Restored", fmt.Sprintf("Put back: %s; session %s of %s is gone.", kind.Describe(seen.Claim.Replicas), seen.Claim.Name, seen.Claim.Owner))
-	case action == hold.ReturnClaim && seen.Replicas == 0 && seen.Copied.Replicas != 0:
+	case action == ownership.ReturnClaim && seen.Replicas == 0 && seen.Copied.Replicas != 0:
 		// Whether it is to have that number nobody knows but a person, and it is
-		// written nowhere else. So it is said before it is taken off.
+		// written nowhere else. So it is said before it is taken off, in the log too,
+		// for an event may be lost.
+		log.FromContext(ctx).Info("a copied claim is taken off", "workload", client.ObjectKeyFromObject(object), "resource", kind.Resource().String(), "replicas", seen.Replicas, "copied", seen.Copied.Replicas,
+			"session", seen.Copied.Name, "owner", seen.Copied.Owner, "do", byHand(kind, object, seen.Copied.Replicas))
 		r.tell(kind, object, corev1.EventTypeWarning, "ClaimRemoved", fmt.Sprintf("It was made at %s with a claim that is of another object, held by session %s of %s: that is taken off, and this one left as it is. Before that session the other had %s. For this one to have that too: %s",
 			kind.Describe(0), seen.Copied.Name, seen.Copied.Owner, kind.Describe(seen.Copied.Replicas), byHand(kind, object, seen.Copied.Replicas)))
 		if err := holder.Drop(ctx, object); err != nil {
 			return err
 		}
-	case action == hold.ReturnClaim:
+	case action == ownership.ReturnClaim:
 		if err := holder.Drop(ctx, object); err != nil {
 			return err
 		}
@@ -384,14 +390,14 @@ func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) er
 
 // sessionsOf finds the living sessions in a list that are about one workload. Of
 // those that wait for it only the next is: the others go by the queue.
-func sessionsOf(sessions []v1alpha1.Session, resource string, name string) []types.NamespacedName {
-	var keys []types.NamespacedName
+func sessionsOf(sessions []v1alpha1.Session, resource string, name string) []*v1alpha1.Session {
+	var about []*v1alpha1.Session
 	for i := range sessions {
 		target := sessions[i].Spec.Target
 		later := sessions[i].Status.Queue != nil && sessions[i].Status.Queue.Place > 1
 		if target.Name == name && target.Resource == resource && !restored(&sessions[i]) && !later {
-			keys = append(keys, client.ObjectKeyFromObject(&sessions[i]))
+			about = append(about, &sessions[i])
 		}
 	}
-	return keys
+	return about
 }

@@ -70,12 +70,3 @@ func lockOfGone(namespace string) handler.EventHandler {
 		}
 	}}
 }
-
-// agentPodSession finds the session of an agent's pod that the watch showed.
-func agentPodSession(_ context.Context, object client.Object) []reconcile.Request {
-	key, _, ok := nodeagent.SessionOf(object)
-	if !ok {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: key}}
-}

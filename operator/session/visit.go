@@ -17,6 +17,7 @@ import (
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold"
+	"understudy.dev/understudy/operator/hold/ownership"
 	"understudy.dev/understudy/operator/hold/standing"
 )
 
@@ -40,13 +41,17 @@ type visit struct {
 	// Set by resolve and restore; object is nil when the workload is gone.
 	kind   hold.Workload
 	object client.Object
-	seen   hold.Observed
+	seen   ownership.Observed
 	// Set by targetPod: the pod that is frozen.
 	pod *corev1.Pod
 	// controllers of ReplicaSets and Jobs: see above.
 	controllers standing.Above
 	// nodes that were read.
 	nodes map[string]hold.NodeState
+	// at is when the Session was last read or written.
+	at time.Time
+	// returned says that the number was put back just now.
+	returned bool
 }
 
 // notice is an event to be sent once the status that it speaks of is saved.
@@ -56,6 +61,8 @@ type notice struct {
 }
 
 func newVisit(r *Reconciler, session *v1alpha1.Session) *visit {
+	// Who writes without them leaves them as they are.
+	session.ManagedFields = nil
 	v := &visit{Reconciler: r, session: session, saved: session.Status.DeepCopy()}
 	for _, condition := range v.conditions() {
 		if v.condition(condition) == nil {
@@ -158,6 +165,7 @@ func (v *visit) save(ctx context.Context) error {
 			v.gone = apierrors.IsNotFound(err)
 			return fmt.Errorf("saving the status: %w", err)
 		}
+		v.at = time.Now()
 		v.session.Status = *wanted
 		v.saved = wanted.DeepCopy()
 	}
@@ -212,13 +220,15 @@ func cut(text string, most int) string {
 	return text[:end] + dots
 }
 
+// mostNamed is how many names people are given.
+const mostNamed = 10
+
 // named lists names for people to read: of many the first and how many more.
 func named(names []string, separator string) string {
-	const most = 10
-	if len(names) <= most {
+	if len(names) <= mostNamed {
 		return strings.Join(names, separator)
 	}
-	return strings.Join(names[:most], separator) + separator + fmt.Sprintf("and %d more", len(names)-most)
+	return strings.Join(names[:mostNamed], separator) + separator + fmt.Sprintf("and %d more", len(names)-mostNamed)
 }
 
 func groupResource(target v1alpha1.Target) schema.GroupResource {

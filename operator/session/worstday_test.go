@@ -183,6 +183,36 @@ func TestNamespaceDeletedDuringASession(t *testing.T) {
 	})
 }
 
+// The same, after the right to what was stopped for the session was taken away: it
+// goes with the namespace, and nobody waits for the right to come back.
+func TestNamespaceDeletedWithoutTheRight(t *testing.T) {
+	w := newWorld(t)
+	s := w.withKinds()
+	w.deploy("worker", 2)
+	s.scaled("worker")
+	w.ask("alice", "worker")
+	operator := w.operator(w.WithWatch)
+	w.drive(operator, "alice", "ready", func() bool {
+		s.playKEDA(scaledObjectKind)
+		return w.isReady("alice")
+	})
+	w.forbid(operator, "keda.sh")
+	w.must(w.Delete(w.ctx, w.session("alice")))
+	w.until("it is refused", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return w.conditionOf("alice", v1alpha1.ConditionRestored).Reason == v1alpha1.ReasonRefused
+	})
+	if d := w.deployment("worker"); *d.Spec.Replicas != 2 {
+		t.Errorf("%d replicas, want 2", *d.Spec.Replicas)
+	}
+	w.must(w.Delete(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
+	w.until("the session is gone", func() bool {
+		_ = w.reconcile(operator, "alice")
+		return w.session("alice") == nil
+	})
+}
+
 // Two operators at once, as for a moment in an upgrade without a leader, work on
 // the same session in turns and at the same time: the workload comes back once, as
 // it was.

@@ -341,6 +341,9 @@ type Record struct {
 	// session; empty when the number is the one from before it.
 	// +optional
 	ChangedBy string `json:"changedBy,omitempty"`
+	// Returned says that the number was put back: what it is since is somebody's.
+	// +optional
+	Returned bool `json:"returned,omitempty"`
 }
 
 // FrozenPod is the memory of one frozen container, enough to thaw it, or of one
@@ -393,6 +396,9 @@ type Autoscaler struct {
 	// +listType=atomic
 	// +optional
 	Owners []FieldOwner `json:"owners,omitempty"`
+	// Resumed says that it goes on: what it is since is somebody's.
+	// +optional
+	Resumed bool `json:"resumed,omitempty"`
 }
 
 // Application is one of Argo CD's that deploys the workload and does not sync by
@@ -411,6 +417,9 @@ type Application struct {
 	// +listType=atomic
 	// +optional
 	Owners []FieldOwner `json:"owners,omitempty"`
+	// Resumed says that it was given back: what it is since is somebody's.
+	// +optional
+	Resumed bool `json:"resumed,omitempty"`
 }
 
 // OldPod is one pod of a held workload whose target container has not been

@@ -1,4 +1,4 @@
-package hold
+package ownership
 
 import (
 	"errors"
@@ -28,13 +28,13 @@ var (
 	both    = []v1alpha1.FieldOwner{owner("team"), applier("argocd-controller")}
 	hpa     = []v1alpha1.FieldOwner{{Manager: "kube-controller-manager", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
 	kedas   = []v1alpha1.FieldOwner{{Manager: "keda", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}
-	damaged = Observed{UID: "w-1", State: ClaimDamaged, Annotated: true, Damage: ErrClaimUnreadable, Owners: team}
+	damaged = Observed{UID: "w-1", State: ClaimDamaged, Annotated: true, Damage: v1alpha1.ErrClaimUnreadable, Owners: team}
 )
 
 func seen(replicas int32, state ClaimState, owners []v1alpha1.FieldOwner) Observed {
 	o := Observed{UID: "w-1", Replicas: replicas, State: state, Owners: owners, Annotated: state != ClaimNone}
 	if o.Annotated {
-		o.Claim = Claim{Workload: "w-1", Session: "s-1", Name: "alice-1", Owner: "alice", Replicas: 3}
+		o.Claim = v1alpha1.Claim{Workload: "w-1", Session: "s-1", Name: "alice-1", Owner: "alice", Replicas: 3}
 	}
 	return o
 }
@@ -44,7 +44,7 @@ func seen(replicas int32, state ClaimState, owners []v1alpha1.FieldOwner) Observ
 func replaced(replicas int32, session types.UID) Observed {
 	return Observed{
 		UID: "w-2", Replicas: replicas, Owners: stranger, Annotated: true,
-		Copied: Claim{Workload: "w-1", Session: session, Name: "alice-1", Owner: "alice", Replicas: 3}, CopiedOurs: session == "s-1",
+		Copied: v1alpha1.Claim{Workload: "w-1", Session: session, Name: "alice-1", Owner: "alice", Replicas: 3}, CopiedOurs: session == "s-1",
 	}
 }
 
@@ -65,6 +65,7 @@ func TestDecideFree(t *testing.T) {
 		"another's, alive, held":               {seen(0, ClaimForeign, team), true, HeldByAnother},
 		"another's, alive, not yet held":       {seen(3, ClaimForeign, team), true, HeldByAnother},
 		"another's, gone, left at zero":        {seen(0, ClaimForeign, team), false, FreeAfterRestore},
+		"another's, gone, made another number": {Observed{UID: "w-1", Replicas: 2, State: ClaimForeign, OwnNumber: true, Claim: v1alpha1.Claim{Replicas: 3}}, false, FreeAfterRestore},
 		"another's, gone, somebody scaled":     {seen(3, ClaimForeign, team), false, FreeToTake},
 		"unreadable, at zero":                  {damaged, false, FreeUnknown},
 		"unreadable, but it has its number on": {Observed{UID: "w-1", Replicas: 3, State: ClaimDamaged, Annotated: true}, false, FreeToTake},
@@ -106,6 +107,7 @@ func TestRemember(t *testing.T) {
 		"the autoscaler wakes what it has at zero": {&v1alpha1.Record{UID: "w-1", ReplicaOwners: team}, seen(2, ClaimOurs, hpa), Held, &v1alpha1.Record{UID: "w-1", Replicas: 2, ReplicaOwners: hpa, ChangedBy: "kube-controller-manager"}},
 		"KEDA's":  {three, seen(5, ClaimOurs, []v1alpha1.FieldOwner{{Manager: "keda", Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "apps/v1", Subresource: "scale"}}), Held, three},
 		"our own": {three, Observed{UID: "w-1", Replicas: 3, State: ClaimOurs, OwnNumber: true}, Held, three},
+		"what came of our zero, the hold not yet noted":    {three, Observed{UID: "w-1", Replicas: 2, State: ClaimOurs, OwnNumber: true, Owed: team}, Begun, three},
 		"somebody's zero after the claim, before the hold": {three, seen(0, ClaimOurs, stranger), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger}},
 		"the owner's zero before the hold":                 {three, seen(0, ClaimOurs, team), NotBegun, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: team}},
 		"somebody updates it to zero":                      {three, seen(0, ClaimOurs, stranger), Held, &v1alpha1.Record{UID: "w-1", Replicas: 0, ReplicaOwners: stranger, ChangedBy: "stranger"}},
@@ -163,6 +165,7 @@ func TestRemember(t *testing.T) {
 
 func TestDecideReturn(t *testing.T) {
 	three := &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: team}
+	back := &v1alpha1.Record{UID: "w-1", Replicas: 3, ReplicaOwners: team, Returned: true}
 	for name, c := range map[string]struct {
 		record *v1alpha1.Record
 		seen   Observed
@@ -179,11 +182,20 @@ func TestDecideReturn(t *testing.T) {
 		"claimed, the hold never begun":                {three, seen(3, ClaimOurs, team), false, ReturnClaim},
 		"claimed at zero, never held":                  {three, seen(0, ClaimOurs, stranger), false, ReturnClaim},
 		"hold begun, the patch never made":             {three, seen(3, ClaimOurs, team), true, ReturnClaim},
+		"made another number, with the claim":          {three, Observed{UID: "w-1", Replicas: 2, State: ClaimOurs, Annotated: true, OwnNumber: true, Owed: team}, true, ReturnNumber},
+		"made another number, the claim gone":          {three, Observed{UID: "w-1", Replicas: 2, OwnNumber: true, Owed: team}, true, ReturnNumber},
+		"made another number, of a zero":               {&v1alpha1.Record{UID: "w-1"}, Observed{UID: "w-1", Replicas: 2, OwnNumber: true}, true, ReturnNumber},
+		"made another number, then applied by others":  {three, Observed{UID: "w-1", Replicas: 2, OwnNumber: true, Owners: applied}, true, ReturnNothing},
+		"put back, ownership not yet":                  {three, Observed{UID: "w-1", Replicas: 3, OwnNumber: true, Owed: team}, true, ReturnNothing},
+		"noted as back, then remade":                   {back, Observed{UID: "w-1", Replicas: 2, OwnNumber: true}, true, ReturnNothing},
 		"somebody scaled at the last moment":           {three, seen(5, ClaimOurs, stranger), true, ReturnClaim},
 		"the claim stripped off":                       {three, seen(0, ClaimNone, team), true, ReturnNumber},
 		"the claim stripped off before ownership back": {three, Observed{UID: "w-1", OwnNumber: true}, true, ReturnNumber},
 		"restored before, then somebody's zero":        {three, seen(0, ClaimNone, stranger), true, ReturnNothing},
 		"restored before":                              {three, seen(3, ClaimNone, team), true, ReturnNothing},
+		"put back, then its owners' zero":              {back, seen(0, ClaimNone, team), true, ReturnNothing},
+		"put back, then made again from what was held": {back, seen(0, ClaimOurs, team), true, ReturnNumber},
+		"put back, the claim comes with a number":      {back, seen(3, ClaimOurs, team), true, ReturnClaim},
 		"zero restored before":                         {&v1alpha1.Record{UID: "w-1", ReplicaOwners: team}, seen(0, ClaimNone, team), true, ReturnNothing},
 		"claim damaged, the status remembers":          {three, damaged, true, ReturnNumber},
 		"claim damaged, number is on":                  {three, Observed{UID: "w-1", Replicas: 3, State: ClaimDamaged, Annotated: true}, true, ReturnClaim},
@@ -221,8 +233,9 @@ func TestDecideSweep(t *testing.T) {
 	}{
 		"left at zero":                   {seen(0, ClaimForeign, team), ReturnNumber, nil},
 		"somebody scaled":                {seen(2, ClaimForeign, team), ReturnClaim, nil},
+		"made another number":            {Observed{UID: "w-1", Replicas: 2, State: ClaimForeign, Annotated: true, OwnNumber: true, Claim: v1alpha1.Claim{Replicas: 3}}, ReturnNumber, nil},
 		"another object's claim, copied": {copied, ReturnClaim, nil},
-		"unreadable at zero":             {damaged, ReturnNothing, ErrClaimUnreadable},
+		"unreadable at zero":             {damaged, ReturnNothing, v1alpha1.ErrClaimUnreadable},
 		"unreadable with a number":       {Observed{UID: "w-1", Replicas: 3, State: ClaimDamaged, Annotated: true}, ReturnClaim, nil},
 		"nothing there":                  {seen(3, ClaimNone, team), ReturnNothing, nil},
 	} {
@@ -232,5 +245,17 @@ func TestDecideSweep(t *testing.T) {
 				t.Errorf("got %v, %v, want %v, %v", got, err, c.want, c.err)
 			}
 		})
+	}
+}
+
+func TestWriter(t *testing.T) {
+	early, late := metav1.Unix(100, 0), metav1.Unix(200, 0)
+	a, b := owner("a"), owner("b")
+	a.Time, b.Time = &late, &early
+	if got := Writer(append(team, b, a)); got != "a" {
+		t.Errorf("got %q, want the latest, a", got)
+	}
+	if got := Writer(nil); got != "" {
+		t.Errorf("got %q of nobody", got)
 	}
 }

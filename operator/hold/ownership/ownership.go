@@ -1,4 +1,4 @@
-package hold
+package ownership
 
 import (
 	"bytes"
@@ -11,15 +11,24 @@ import (
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
-// wasPausedAnnotation on an autoscaler is what it said of its pause before a
+// The names that are written under. To either what the other has written is ours, for
+// the other may have been killed before it took its name away.
+const (
+	// Manager is the operator's.
+	Manager = "understudy-operator"
+	// RestoreManager is that of an administrator's restore.
+	RestoreManager = "understudy-restore"
+)
+
+// WasPausedAnnotation on an autoscaler is what it said of its pause before a
 // session did.
-const wasPausedAnnotation = "understudy.dev/was-paused"
+const WasPausedAnnotation = "understudy.dev/was-paused"
 
 // ownPaths are the annotations and labels of ours that a held object bears.
 var ownPaths = func() [][]string {
 	paths := [][]string{
 		{"f:metadata", "f:annotations", "f:" + v1alpha1.ClaimAnnotation},
-		{"f:metadata", "f:annotations", "f:" + wasPausedAnnotation},
+		{"f:metadata", "f:annotations", "f:" + WasPausedAnnotation},
 	}
 	for _, m := range v1alpha1.Marks {
 		paths = append(paths, markPath(m.Key), markPath(m.Ours))
@@ -35,36 +44,41 @@ var ownPaths = func() [][]string {
 // `rollout undo` does not bring it back.
 var owedPath = []string{"f:metadata", "f:annotations", "f:understudy.dev/owed"}
 
-// ReplicaOwners are the entries that own the field with the number of replicas, without our
+// Ours says whether an entry is of one of the two.
+func Ours(entry metav1.ManagedFieldsEntry) bool {
+	return entry.Manager == Manager || entry.Manager == RestoreManager
+}
+
+// Owners are the entries that own the field with the number, without our
 // own. None is normal: the number may be a default that nobody asked for.
-func ReplicaOwners(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
+func Owners(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
 	var owners []v1alpha1.FieldOwner
 	for _, entry := range fields {
-		if entry.Manager != FieldManager && owns(entry, number) {
+		if !Ours(entry) && owns(entry, number) {
 			owners = append(owners, ownerOf(entry))
 		}
 	}
 	return owners
 }
 
-// owed are the entries that are to have the number back. The mark counts only
+// Owed are the entries that are to have the number back. The mark counts only
 // while the number is ours: else somebody has written another one since.
-func owed(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
+func Owed(fields []metav1.ManagedFieldsEntry, number []string) []v1alpha1.FieldOwner {
 	var owners []v1alpha1.FieldOwner
-	if !OwnsReplicas(fields, number) {
+	if !OwnsNumber(fields, number) {
 		return nil
 	}
 	for _, entry := range fields {
-		if entry.Manager != FieldManager && owns(entry, owedPath) && !owns(entry, number) {
+		if !Ours(entry) && owns(entry, owedPath) && !owns(entry, number) {
 			owners = append(owners, ownerOf(entry))
 		}
 	}
 	return owners
 }
 
-// owe is the managedFields with the mark of owedPath in the entries of the given
+// Owe is the managedFields with the mark of owedPath in the entries of the given
 // owners, and in nobody else's. One whose entry is gone gets it again.
-func owe(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner) ([]metav1.ManagedFieldsEntry, error) {
+func Owe(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner) ([]metav1.ManagedFieldsEntry, error) {
 	left := slices.Clone(owners)
 	var marked []metav1.ManagedFieldsEntry
 	for _, entry := range fields {
@@ -74,7 +88,7 @@ func owe(fields []metav1.ManagedFieldsEntry, owners []v1alpha1.FieldOwner) ([]me
 		}
 		had := unmark(tree)
 		i := slices.IndexFunc(left, func(o v1alpha1.FieldOwner) bool { return sameOwner(o, ownerOf(entry)) })
-		if i >= 0 && entry.Manager != FieldManager {
+		if i >= 0 && !Ours(entry) {
 			left = slices.Delete(left, i, i+1)
 			insert(tree, owedPath)
 		} else if !had {
@@ -126,16 +140,27 @@ func entryOf(owner v1alpha1.FieldOwner, path []string) (metav1.ManagedFieldsEntr
 	}, err
 }
 
-// OwnsReplicas says whether our own entry owns the number of replicas.
-func OwnsReplicas(fields []metav1.ManagedFieldsEntry, number []string) bool {
+// OwnsNumber says whether our own entry owns the number of replicas.
+func OwnsNumber(fields []metav1.ManagedFieldsEntry, number []string) bool {
 	return slices.ContainsFunc(fields, func(e metav1.ManagedFieldsEntry) bool {
-		return e.Manager == FieldManager && owns(e, number)
+		return Ours(e) && owns(e, number)
 	})
 }
 
 // OwnsAnything says whether there is an entry of ours at all.
 func OwnsAnything(fields []metav1.ManagedFieldsEntry) bool {
-	return slices.ContainsFunc(fields, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == FieldManager })
+	return slices.ContainsFunc(fields, Ours)
+}
+
+// SoleUpdater names the manager to write a number as, so that its one owner has it
+// back by the same write; where that cannot be, ourselves. Who applies, or writes by
+// way of a subresource or in another version, has an entry of its own for that, which
+// a patch of the object would not go to.
+func SoleUpdater(owners []v1alpha1.FieldOwner, version string) (manager string, ok bool) {
+	if len(owners) != 1 || owners[0].Operation != metav1.ManagedFieldsOperationUpdate || owners[0].Subresource != "" || owners[0].APIVersion != version {
+		return Manager, false
+	}
+	return owners[0].Manager, true
 }
 
 // Writer names the manager that wrote the number last, of those that own it;
@@ -187,7 +212,7 @@ func GiveBack(fields []metav1.ManagedFieldsEntry, number []string, owners []v1al
 		if err != nil {
 			return nil, false, err
 		}
-		if entry.Manager == FieldManager {
+		if Ours(entry) {
 			remove(tree, number)
 			if !keepClaim {
 				for _, path := range ownPaths {

@@ -1,11 +1,10 @@
-package hold
+package ownership
 
 import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"understudy.dev/understudy/operator/api/v1alpha1"
 )
@@ -31,11 +30,11 @@ type Observed struct {
 	// Unset says that there is no number: not a zero of ours nor of anybody.
 	Unset bool
 	// Claim is set for ClaimOurs and ClaimForeign.
-	Claim Claim
+	Claim v1alpha1.Claim
 	State ClaimState
 	// Copied is the claim on another object that this one bears: it was made from
 	// what was read of that one while it was held.
-	Copied Claim
+	Copied v1alpha1.Claim
 	// CopiedOurs says that it is this session's, so that the other is the object of
 	// the same name that was here before.
 	CopiedOurs bool
@@ -58,27 +57,29 @@ type Observed struct {
 	OwnEntry bool
 }
 
-// Observe looks at a workload with the eyes of a session.
-func Observe(w Workload, object client.Object, session types.UID) Observed {
-	state := w.Inspect(object)
+// Observe looks at an object with the eyes of a session. number is where its number
+// is, in the notation of managedFields, replicas what it is, and unset that there is
+// none.
+func Observe(object metav1.Object, number []string, replicas int32, unset bool, session types.UID) Observed {
+	fields := object.GetManagedFields()
 	o := Observed{
 		UID:       object.GetUID(),
-		Replicas:  state.Replicas,
-		Unset:     state.Unset,
-		Owners:    ReplicaOwners(object.GetManagedFields(), w.Field()),
-		Owed:      owed(object.GetManagedFields(), w.Field()),
-		OwnNumber: OwnsReplicas(object.GetManagedFields(), w.Field()),
-		OwnEntry:  OwnsAnything(object.GetManagedFields()),
+		Replicas:  replicas,
+		Unset:     unset,
+		Owners:    Owners(fields, number),
+		Owed:      Owed(fields, number),
+		OwnNumber: OwnsNumber(fields, number),
+		OwnEntry:  OwnsAnything(fields),
 		Marked:    v1alpha1.Marked(object.GetLabels()),
 	}
 	for _, m := range v1alpha1.Marks {
-		o.Marks = append(o.Marks, unowned(object, []string{m.Key})...)
+		o.Marks = append(o.Marks, UnownedMarks(object, m.Key)...)
 	}
 	var value string
 	if value, o.Annotated = object.GetAnnotations()[v1alpha1.ClaimAnnotation]; !o.Annotated {
 		return o
 	}
-	claim, err := ParseClaim(value)
+	claim, err := v1alpha1.ParseClaim(value)
 	switch {
 	case err != nil:
 		o.State, o.Damage = ClaimDamaged, err
@@ -94,6 +95,12 @@ func Observe(w Workload, object client.Object, session types.UID) Observed {
 
 // Rightful are the owners of the number, had we not written it.
 func (o Observed) Rightful() []v1alpha1.FieldOwner { return slices.Concat(o.Owners, o.Owed) }
+
+// remade says that the number is what came of our own writing of another one, which is
+// meant still: a mutating webhook or policy of the cluster changes what is written.
+func (o Observed) remade(meant int32) bool {
+	return o.OwnNumber && len(o.Owners) == 0 && !o.Unset && o.Replicas != meant
+}
 
 // CopiedZero says that an object was made at the zero that this session held the
 // one of before at.
@@ -121,7 +128,7 @@ func DecideFree(o Observed, alive bool) Free {
 	switch {
 	case o.State == ClaimForeign && alive:
 		return HeldByAnother
-	case o.State == ClaimForeign && o.Replicas == 0:
+	case o.State == ClaimForeign && (o.Replicas == 0 || o.remade(o.Claim.Replicas)):
 		return FreeAfterRestore
 	case o.State == ClaimDamaged && o.Replicas == 0:
 		return FreeUnknown
@@ -186,6 +193,9 @@ func Remember(record *v1alpha1.Record, o Observed, progress Progress) (*v1alpha1
 		// Ours still, and theirs is the ownership of the number that comes back.
 		fresh.Replicas, fresh.ChangedBy = record.Replicas, record.ChangedBy
 		return fresh, true
+	case progress == Begun && o.remade(record.Replicas):
+		// What came of our zero.
+		return record, false
 	case !held && o.Replicas == record.Replicas && SameOwners(o.Rightful(), record.ReplicaOwners):
 		return record, false
 	case !held:
@@ -319,20 +329,22 @@ const (
 // DecideReturn decides how to put a workload back. held says that the session
 // noted that it was about to bring it to zero. Only our own zero is replaced:
 // it is ours if our claim is on it, or if the claim was stripped off and those
-// who owned the number own it still, alone or with others that have applied it.
+// who owned the number own it still, alone or with others that have applied it. Once
+// the number was put back a zero without a claim is theirs. What the API server has made
+// of a number of our own writing is nobody's wish either, zero or not.
 func DecideReturn(record *v1alpha1.Record, o Observed, held bool) Return {
 	if record == nil || o.UID != record.UID {
 		return ReturnNothing
 	}
 	switch o.State {
 	case ClaimOurs:
-		if o.Replicas == 0 && held && wishedZero(record, o, Held) == "" {
+		if held && (o.Replicas == 0 && wishedZero(record, o, Held) == "" || o.remade(record.Replicas)) {
 			return ReturnNumber
 		}
 		return ReturnClaim
 	case ClaimNone, ClaimDamaged:
-		ours := o.OwnNumber || SameOwners(withoutJoined(record, o), record.ReplicaOwners)
-		if held && o.Replicas == 0 && record.Replicas != 0 && ours {
+		ours := o.Replicas == 0 && record.Replicas != 0 && (o.OwnNumber || SameOwners(withoutJoined(record, o), record.ReplicaOwners))
+		if held && !record.Returned && (ours || o.remade(record.Replicas)) {
 			return ReturnNumber
 		}
 		if o.Annotated || o.Marked || slices.ContainsFunc(record.Marks, func(key string) bool { return slices.Contains(o.Marks, key) }) {
@@ -352,7 +364,7 @@ func DecideSweep(o Observed) (Return, error) {
 		return ReturnNothing, nil
 	case o.State == ClaimDamaged && o.Replicas == 0:
 		return ReturnNothing, o.Damage
-	case o.State == ClaimForeign && o.Replicas == 0 && o.Claim.Replicas != 0:
+	case o.State == ClaimForeign && (o.Replicas == 0 && o.Claim.Replicas != 0 || o.remade(o.Claim.Replicas)):
 		return ReturnNumber, nil
 	}
 	return ReturnClaim, nil
