@@ -170,6 +170,9 @@ func (s *stage) leave(ctx context.Context) {
 func (s *stage) trial(ctx context.Context, c kase, phase string, lag time.Duration) (r result, err error) {
 	r, err = s.playCase(ctx, c, phase, lag)
 	fmt.Fprintf(os.Stderr, "%s, %s: right %v after %.1f s; left over %q; %d of %d messages lost %s\n", r.Fault, r.Phase, r.Right, r.Seconds, r.Left, r.Lost, r.Published, r.Problem)
+	if (!r.good() || err != nil) && !errors.Is(err, errTurnedAway) {
+		fmt.Fprintln(os.Stderr, s.cluster.Report(context.WithoutCancel(ctx), s.namespace))
+	}
 	if !r.good() && s.outside != nil {
 		fmt.Fprintf(os.Stderr, "the operator outside of the cluster said:\n%s\n", s.outside.Said())
 	}

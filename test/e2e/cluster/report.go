@@ -6,29 +6,21 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	core "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // Report tells all that helps to see why something did not come to be: the
-// namespace's deployments, pods, sessions with their conditions and events,
-// and the end of the operator's log.
+// nodes, the namespace's deployments, ReplicaSets, pods, sessions with their
+// conditions and events, and the end of the operator's log.
 func (c *Cluster) Report(ctx context.Context, namespace string) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "=== namespace %s\n", namespace)
-	if deployments, err := c.Client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{}); err != nil {
-		fmt.Fprintln(&out, err)
-	} else {
-		for _, d := range deployments.Items {
-			wished := int32(-1)
-			if d.Spec.Replicas != nil {
-				wished = *d.Spec.Replicas
-			}
-			fmt.Fprintf(&out, "deployment %s: wishes %d, has %d, available %d, annotations %v\n",
-				d.Name, wished, d.Status.Replicas, d.Status.AvailableReplicas, d.Annotations)
-		}
-	}
+	fmt.Fprintf(&out, "=== namespace %s at %s\n", namespace, time.Now().Format("15:04:05"))
+	c.reportNodes(ctx, &out)
+	c.reportWorkloads(ctx, &out, namespace)
 	if pods, err := c.Client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{}); err != nil {
 		fmt.Fprintln(&out, err)
 	} else {
@@ -40,6 +32,47 @@ func (c *Cluster) Report(ctx context.Context, namespace string) string {
 	c.reportEvents(ctx, &out, namespace)
 	c.reportOperator(ctx, &out)
 	return out.String()
+}
+
+func (c *Cluster) reportNodes(ctx context.Context, out io.Writer) {
+	nodes, err := c.Client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return
+	}
+	for _, n := range nodes.Items {
+		fmt.Fprintf(out, "node %s: unschedulable %v, taints %v", n.Name, n.Spec.Unschedulable, n.Spec.Taints)
+		for _, condition := range n.Status.Conditions {
+			if condition.Type == core.NodeReady {
+				fmt.Fprintf(out, ", %s=%s %s", condition.Type, condition.Status, condition.Reason)
+			}
+		}
+		fmt.Fprintln(out)
+	}
+}
+
+func (c *Cluster) reportWorkloads(ctx context.Context, out io.Writer, namespace string) {
+	deployments, err := c.Client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return
+	}
+	for _, d := range deployments.Items {
+		fmt.Fprintf(out, "deployment %s: wishes %d, has %d, available %d, annotations %v\n",
+			d.Name, ptr.Deref(d.Spec.Replicas, -1), d.Status.Replicas, d.Status.AvailableReplicas, d.Annotations)
+	}
+	sets, err := c.Client.AppsV1().ReplicaSets(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return
+	}
+	for _, r := range sets.Items {
+		fmt.Fprintf(out, "replicaset %s: wishes %d, has %d, available %d, generation %d of which %d is observed\n",
+			r.Name, ptr.Deref(r.Spec.Replicas, -1), r.Status.Replicas, r.Status.AvailableReplicas, r.Generation, r.Status.ObservedGeneration)
+		for _, condition := range r.Status.Conditions {
+			fmt.Fprintf(out, "  %s=%s %s: %s (since %s)\n", condition.Type, condition.Status, condition.Reason, condition.Message, condition.LastTransitionTime.Format("15:04:05"))
+		}
+	}
 }
 
 func containers(p core.Pod) string {
