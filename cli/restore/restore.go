@@ -31,13 +31,17 @@ const (
 	operatorName = "understudy-operator"
 	// fieldManager is the name that is written under; it is taken away again.
 	fieldManager = ownership.RestoreManager
-	// endFor is how long a stand-in is waited for. Its agent closes by itself when
-	// it hears from nobody.
-	endFor = time.Minute
+	// endFor is how long a stand-in is waited for at least, and endMargin how long
+	// beyond its session's lease: its agent closes by itself when it has heard from
+	// nobody for so long.
+	endFor    = time.Minute
+	endMargin = 15 * time.Second
 	// tries bounds how often one write is made anew because somebody else wrote.
 	tries = 10
-	// lookEvery is how often something is looked at that is waited for.
+	// lookEvery is how often something is looked at that is waited for, and sayEvery
+	// how often that is said.
 	lookEvery = 200 * time.Millisecond
+	sayEvery  = 10 * time.Second
 )
 
 // Options say what is put back.
@@ -314,8 +318,10 @@ func (r *restorer) release(ctx context.Context, session *v1alpha1.Session) error
 func (r *restorer) endStandIn(ctx context.Context, session *v1alpha1.Session) error {
 	pods := r.kube.CoreV1().Pods(session.Namespace)
 	selector := metav1.ListOptions{LabelSelector: v1alpha1.SessionLabel + "=" + session.Name}
-	left := ""
-	err := until(ctx, endFor, func() (bool, error) {
+	left, most := "", endIn(session)
+	since := time.Now()
+	said := since
+	err := until(ctx, most, func() (bool, error) {
 		list, err := pods.List(ctx, selector)
 		if err != nil {
 			return false, fmt.Errorf("listing the stand-ins of session %s/%s: %w", session.Namespace, session.Name, err)
@@ -327,7 +333,10 @@ func (r *restorer) endStandIn(ctx context.Context, session *v1alpha1.Session) er
 			if owner == nil || owner.UID != session.UID {
 				continue
 			}
-			left = pod.Name
+			if left = pod.Name; time.Since(said) >= sayEvery {
+				r.Say("waiting for the stand-in %s/%s to end: %s of at most %s", pod.Namespace, left, time.Since(since).Round(time.Second), most)
+				said = time.Now()
+			}
 			if pod.DeletionTimestamp.IsZero() {
 				if err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 					return false, fmt.Errorf("ending the stand-in %s/%s: %w", pod.Namespace, pod.Name, err)
@@ -337,9 +346,18 @@ func (r *restorer) endStandIn(ctx context.Context, session *v1alpha1.Session) er
 		return left == "", nil
 	})
 	if err == nil && left != "" {
-		r.Say("the stand-in %s/%s was not seen to end in %s; its agent closes by itself", session.Namespace, left, endFor)
+		r.Say("the stand-in %s/%s was not seen to end in %s; its agent has closed by itself", session.Namespace, left, most)
 	}
 	return err
+}
+
+// endIn is how long a session's stand-in is waited for.
+func endIn(session *v1alpha1.Session) time.Duration {
+	lease := v1alpha1.DefaultLeaseDuration
+	if s := session.Spec.LeaseDurationSeconds; s > 0 {
+		lease = time.Duration(s) * time.Second
+	}
+	return max(endFor, lease+endMargin)
 }
 
 // dismiss lets a Session go, and with it what was made for it.

@@ -27,6 +27,9 @@ func into(object *unstructured.Unstructured, target any) error {
 // workload looks at one object and puts it back if it is held.
 func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
 	name := fmt.Sprintf("%s %s/%s", resource.Resource, object.GetNamespace(), object.GetName())
+	if resource.Resource == "replicasets" && metav1.GetControllerOf(object) != nil {
+		return r.clean(ctx, resource, object)
+	}
 	field := fieldOf(resource)
 	told, remade, claimed := verdict{}, false, ""
 	err := r.patiently(ctx, func() error {
@@ -75,6 +78,24 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 		return err
 	}
 	return r.noteReturned(ctx, object.GetUID())
+}
+
+// clean takes off a ReplicaSet what its controller has copied to it: the number is the
+// controller's, and follows that one's own.
+func (r *restorer) clean(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
+	err := r.patiently(ctx, func() error {
+		annotations := object.GetAnnotations()
+		if _, claimed := annotations[v1alpha1.ClaimAnnotation]; r.DryRun || !claimed {
+			return nil
+		}
+		delete(annotations, v1alpha1.ClaimAnnotation)
+		object.SetAnnotations(annotations)
+		return r.update(ctx, resource, object)
+	})
+	if err != nil {
+		return fmt.Errorf("taking what was copied off replicasets %s/%s: %w", object.GetNamespace(), object.GetName(), err)
+	}
+	return nil
 }
 
 // claimAgain is for a number that was not taken, with a write that took the claim off:

@@ -132,3 +132,59 @@ func TestReturnedIsNotHeld(t *testing.T) {
 		}
 	}
 }
+
+// A ReplicaSet of a Deployment has copies of what that bears, and is none that a person
+// is told of or has anything to do with: not one at zero, and not one whose copy is
+// damaged.
+func TestReplicaSetsOfDeployments(t *testing.T) {
+	w := newWorld(t)
+	claimed, damaged := w.deploy("claimed"), w.deploy("damaged")
+	session := w.session("alice", claimed, 3, false)
+	w.annotate(claimed, v1alpha1.NewClaim(claimed.UID, session.UID, "alice", "ada", 3, metav1.Now().Time).String())
+	w.session("bob", damaged, 2, false)
+	w.annotate(damaged, "{")
+	sets := w.kube.AppsV1().ReplicaSets(w.namespace)
+	for _, d := range []*appsv1.Deployment{claimed, damaged} {
+		_, err := sets.Create(t.Context(), &appsv1.ReplicaSet{
+			ObjectMeta: metav1.ObjectMeta{
+				Name: d.Name + "-7f9c", Labels: d.Spec.Template.Labels, Annotations: d.Annotations,
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(d, appsv1.SchemeGroupVersion.WithKind("Deployment"))},
+			},
+			Spec: appsv1.ReplicaSetSpec{Replicas: ptr.To(int32(0)), Selector: d.Spec.Selector, Template: d.Spec.Template},
+		}, metav1.CreateOptions{})
+		w.must(err)
+	}
+	for _, dry := range []bool{true, false} {
+		said, err := w.run(dry)
+		if err != nil {
+			t.Errorf("dry %t: %v", dry, err)
+		}
+		if all := strings.Join(said, "\n"); strings.Contains(all, "replicasets") || strings.Contains(all, "by hand") {
+			t.Errorf("dry %t: somebody is told of them:\n%s", dry, all)
+		}
+	}
+	if a, b := w.replicas("claimed"), w.replicas("damaged"); a != 3 || b != 2 {
+		t.Errorf("replicas are %d and %d, want 3 and 2", a, b)
+	}
+	list, err := sets.List(t.Context(), metav1.ListOptions{})
+	w.must(err)
+	for _, set := range list.Items {
+		if _, there := set.Annotations[v1alpha1.ClaimAnnotation]; there {
+			t.Errorf("%s still bears a copy", set.Name)
+		}
+	}
+	if left, err := w.sessions.List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) > 0 {
+		t.Errorf("%d sessions are left: %v", len(left.Items), err)
+	}
+}
+
+// A stand-in is waited for as long as its agent may go on without hearing from anybody.
+func TestEndIn(t *testing.T) {
+	for lease, want := range map[int32]time.Duration{0: 75 * time.Second, 5: time.Minute, 60: 75 * time.Second, 600: 615 * time.Second} {
+		session := &v1alpha1.Session{}
+		session.Spec.LeaseDurationSeconds = lease
+		if got := endIn(session); got != want {
+			t.Errorf("with a lease of %d s: %s, want %s", lease, got, want)
+		}
+	}
+}

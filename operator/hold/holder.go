@@ -97,6 +97,9 @@ func (h Holder) Drop(ctx context.Context, object client.Object, remembered ...st
 	return h.patch(ctx, "taking the claim off", object, func(object client.Object) error {
 		clearClaim(object)
 		takeMarks(object, remembered)
+		annotations := object.GetAnnotations()
+		delete(annotations, ownership.WasPausedAnnotation) // somebody has set the pause since
+		object.SetAnnotations(annotations)
 		return nil
 	})
 }

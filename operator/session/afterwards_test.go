@@ -29,7 +29,7 @@ func TestNumberIsTheTeamsOnceItIsBack(t *testing.T) {
 			w := newWorld(t)
 			operator := w.held(3)
 			for i := range others {
-				operator.returns.owes(types.NamespacedName{Namespace: "elsewhere", Name: fmt.Sprint(i)}, time.Now())
+				operator.returns.owes(types.NamespacedName{Namespace: "elsewhere", Name: fmt.Sprint(i)}, "", time.Now())
 			}
 			w.must(w.Delete(w.ctx, w.session("alice")))
 			w.until("the number is back", func() bool {
@@ -44,7 +44,7 @@ func TestNumberIsTheTeamsOnceItIsBack(t *testing.T) {
 				t.Errorf("the team's apply: %v", err)
 			}
 			for i := range others {
-				operator.returns.paid(types.NamespacedName{Namespace: "elsewhere", Name: fmt.Sprint(i)}, "", time.Now())
+				operator.returns.paid(types.NamespacedName{Namespace: "elsewhere", Name: fmt.Sprint(i)}, "", "", time.Now())
 			}
 			w.drive(operator, "alice", "the session is gone", func() bool { return w.session("alice") == nil })
 			if n := *w.deployment("worker").Spec.Replicas; n != 0 {

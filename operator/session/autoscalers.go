@@ -88,7 +88,8 @@ func (v *visit) recordAutoscalers(found []autoscaler) (changed bool, err error) 
 			seen := hold.Observe(a.kind, a.object, v.session.UID)
 			was := &v1alpha1.Record{UID: record.Autoscalers[i].UID, Replicas: record.Autoscalers[i].Replicas, ReplicaOwners: record.Autoscalers[i].Owners}
 			progress := ownership.NotBegun
-			if seen.State == ownership.ClaimOurs || seen.CopiedOurs {
+			// Once the workload is held each was paused, whoever has taken our claim off.
+			if seen.State == ownership.ClaimOurs || seen.CopiedOurs || v.status().HeldAt != nil {
 				progress = ownership.Held
 			}
 			now, different := ownership.Remember(was, seen, progress)

@@ -168,3 +168,37 @@ func TestAutoscalerMadeMeanwhile(t *testing.T) {
 	}
 	s.awaits("KEDA scales it again", func() bool { return len(s.pods(name)) == 2 })
 }
+
+// Who takes our claim off what scales a held workload leaves our pause on it: that is
+// no wish of the team's, and is taken off at the end.
+func TestScalerStrippedOfItsClaim(t *testing.T) {
+	s := newStage(t)
+	s.start()
+	const name = "worker"
+	s.must(s.team(name, 2))
+	scaler := s.object(`{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {annotations: {` + wantsAnnotation + `: "2"}}, spec: {scaleTargetRef: {name: worker}}}`)
+	scaler.SetName(name)
+	scaler.SetNamespace(s.namespace)
+	s.must(s.Create(s.ctx, scaler, client.FieldOwner("team")))
+	s.awaits("its pods run", func() bool {
+		d := s.deployment(name)
+		return len(s.pods(name)) == 2 && d.Status.ObservedGeneration == d.Generation
+	})
+	s.askFor(name, v1alpha1.Target{Group: "apps", Resource: "deployments", Name: name, UID: s.deployment(name).UID, Container: "worker"}, nil)
+	s.awaits("the session is ready", func() bool { return s.isReady(name) })
+	row := workload{kind: scaledObjectKind, other: [][]string{{"status"}}}
+	strip := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"`+v1alpha1.ClaimAnnotation+`":null}}}`))
+	s.must(s.Patch(s.ctx, s.read(row, name), strip, client.FieldOwner("kubectl-annotate")))
+	// Whatever has the operator look again.
+	label := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"x":"y"}}}`))
+	s.must(s.Patch(s.ctx, s.deployment(name), label, client.FieldOwner("kubectl-label")))
+	s.awaits("it is claimed again", func() bool { return s.read(row, name).GetAnnotations()[v1alpha1.ClaimAnnotation] != "" })
+	if n := s.session(name).Status.Record.Autoscalers[0].Replicas; n != 1 {
+		t.Errorf("what it was is noted as %d", n)
+	}
+	s.must(s.Delete(s.ctx, s.session(name)))
+	s.awaits("the session is gone", func() bool { return s.session(name) == nil })
+	if a := s.read(row, name).GetAnnotations(); a["autoscaling.keda.sh/paused"] != "" || a[v1alpha1.ClaimAnnotation] != "" {
+		t.Errorf("KEDA is left paused: %v", a)
+	}
+}

@@ -70,7 +70,7 @@ func TestLeftToDoWaitsForNumbers(t *testing.T) {
 	}
 	for i := range crowd {
 		// However long this takes, they are not given up.
-		operator.returns.owes(other(i), time.Now().Add(time.Hour))
+		operator.returns.owes(other(i), "", time.Now().Add(time.Hour))
 	}
 	w.must(w.Delete(w.ctx, w.session("alice")))
 	w.drive(operator, "alice", "the number is back, whoever else waits", func() bool { return *w.deployment("worker").Spec.Replicas == 2 })
@@ -95,7 +95,7 @@ func TestLeftToDoWaitsForNumbers(t *testing.T) {
 		t.Fatalf("nothing was left to do: %+v", s)
 	}
 	for i := range crowd {
-		operator.returns.paid(other(i), "", time.Now())
+		operator.returns.paid(other(i), "", "", time.Now())
 	}
 	w.drive(operator, "alice", "the session is gone", func() bool { return w.session("alice") == nil })
 	w.checkSame(before, w.deployment("worker"))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -30,7 +31,7 @@ func unready(ctx context.Context, v *visit) (bool, error) {
 		}
 	}
 	if v.status().HeldAt != nil && !v.is(v1alpha1.ConditionRestored) {
-		v.returns.owes(v.key(), time.Now())
+		v.returns.owes(v.key(), v.session.UID, time.Now())
 	}
 	// What comes next is said in the same write.
 	if agent := v.status().Agent; v.status().StandIns > 0 && agent != nil && v.condition(v1alpha1.ConditionRestored).Status == metav1.ConditionUnknown {
@@ -55,6 +56,13 @@ func standInEnding(pods ...string) string {
 func dismiss(ctx context.Context, v *visit) (bool, error) {
 	if v.is(v1alpha1.ConditionRestored) {
 		return true, nil
+	}
+	if puttingBack(v.session) && v.condition(v1alpha1.ConditionStandInReady).Reason == v1alpha1.ReasonEnding {
+		return true, nil // below, which has said the one before the other
+	}
+	asked, err := v.dismissUnseen(ctx)
+	if asked || err != nil {
+		return false, err
 	}
 	pods, err := v.standIns(ctx)
 	if err != nil {
@@ -90,19 +98,44 @@ func dismiss(ctx context.Context, v *visit) (bool, error) {
 	if len(left) > 0 {
 		silentAt := v.condition(v1alpha1.ConditionReady).LastTransitionTime.Add(v.leaseDuration() + agentMargin)
 		if wait := silentAt.Sub(v.now()); wait > 0 {
-			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, standInEnding(left...))
-			every := lookAtNodes
-			if v.Busy() {
-				every = lookAtNodesRarely
-			}
-			v.again(min(wait, every))
-			v.later = true // it is the pod's end that is urgent, and wakes the session
+			v.awaitEnd(wait, left...)
 			return false, nil
 		}
 		v.event(corev1.EventTypeWarning, "StandInUnconfirmed", "End", "The stand-in was not seen to end; its agent has closed by itself: "+named(left, ", ")+".")
 	}
 	v.status().StandIns = 0
 	v.set(v1alpha1.ConditionStandInReady, metav1.ConditionFalse, v1alpha1.ReasonEnding, "The session was ended.")
+	return true, nil
+}
+
+// awaitEnd says which stand-ins are waited for, for so long at most.
+func (v *visit) awaitEnd(most time.Duration, pods ...string) {
+	v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonStandInEnding, standInEnding(pods...))
+	every := lookAtNodes
+	if v.Busy() {
+		every = lookAtNodesRarely
+	}
+	v.again(min(most, every))
+	v.later = true // it is the pod's end that is urgent, and wakes the session
+}
+
+// dismissUnseen deletes the only stand-in that there was without having read it, and
+// says whether its end is to be waited for: the watch wakes the session then, and the
+// pod is read. It is done once, and not where anything is not as it was noted.
+func (v *visit) dismissUnseen(ctx context.Context) (bool, error) {
+	agent := v.status().Agent
+	if agent == nil || agent.Namespace != "" || agent.Incarnation != 1 || agent.PodUID == "" || agent.NodeName == "" || !v.returns.asks(v.key(), v.session.UID, agent.PodUID) {
+		return false, nil
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: v.session.Namespace, Name: agent.PodName}}
+	err := v.Writer.Delete(ctx, pod, client.Preconditions{UID: &agent.PodUID})
+	switch {
+	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("deleting the stand-in %s: %w", pod.Name, err)
+	}
+	v.awaitEnd(v.leaseDuration()+agentMargin, agent.PodName)
 	return true, nil
 }
 

@@ -145,6 +145,14 @@ func (h *Hearing) Silence(key types.NamespacedName) time.Duration {
 	return last.silence(h.up)
 }
 
+// Expired says whether nothing was heard of a session for as long as its lease is.
+func (h *Hearing) Expired(key types.NamespacedName, session types.UID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := h.heard[key]
+	return last.session == session && last.lease > 0 && last.silence(h.up) >= last.lease
+}
+
 // Mind has a session woken when it has been silent for half of its lease, and for
 // all of it. So one whose owner renews costs nothing.
 func (h *Hearing) Mind(key types.NamespacedName, lease time.Duration) {

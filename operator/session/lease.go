@@ -52,6 +52,7 @@ func lease(ctx context.Context, v *visit) (bool, error) {
 func (v *visit) countSilence(version string, silence time.Duration) {
 	duration := v.leaseDuration()
 	v.Hearing.Mind(v.key(), duration)
+	v.silent = silence >= duration/2
 	if v.Hearing.Uptime() >= duration {
 		if silence >= duration/2 && v.counted(version) < duration/2 {
 			v.status().Silence = &v1alpha1.Silence{LeaseResourceVersion: version, Counted: metav1.Duration{Duration: silence}}

@@ -236,9 +236,12 @@ func (v *visit) noteBroken(pods []corev1.Pod, jobs []string) {
 	if len(ran) == 0 {
 		return
 	}
-	broken := v.condition(v1alpha1.ConditionHoldBroken)
-	told := func(name string) bool { return strings.Contains(broken.Message, name) }
-	if v.is(v1alpha1.ConditionHoldBroken) && !slices.ContainsFunc(ran[:min(len(ran), mostNamed)], func(name string) bool { return !told(name) }) {
+	told := ""
+	if v.is(v1alpha1.ConditionHoldBroken) {
+		told = v.condition(v1alpha1.ConditionHoldBroken).Message
+	}
+	untold := func(name string) bool { return !strings.Contains(told, name) }
+	if !slices.ContainsFunc(ran[:min(len(ran), mostNamed)], untold) {
 		return
 	}
 	by := "an unknown writer"

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,8 +78,9 @@ type Reconciler struct {
 
 	// brakes of sessions whose workload is written over again and again.
 	brakes brakes
-	// returns are the numbers that are to be put back.
+	// returns are the numbers that are to be put back, and kept the Sessions of those.
 	returns returns
+	kept    kept
 	// targets watches the workloads of sessions that are not in the cache; made
 	// by AddTo.
 	targets *targetWatches
@@ -157,8 +159,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if wait := r.returns.wait(request.NamespacedName, time.Now()); wait > 0 {
 		return reconcile.Result{RequeueAfter: wait, Priority: ptr.To(wakeForRest)}, nil
 	}
-	session, at := r.returns.take(request.NamespacedName, time.Now())
-	if session == nil {
+	session, at := r.keptOf(request.NamespacedName, time.Now())
+	unread := session != nil
+	if !unread {
 		session = &v1alpha1.Session{}
 		if err := r.Live.Get(ctx, request.NamespacedName, session); err != nil {
 			if apierrors.IsNotFound(err) {
@@ -169,13 +172,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 		}
 	}
 	v := newVisit(r, session)
-	v.at = at
+	v.at, v.unread = at, unread
 	err := v.run(ctx)
 	if saveErr := v.save(ctx); err == nil {
 		err = saveErr
 	}
-	if err == nil && !v.gone {
-		r.returns.keep(v.session, v.at)
+	switch {
+	case err != nil || v.gone:
+	case v.unread && !v.ending():
+		v.again(0) // and read
+	case v.silent || r.returns.owing(v.key(), v.session.UID):
+		r.kept.keep(v.session, v.at)
 	}
 	switch {
 	case err == nil:
@@ -191,8 +198,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	return reconcile.Result{}, err
 }
 
+// keptOf answers the Session as the last visit has left it, and since when: of one that
+// is over, or is about to be for its owner's silence. Any other is to be read.
+func (r *Reconciler) keptOf(key types.NamespacedName, now time.Time) (*v1alpha1.Session, time.Time) {
+	session, at := r.kept.take(key, now)
+	if session == nil || !r.returns.owing(key, session.UID) && !r.Hearing.Expired(key, session.UID) {
+		return nil, now
+	}
+	return session, at
+}
+
 func (v *visit) run(ctx context.Context) error {
 	up, down := v.lists()
+	if v.unread {
+		// That it is over is decided by what was kept, and nothing else of a living one.
+		up = []step{{"limits", limits}}
+	}
 	if !v.ending() {
 		err := v.walk(ctx, up)
 		var end *finalError
@@ -233,6 +254,7 @@ func (v *visit) walk(ctx context.Context, steps []step) error {
 func (r *Reconciler) forget(key client.ObjectKey) {
 	r.brakes.forget(key)
 	r.returns.done(key)
+	r.kept.forget(key)
 	r.Pods.Stop(key)
 	r.targets.Stop(key)
 	r.Hearing.Forget(key)

@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -111,5 +114,30 @@ func TestMadeAnewBeforeTheNumberIsNoted(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A session that is made anew under the name of one whose number is back, before that
+// one was seen to be gone, has a number of its own to put back.
+func TestSessionOfTheSameName(t *testing.T) {
+	w := newWorld(t)
+	operator := w.held(3)
+	w.must(w.Delete(w.ctx, w.session("alice")))
+	w.drive(operator, "alice", "the number is back", func() bool { return *w.deployment("worker").Spec.Replicas == 3 })
+	if s := w.session("alice"); s != nil {
+		w.must(w.Patch(w.ctx, s, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))))
+	}
+	var pods corev1.PodList
+	w.must(w.List(w.ctx, &pods, client.InNamespace(w.namespace), client.HasLabels{v1alpha1.SessionLabel}))
+	for i := range pods.Items { // the garbage collector
+		w.must(client.IgnoreNotFound(w.Delete(w.ctx, &pods.Items[i], client.GracePeriodSeconds(0))))
+	}
+	w.ask("alice", "worker")
+	w.drive(operator, "alice", "ready", func() bool { return w.isReady("alice") })
+	w.must(w.Delete(w.ctx, w.session("alice")))
+	w.stripped(func(*appsv1.Deployment) {})
+	w.drive(operator, "alice", "the session is gone", func() bool { return w.session("alice") == nil })
+	if n := *w.deployment("worker").Spec.Replicas; n != 3 {
+		t.Errorf("%d replicas, want 3", n)
 	}
 }

@@ -115,7 +115,7 @@ func putAllBack(ctx context.Context, v *visit) (bool, error) {
 			return false, err
 		}
 	}
-	if v.returns.returned(v.key(), record.UID) {
+	if v.returns.returned(v.key(), v.session.UID, record.UID) {
 		// By the visit before, which had no write to spare where there are many.
 		v.status().Record.Returned = true
 	}
@@ -216,7 +216,7 @@ func (v *visit) putBack(ctx context.Context) error {
 		return err
 	}
 	// From now on what the number is is theirs. It is saved with this visit, or the next.
-	v.returns.paid(v.key(), object.GetUID(), time.Now())
+	v.returns.paid(v.key(), v.session.UID, object.GetUID(), time.Now())
 	v.status().Record.Returned = !v.returned
 	v.see(object)
 	return v.giveBack(ctx, false)

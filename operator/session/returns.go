@@ -5,121 +5,115 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 const (
 	// crowd is from how many numbers on, all still to be put back, what is left to
 	// do for the others waits for them.
 	crowd = 16
-	// keptMost is of how many the Session is kept at a time, and keptFor for how long
-	// since it was read or written.
-	keptMost = 128
-	keptFor  = 10 * time.Second
 	// owedFresh is for how long a number is waited for by others: one whose stand-in
 	// does not end, on a node that nobody hears of, may take longer.
 	owedFresh = 30 * time.Second
 	// lateMost is how long what is left to do waits at most, and lateEvery how often
 	// it is asked meanwhile whether it still has to.
 	lateMost  = time.Minute
-	lateEvery = 500 * time.Millisecond
+	lateEvery = time.Second
 )
 
 // returns knows of which sessions the number is still to be put back, and of which
-// it is, with something left to do. An operator that starts anew waits for nobody, and
-// reads what it has not written itself; but whether a number was put back just before
-// the one of before was killed it does not know, and puts it back once more.
+// it is, with something left to do. A session is its name and its UID: one that is made
+// anew under the name has nothing of the one before. An operator that starts anew waits
+// for nobody, and reads what it has not written itself; but whether a number was put
+// back just before the one of before was killed it does not know, and puts it back once
+// more.
 type returns struct {
 	mu   sync.Mutex
 	owed map[types.NamespacedName]*owed
 	late map[types.NamespacedName]back
-	kept int
 }
 
 // back is a number that was put back, of which workload and since when.
 type back struct {
+	session  types.UID
 	since    time.Time
 	workload types.UID
 }
 
 // owed is a number that is to be put back.
 type owed struct {
-	since time.Time
-	// session is the Session as it was at the end of the last visit, nil is to be read;
-	// and at when that had it from the API server.
-	session *v1alpha1.Session
-	at      time.Time
+	session types.UID
+	since   time.Time
+	// asked is the stand-in of which this operator has asked the end.
+	asked types.UID
 }
 
 // owes notes that a session's number is to be put back.
-func (r *returns) owes(key types.NamespacedName, now time.Time) {
+func (r *returns) owes(key types.NamespacedName, session types.UID, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, late := r.late[key]
-	if r.owed[key] != nil || late {
+	r.only(key, session)
+	if _, late := r.late[key]; late || r.owed[key] != nil {
 		return
 	}
 	if r.owed == nil {
 		r.owed, r.late = map[types.NamespacedName]*owed{}, map[types.NamespacedName]back{}
 	}
-	r.owed[key] = &owed{since: now}
+	r.owed[key] = &owed{session: session, since: now}
 }
 
-// keep keeps a Session whose number is owed as a visit leaves it: it need not be read
-// once more before the number. Who has changed it since makes the next write a
-// conflict, and that comes before any to the workload.
-func (r *returns) keep(session *v1alpha1.Session, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	owed := r.owed[client.ObjectKeyFromObject(session)]
-	if owed == nil {
-		return
+// only forgets what was known of an earlier session of the same name.
+func (r *returns) only(key types.NamespacedName, session types.UID) {
+	if owed := r.owed[key]; owed != nil && owed.session != session {
+		delete(r.owed, key)
 	}
-	r.drop(owed)
-	if r.kept < keptMost {
-		owed.session, owed.at = session.DeepCopy(), at
-		r.kept++
+	if late, ok := r.late[key]; ok && late.session != session {
+		delete(r.late, key)
 	}
 }
 
-// take answers the Session that was kept, once, and since when; nil is to be read.
-func (r *returns) take(key types.NamespacedName, now time.Time) (*v1alpha1.Session, time.Time) {
+// owing says whether a session's number is to be put back.
+func (r *returns) owing(key types.NamespacedName, session types.UID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.only(key, session)
+	return r.owed[key] != nil
+}
+
+// asks notes that the end of a stand-in was asked for, once: it answers false if it
+// was before, or if no number waits for it.
+func (r *returns) asks(key types.NamespacedName, session, pod types.UID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.only(key, session)
 	owed := r.owed[key]
-	if owed == nil {
-		return nil, now
+	if owed == nil || owed.asked == pod {
+		return false
 	}
-	session, at := owed.session, owed.at
-	r.drop(owed)
-	if session == nil || now.Sub(at) >= keptFor {
-		return nil, now
-	}
-	return session, at
+	owed.asked = pod
+	return true
 }
 
 // paid notes that it is back, on that workload.
-func (r *returns) paid(key types.NamespacedName, workload types.UID, now time.Time) {
+func (r *returns) paid(key types.NamespacedName, session, workload types.UID, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.only(key, session)
 	late, known := r.late[key]
-	if owed := r.owed[key]; owed != nil {
-		r.drop(owed)
+	if r.owed[key] != nil {
 		delete(r.owed, key)
 		late.since, known = now, true
 	}
 	if known {
-		late.workload = workload
+		late.session, late.workload = session, workload
 		r.late[key] = late
 	}
 }
 
 // returned says whether this operator has put the number of that workload back.
-func (r *returns) returned(key types.NamespacedName, workload types.UID) bool {
+func (r *returns) returned(key types.NamespacedName, session, workload types.UID) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.only(key, session)
 	late, ok := r.late[key]
 	return ok && late.workload == workload
 }
@@ -128,19 +122,8 @@ func (r *returns) returned(key types.NamespacedName, workload types.UID) bool {
 func (r *returns) done(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if owed := r.owed[key]; owed != nil {
-		r.drop(owed)
-	}
 	delete(r.owed, key)
 	delete(r.late, key)
-}
-
-// drop forgets a Session that was kept.
-func (r *returns) drop(owed *owed) {
-	if owed.session != nil {
-		owed.session = nil
-		r.kept--
-	}
 }
 
 // wait is how long what is left to do for a session lets the numbers of others come

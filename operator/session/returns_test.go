@@ -5,11 +5,7 @@ import (
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // What is left to do for a session waits while many numbers are to be put back, and
@@ -34,11 +30,11 @@ func TestReturnsWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := start.Add(time.Hour)
 			r := &returns{}
-			r.owes(late, now.Add(-c.late))
-			r.paid(late, "", now.Add(-c.late))
-			r.owes(late, now) // it is over, and looked at once more
+			r.owes(late, "", now.Add(-c.late))
+			r.paid(late, "", "", now.Add(-c.late))
+			r.owes(late, "", now) // it is over, and looked at once more
 			for i := range c.owed {
-				r.owes(key(i), now.Add(-c.since))
+				r.owes(key(i), "", now.Add(-c.since))
 			}
 			if waits := r.wait(late, now) > 0; waits != c.waits {
 				t.Errorf("it waits: %t, want %t", waits, c.waits)
@@ -50,7 +46,7 @@ func TestReturnsWait(t *testing.T) {
 				if r.wait(key(i), now) > 0 {
 					t.Errorf("number %d waits, and is not back", i)
 				}
-				r.paid(key(i), "", now)
+				r.paid(key(i), "", "", now)
 			}
 			if r.wait(late, now) > 0 {
 				t.Error("it waits for numbers that are back")
@@ -66,48 +62,44 @@ func TestReturnsWait(t *testing.T) {
 	}
 }
 
-// A Session is kept from visit to visit while its number is owed, and each time for
-// the next visit alone: one that fails has it read anew.
-func TestReturnsKeep(t *testing.T) {
-	session := &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "alice", ResourceVersion: "7"}}
-	key := client.ObjectKeyFromObject(session)
+// The end of a stand-in is asked for once, while a number waits for it.
+func TestReturnsStandIn(t *testing.T) {
+	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
 	r := &returns{}
-	now := time.Now()
-	taken := func() *v1alpha1.Session {
-		kept, _ := r.take(key, now)
-		return kept
+	if r.asks(key, "a", "1") {
+		t.Error("it is asked for though no number waits for it")
 	}
-	r.keep(session, now)
-	if taken() != nil {
-		t.Error("it is kept though nothing is owed")
+	r.owes(key, "a", time.Now())
+	if !r.asks(key, "a", "1") || r.asks(key, "a", "1") {
+		t.Error("it is not asked for, or twice")
 	}
-	r.owes(key, time.Now())
-	if taken() != nil {
-		t.Error("there is one that nobody kept")
+	if !r.asks(key, "a", "2") {
+		t.Error("another one is not asked for")
 	}
-	r.keep(session, now)
-	session.ResourceVersion = "8"
-	if kept := taken(); kept == nil || kept.ResourceVersion != "7" {
-		t.Errorf("kept is %+v", kept)
+	r.paid(key, "a", "", time.Now())
+	if r.asks(key, "a", "3") {
+		t.Error("it is asked for though the number is back")
 	}
-	if taken() != nil {
-		t.Error("it is kept for more than one visit")
+}
+
+// A session that is made anew under a name has nothing of the one before.
+func TestReturnsSameName(t *testing.T) {
+	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
+	r := &returns{}
+	r.owes(key, "a", time.Now())
+	if r.owing(key, "b") || r.owing(key, "a") {
+		t.Error("the number of the one before is owed")
 	}
-	r.keep(session, now.Add(-keptFor))
-	if taken() != nil {
-		t.Error("it is kept for ever")
+	r.owes(key, "a", time.Now())
+	r.paid(key, "a", "worker", time.Now())
+	if !r.returned(key, "a", "worker") {
+		t.Error("its number is not known to be back")
 	}
-	r.keep(session, now)
-	if r.kept != 1 {
-		t.Errorf("%d are said to be kept", r.kept)
+	if r.returned(key, "b", "worker") {
+		t.Error("the number of the one before is its own")
 	}
-	r.paid(key, "", time.Now())
-	r.keep(session, now)
-	if taken() != nil {
-		t.Error("it is kept though the number is back")
-	}
-	r.done(key)
-	if r.kept != 0 {
-		t.Errorf("%d are said to be kept", r.kept)
+	r.owes(key, "b", time.Now())
+	if !r.owing(key, "b") {
+		t.Error("it is not owed, as that of the one before is back")
 	}
 }

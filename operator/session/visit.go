@@ -33,8 +33,9 @@ type visit struct {
 	next time.Duration
 	// later says that what is left to do may wait for other sessions' numbers.
 	later bool
-	// heard says that the owner's silence was looked at.
-	heard bool
+	// heard says that the owner's silence was looked at, and silent that it has lasted
+	// for half of the lease: the next visit may be the one that ends the session.
+	heard, silent bool
 	// gone says that a NotFound error is the Session's own end.
 	gone bool
 
@@ -50,6 +51,8 @@ type visit struct {
 	nodes map[string]hold.NodeState
 	// at is when the Session was last read or written.
 	at time.Time
+	// unread says that the Session is the one that the last visit has left.
+	unread bool
 	// returned says that the number was put back just now.
 	returned bool
 }

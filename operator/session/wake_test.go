@@ -37,7 +37,7 @@ func TestStandInWakes(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d numbers", name, owed), func(t *testing.T) {
 				r := &Reconciler{}
 				for i := range owed {
-					r.returns.owes(types.NamespacedName{Namespace: "shop", Name: fmt.Sprint(i)}, time.Now().Add(time.Hour))
+					r.returns.owes(types.NamespacedName{Namespace: "shop", Name: fmt.Sprint(i)}, "", time.Now().Add(time.Hour))
 				}
 				step := c.few
 				if owed >= crowd {

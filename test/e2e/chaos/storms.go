@@ -28,7 +28,7 @@ var everyStorm = []storm{
 		c.outside.Crash()
 		return nil
 	}},
-	{name: "SIGKILL of the operator, and the next one's clock an hour off", rage: func(ctx context.Context, c *crowd, _ *stage, random *rand.Rand) error {
+	{name: "SIGKILL of the operator, and the next one's clock an hour behind, right or ahead", rage: func(ctx context.Context, c *crowd, _ *stage, random *rand.Rand) error {
 		by := time.Duration(random.IntN(3)-1) * time.Hour
 		return c.outside.Start(ctx, filepath.Join(os.Getenv("CHAOS_OFF"), "understudy-operator-off"), off(by))
 	}},
