@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -154,8 +153,6 @@ func (c *crowd) play(ctx context.Context, s *stage, place, share int, drawn []ka
 func (c *crowd) count(r result, turnedAway bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// The storm was faster: there was nothing left for the session's own fault.
-	missed := strings.Contains(r.Problem, fault.ErrNoFault.Error()) && r.Left == "" && r.Lost == 0
 	if turnedAway && r.good() {
 		c.all.TurnedAway++
 		return store("cluster-random.json", c.all)
@@ -163,7 +160,8 @@ func (c *crowd) count(r result, turnedAway bool) error {
 	c.all.Sessions++
 	c.all.Lost += r.Lost
 	c.all.Slowest = max(c.all.Slowest, r.Seconds)
-	if r.good() || missed {
+	// Of one that is missed a storm was faster: nothing was left for its own fault.
+	if r.good() || r.missed() {
 		c.all.Equal++
 	}
 	return store("cluster-random.json", c.all)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"understudy.dev/understudy/test/e2e/fault"
 )
 
 // result is one row of the matrix on the real cluster.
@@ -32,6 +34,12 @@ type result struct {
 }
 
 func (r *result) good() bool { return r.Right && r.Left == "" && r.Lost == 0 }
+
+// missed says that a session ended as it must, and that its fault was not made: what it
+// was to be done to had not come, or was gone.
+func (r *result) missed() bool {
+	return strings.Contains(r.Problem, fault.ErrNoFault.Error()) && r.Left == "" && r.Lost == 0
+}
 
 // cells are what a table says of it.
 func (r *result) cells() string {
