@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -218,26 +220,46 @@ func (c *crowd) renew(ctx context.Context, key client.ObjectKey) {
 }
 
 // numbersBack waits until every deployment has its number again, and answers when
-// the first had, half of them, all but one in a hundred, and the last.
+// the first had, half of them, all but one in a hundred, and the last. It watches:
+// asking for all of them again and again would take from what is measured.
 func (c *crowd) numbersBack(ctx context.Context) (at [4]time.Time, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Minute, errors.New("it took more than 15 minutes until all numbers are back"))
+	defer cancel()
 	marks := [4]int{1, c.deployments / 2, c.deployments - c.deployments/100, c.deployments}
-	err = until(ctx, "all numbers are back", func() (bool, error) {
-		var list appsv1.DeploymentList
-		if err := c.List(ctx, &list); err != nil {
-			return false, err
+	back := map[types.UID]bool{}
+	see := func(d *appsv1.Deployment) {
+		if back[d.UID] || *d.Spec.Replicas != int32(c.each) {
+			return
 		}
-		n := 0
-		for i := range list.Items {
-			if *list.Items[i].Spec.Replicas == int32(c.each) {
-				n++
-			}
-		}
+		back[d.UID] = true
 		for i, mark := range marks {
-			if n >= mark && at[i].IsZero() {
+			if len(back) == mark {
 				at[i] = time.Now()
 			}
 		}
-		return n == c.deployments, nil
-	})
-	return at, err
+	}
+	for ctx.Err() == nil && len(back) < c.deployments {
+		var list appsv1.DeploymentList
+		if err := c.List(ctx, &list); err != nil {
+			return at, fmt.Errorf("reading the numbers: %w", err)
+		}
+		for i := range list.Items {
+			see(&list.Items[i])
+		}
+		watching, err := c.Watch(ctx, &appsv1.DeploymentList{}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
+		if err != nil {
+			return at, fmt.Errorf("watching the numbers: %w", err)
+		}
+		for len(back) < c.deployments {
+			e, open := <-watching.ResultChan()
+			if !open || e.Type == watch.Error {
+				break // and begun anew
+			}
+			if d, ok := e.Object.(*appsv1.Deployment); ok {
+				see(d)
+			}
+		}
+		watching.Stop()
+	}
+	return at, context.Cause(ctx)
 }
