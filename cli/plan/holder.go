@@ -22,7 +22,7 @@ func holder(w *World) []Finding {
 	held, waiting := false, 0
 	for i := range w.Sessions.Items {
 		s := &w.Sessions.Items[i]
-		if !w.same(s.Spec.Target.UID) {
+		if !w.same(s.Spec.Target.UID) && !w.holdsName(s) {
 			continue
 		}
 		account, who, over := session.Tell(s), who(s), over(s)
@@ -114,6 +114,17 @@ func (w *World) claim() *v1alpha1.Claim {
 	return &claim
 }
 
+// claimUnreadable says whether the target is at zero with a claim that does not say
+// what it was before.
+func (w *World) claimUnreadable() bool {
+	if w.Target.Object == nil || w.Target.Replicas != 0 {
+		return false
+	}
+	text, is := w.Target.Object.GetAnnotations()[v1alpha1.ClaimAnnotation]
+	_, err := v1alpha1.ParseClaim(text)
+	return is && err != nil
+}
+
 // same says whether another session's target is this one, or a part of it.
 func (w *World) same(uid types.UID) bool {
 	if uid == w.Target.UID {
@@ -126,6 +137,13 @@ func (w *World) same(uid types.UID) bool {
 		}
 	}
 	return false
+}
+
+// holdsName says whether a session holds whatever has the target's name, so that one
+// which was made anew under it is held too.
+func (w *World) holdsName(s *v1alpha1.Session) bool {
+	other, own := s.Spec.Target, w.Target.Target
+	return s.Spec.Takeover == v1alpha1.TakeoverScaleDown && other.Group == own.Group && other.Resource == own.Resource && other.Name == own.Name
 }
 
 func who(s *v1alpha1.Session) string {

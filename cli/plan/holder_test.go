@@ -45,7 +45,7 @@ func TestHolder(t *testing.T) {
 		want   []string
 	}{
 		"nobody":                     {nil, nil},
-		"another's":                  {[]func(*World){sessions(another("other-1", "u9", "ScaleDown", claimed))}, nil},
+		"another's":                  {[]func(*World){sessions(strings.Replace(another("other-1", "u9", "ScaleDown", claimed), "name: worker, uid", "name: other, uid", 1))}, nil},
 		"held":                       {[]func(*World){sessions(another("worker-1", "u1", "ScaleDown", claimed))}, []string{"blocks Held: held by jane (on laptop) since 2026-11-24T10:00:00Z (session worker-1)"}},
 		"on its way":                 {[]func(*World){sessions(another("worker-1", "u1", "ScaleDown", "{}"))}, []string{"notes Beside: worker-1, scale-down"}},
 		"copied":                     {[]func(*World){sessions(another("worker-1", "u1", "Copy", claimed))}, []string{"notes Beside: worker-1, copy"}},
@@ -79,6 +79,10 @@ func TestHolder(t *testing.T) {
 		"a claim, sessions unseen": {[]func(*World){bears("u1"), func(w *World) { w.Sessions.Not = "no" }}, []string{"blocks Held: session worker-1"}},
 		"a claim that was left":    {[]func(*World){bears("u1")}, []string{"warns ClaimLeft: puts it back first, to 3 replicas"}},
 		"a copied claim":           {[]func(*World){bears("u7")}, nil},
+		"of one that was made anew since": {[]func(*World){
+			sessions(another("worker-1", "u0", "ScaleDown", claimed)), bears("u1"),
+		}, []string{"blocks Held: session worker-1"}},
+		"beside one that was made anew since": {[]func(*World){sessions(another("worker-1", "u0", "Copy", claimed))}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := shop(t, worker, func(w *World) {

@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 
+	"understudy.dev/understudy/operator/api/v1alpha1"
 	"understudy.dev/understudy/operator/hold/standing"
 )
 
@@ -33,6 +34,10 @@ func unlisted(w *World) []Finding {
 func refusal(w *World) []Finding {
 	if !w.scalesDown() {
 		return nil
+	}
+	if w.claimUnreadable() {
+		return []Finding{{HoldRefused, Blocks, fmt.Sprintf("%s is at 0 replicas, and the claim on it, which says what it had before, cannot be read", w.Target),
+			"set its number by hand and take the annotation " + v1alpha1.ClaimAnnotation + " off"}}
 	}
 	if says := w.standing().refusal; says != "" {
 		return []Finding{{HoldRefused, Blocks, fmt.Sprintf("%s cannot be held: %s", w.Target, says), "a copy beside it can be taken all the same: --copy-target without --scale-down"}}
@@ -89,7 +94,7 @@ func pausedRollout(w *World) []Finding {
 
 // zero is for a target that has nothing to be held.
 func zero(w *World) []Finding {
-	if !w.scalesDown() || w.Target.Replicas != 0 || w.Target.NotHeld != "" || w.claim() != nil {
+	if !w.scalesDown() || w.Target.Replicas != 0 || w.Target.NotHeld != "" || w.claim() != nil || w.claimUnreadable() {
 		return nil
 	}
 	if w.Target.Group == batchv1.GroupName {

@@ -48,6 +48,7 @@ func (r *restorer) applications(ctx context.Context) error {
 func (r *restorer) application(ctx context.Context, application *unstructured.Unstructured) error {
 	objects := r.objects.Resource(applicationsResource).Namespace(application.GetNamespace())
 	name := "application " + application.GetNamespace() + "/" + application.GetName()
+	told := false
 	err := r.patiently(ctx, func() error {
 		annotations := application.GetAnnotations()
 		pauses, unreadable := v1alpha1.Pauses(annotations, application.GetUID())
@@ -74,6 +75,9 @@ func (r *restorer) application(ctx context.Context, application *unstructured.Un
 			r.left++
 			r.Say("%s does not sync by itself, and what it did before cannot be read: switch it on if it was, and take the annotations %s off", name, v1alpha1.PausePrefix)
 			return nil
+		case len(v1alpha1.CopiedPauses(annotations, application.GetUID())) > 0 && !told:
+			told = true
+			r.Say("%s was made from a copy of one whose automated sync was off for a session: it is left off; set spec.syncPolicy.automated.enabled if it is to be on", name)
 		}
 		before := len(annotations)
 		for key := range annotations {

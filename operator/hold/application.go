@@ -123,7 +123,7 @@ func (h Holder) PauseApplication(ctx context.Context, application *unstructured.
 		if automated {
 			others, _ := v1alpha1.Pauses(annotations, content.GetUID())
 			for _, other := range others {
-				other.Enabled = pause.Enabled
+				other.Enabled, other.Owners = pause.Enabled, owners
 				annotations[other.Key()] = other.String()
 			}
 			// It is a map where it syncs by itself.

@@ -172,7 +172,7 @@ func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application)
 	}
 	seen := hold.ObserveApplication(application, v.session.UID)
 	if seen.UID != was.UID {
-		return nil
+		return v.resumeCopy(ctx, application, was)
 	}
 	own := v1alpha1.PausePrefix + string(v.session.UID)
 	pauses, _ := v1alpha1.Pauses(application.GetAnnotations(), was.UID)
@@ -180,7 +180,9 @@ func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application)
 	enabled := was.Enabled
 	for _, p := range pauses {
 		if p.Session == v.session.UID {
-			enabled = p.Enabled
+			if enabled = p.Enabled; p.Owners != nil {
+				was.Owners = p.Owners
+			}
 			continue
 		}
 		other, err := v.livingIn(ctx, p.Namespace, p.Name, p.Session)
@@ -217,10 +219,29 @@ func (v *visit) resumeApplication(ctx context.Context, was v1alpha1.Application)
 		}
 	}
 	var owners []v1alpha1.FieldOwner
-	if now, _ := v1alpha1.Syncs(application.Object); now != "" && now == was.Enabled {
+	if now, _ := v1alpha1.Syncs(application.Object); now != "" && now == enabled {
 		owners = was.Owners
 	}
 	return v.holder().GiveBackApplication(ctx, application, owners, false)
+}
+
+// resumeCopy is for an Application that was made anew, under the name of the one that
+// was paused: from a copy of that it is off, and still says why.
+func (v *visit) resumeCopy(ctx context.Context, application *unstructured.Unstructured, was v1alpha1.Application) error {
+	seen := hold.ObserveApplication(application, v.session.UID)
+	for _, p := range v1alpha1.CopiedPauses(application.GetAnnotations(), seen.UID) {
+		if p.Application != was.UID || p.Session != v.session.UID || seen.Replicas != 0 {
+			continue
+		}
+		owners := seen.Rightful()
+		if err := v.holder().ResumeApplication(ctx, application, p.Enabled, owners); err != nil {
+			return err
+		}
+		v.eventOnBoth(corev1.EventTypeNormal, "ApplicationResumed", "Restore", "Automated sync of application "+client.ObjectKeyFromObject(application).String()+", which was made anew from a copy, is on again.")
+		v.tellApplication(application, "ApplicationResumed", "Restore", "Automated sync is on again; this was made from a copy of one that was paused.")
+		return v.holder().GiveBackApplication(ctx, application, owners, false)
+	}
+	return nil
 }
 
 // leaveApplications says of those that could not be given back, and whose session

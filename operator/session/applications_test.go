@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -103,6 +104,83 @@ func TestApplicationOfSeveralSessions(t *testing.T) {
 				t.Errorf("the application differs (-before +after):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Somebody switches an application on while one session holds something of it, and
+// another session switches it off once more: that it was on is known to both of them.
+func TestApplicationSwitchedOnBetween(t *testing.T) {
+	for _, automated := range []string{`{selfHeal: true}`, `{selfHeal: true, enabled: true}`} {
+		for _, first := range []string{"alice", "bob"} {
+			t.Run(automated+", "+first+" ends first", func(t *testing.T) {
+				t.Parallel()
+				a := newArgo(newWorld(t), allSwitches)
+				for _, name := range []string{"worker", "billing"} {
+					a.deploy(name, 2)
+					a.track(name)
+				}
+				a.application(automated, "worker", "billing")
+				operator := a.may(a.WithWatch)
+				a.ask("alice", "worker")
+				a.drive(operator, "alice", "ready", func() bool { return a.isReady("alice") })
+				application := a.read()
+				a.must(v1alpha1.SetSyncs(application.Object, "true"))
+				a.must(a.Update(a.ctx, application, client.FieldOwner("argocd-server")))
+				a.must(a.reconcile(operator, "alice"))
+				a.ask("bob", "billing")
+				a.drive(operator, "bob", "ready", func() bool { return a.isReady("bob") })
+				a.must(a.reconcile(operator, "alice"))
+				last := map[string]string{"alice": "bob", "bob": "alice"}[first]
+				a.end(operator, first)
+				a.must(a.reconcile(operator, last))
+				if _, automated := a.enabled(); automated {
+					t.Errorf("it syncs by itself, and %s still holds something of it", last)
+				}
+				a.end(operator, last)
+				if enabled, automated := a.enabled(); enabled != "true" || !automated {
+					t.Errorf("it says %q, and was switched on: %v", enabled, a.read().GetAnnotations())
+				}
+			})
+		}
+	}
+}
+
+// An application that is made anew from a copy of itself while it is paused says in the
+// copy that it was on: it is switched on again.
+func TestApplicationMadeFromACopy(t *testing.T) {
+	a := newArgo(newWorld(t), allSwitches)
+	operator := a.heldUnder(`{selfHeal: true}`)
+	application := a.read()
+	copied := application.DeepCopy()
+	a.must(a.Delete(a.ctx, application))
+	copied.SetUID("")
+	copied.SetResourceVersion("")
+	copied.SetManagedFields(nil)
+	a.must(a.Create(a.ctx, copied, client.FieldOwner("kubectl-replace")))
+	a.must(a.reconcile(operator, "alice"))
+	if _, automated := a.enabled(); automated {
+		t.Error("it syncs by itself while its workload is held")
+	}
+	a.end(operator, "alice")
+	if enabled, automated := a.enabled(); enabled != "" || !automated || v1alpha1.Paused(a.read().GetAnnotations()) {
+		t.Errorf("it says %q, and %v", enabled, a.read().GetAnnotations())
+	}
+}
+
+// Where the definition of Sessions is gone there is none that wants it off.
+func TestApplicationWithoutSessions(t *testing.T) {
+	a := newArgo(worldAt(t, apitest.Bare(t)), allSwitches)
+	a.deploy("worker", 2)
+	a.application(`{selfHeal: true}`, "worker")
+	session := &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Namespace: a.namespace, Name: "alice", UID: "s-1"}}
+	application := a.read()
+	pause := v1alpha1.NewPause(application.GetUID(), session, "", time.Now())
+	application.SetAnnotations(map[string]string{pause.Key(): pause.String()})
+	a.must(v1alpha1.SetSyncs(application.Object, "false"))
+	a.must(a.Update(a.ctx, application, client.FieldOwner(hold.FieldManager)))
+	a.must((&Sweep{Reconciler: a.may(a.WithWatch)}).sweepApplications(a.ctx, a.namespace))
+	if _, automated := a.enabled(); !automated {
+		t.Errorf("it is left off: %v", a.read().GetAnnotations())
 	}
 }
 

@@ -107,6 +107,10 @@ func (r *Reconciler) sweepApplication(ctx context.Context, key types.NamespacedN
 		r.Metrics.swept()
 		r.tellApplication(application, "ApplicationResumed", "Sweep", "Automated sync is as it was; session "+last.Namespace+"/"+last.Name+" of "+last.Owner+" is gone.")
 	case v1alpha1.Paused(application.GetAnnotations()):
+		if copied := v1alpha1.CopiedPauses(application.GetAnnotations(), seen.UID); seen.Replicas == 0 && len(copied) > 0 {
+			r.tellApplication(application, "PauseRemoved", "Sweep", fmt.Sprintf(
+				"Made from a copy of another application, whose automated sync was off for session %s/%s of %s: it is left off here. Set spec.syncPolicy.automated.enabled if it is to be on.", copied[0].Namespace, copied[0].Name, copied[0].Owner))
+		}
 		if err := r.holder().LeaveApplication(ctx, application, hold.PauseKeys(application)...); err != nil {
 			return err
 		}
@@ -117,7 +121,9 @@ func (r *Reconciler) sweepApplication(ctx context.Context, key types.NamespacedN
 // wantsPaused says whether a living session has that Application in its record.
 func (r *Reconciler) wantsPaused(ctx context.Context, application types.UID) (bool, error) {
 	var sessions v1alpha1.SessionList
-	if err := r.Live.List(ctx, &sessions); err != nil {
+	if err := r.Live.List(ctx, &sessions); noSessions(err) {
+		return false, nil
+	} else if err != nil {
 		return false, fmt.Errorf("listing sessions: %w", err)
 	}
 	return slices.ContainsFunc(sessions.Items, func(s v1alpha1.Session) bool {

@@ -18,7 +18,7 @@ func limits(ctx context.Context, v *visit) (bool, error) {
 			return proceed, err
 		}
 	}
-	if most := v.session.Spec.MaxDurationSeconds; most > 0 {
+	if most := v.session.Spec.MaxDurationSeconds; most > 0 && v.status().Queue == nil {
 		left := v.since().Add(time.Duration(most) * time.Second).Sub(v.now())
 		if left <= 0 {
 			return false, final(v1alpha1.ReasonMaxDurationReached, "the session has lasted the %d seconds that it was given", most)

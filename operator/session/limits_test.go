@@ -68,3 +68,19 @@ func TestMissedRenewalIsFound(t *testing.T) {
 		t.Errorf("ended before its lease was over: %+v", w.conditionOf("alice", v1alpha1.ConditionReady))
 	}
 }
+
+// What a session waits in the queue is no part of the time that it was given.
+func TestQueueIsNoPartOfTheDuration(t *testing.T) {
+	w := newWorld(t)
+	operator := w.held(2)
+	w.ask("bob", "worker", waits, func(s *v1alpha1.SessionSpec) { s.MaxDurationSeconds = 600 })
+	w.must(w.reconcile(operator, "bob"))
+	if place := w.place("bob"); place != 1 {
+		t.Fatalf("it has place %d", place)
+	}
+	w.clock = w.clock.Add(700 * time.Second)
+	w.must(w.reconcile(w.operator(w.WithWatch), "bob"))
+	if c := w.conditionOf("bob", v1alpha1.ConditionReady); c.Reason == v1alpha1.ReasonMaxDurationReached {
+		t.Errorf("Ready is %s: %s", c.Reason, c.Message)
+	}
+}

@@ -37,6 +37,9 @@ type Pause struct {
 	// Enabled is what spec.syncPolicy.automated.enabled was: "true", or empty where
 	// nothing was said.
 	Enabled string `json:"enabled"`
+	// Owners of that field, where another session has switched it off anew since this
+	// one did; else they are in this session's record.
+	Owners []FieldOwner `json:"owners,omitempty"`
 	// Digest is the SHA-256, in lower-case hex, of the same JSON with an empty
 	// digest. It tells a damaged memory from a good one; it is no signature.
 	Digest string `json:"digest"`
@@ -99,11 +102,26 @@ func Pauses(annotations map[string]string, application types.UID) (pauses []Paus
 			pauses = append(pauses, p)
 		}
 	}
-	slices.SortFunc(pauses, func(a, b Pause) int {
-		return cmp.Or(strings.Compare(a.Since, b.Since), strings.Compare(string(a.Session), string(b.Session)))
-	})
+	slices.SortFunc(pauses, comparePauses)
 	slices.Sort(unreadable)
 	return pauses, unreadable
+}
+
+// CopiedPauses are those that the annotations of an Application bear and that are of
+// another one, from whose manifest it was made.
+func CopiedPauses(annotations map[string]string, application types.UID) []Pause {
+	var copied []Pause
+	for key, value := range annotations {
+		if p, err := ParsePause(value); err == nil && p.Key() == key && p.Application != application {
+			copied = append(copied, p)
+		}
+	}
+	slices.SortFunc(copied, comparePauses)
+	return copied
+}
+
+func comparePauses(a, b Pause) int {
+	return cmp.Or(strings.Compare(a.Since, b.Since), strings.Compare(string(a.Session), string(b.Session)))
 }
 
 // Paused says whether an object bears any such annotation, whatever it is worth.
