@@ -142,8 +142,7 @@ func (w *World) same(uid types.UID) bool {
 // holdsName says whether a session holds whatever has the target's name, so that one
 // which was made anew under it is held too.
 func (w *World) holdsName(s *v1alpha1.Session) bool {
-	other, own := s.Spec.Target, w.Target.Target
-	return s.Spec.Takeover == v1alpha1.TakeoverScaleDown && other.Group == own.Group && other.Resource == own.Resource && other.Name == own.Name
+	return s.Spec.Takeover == v1alpha1.TakeoverScaleDown && s.Spec.Target.Names(w.Target.Target)
 }
 
 func who(s *v1alpha1.Session) string {

@@ -66,6 +66,27 @@ func (w *world) forbid(operator *Reconciler, group string) {
 	})
 }
 
+// endRefused ends alice's session, and waits until what is left of it is refused.
+func (w *world) endRefused(operator *Reconciler) {
+	w.t.Helper()
+	w.must(w.Delete(w.ctx, w.session("alice")))
+	w.until("it is refused", func() bool {
+		w.play()
+		_ = w.reconcile(operator, "alice")
+		return w.conditionOf("alice", v1alpha1.ConditionRestored).Reason == v1alpha1.ReasonRefused
+	})
+}
+
+// goesWithNamespace deletes the namespace, and waits until alice's session is gone.
+func (w *world) goesWithNamespace(operator *Reconciler) {
+	w.t.Helper()
+	w.must(w.Delete(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
+	w.until("the session is gone", func() bool {
+		_ = w.reconcile(operator, "alice")
+		return w.session("alice") == nil
+	})
+}
+
 // The same for as long as what was stopped for the session may not be started: the
 // session stays, perhaps for days, and the number is not its own any more.
 func TestNumberIsTheTeamsWhileTheRestIsRefused(t *testing.T) {
@@ -137,17 +158,8 @@ func TestNamespaceDeletedWithoutTheRightToAnApplication(t *testing.T) {
 	w.forbid(operator, "argoproj.io")
 	recorder := events.NewFakeRecorder(100)
 	operator.Events = recorder
-	w.must(w.Delete(w.ctx, w.session("alice")))
-	w.until("it is refused", func() bool {
-		w.play()
-		_ = w.reconcile(operator, "alice")
-		return w.conditionOf("alice", v1alpha1.ConditionRestored).Reason == v1alpha1.ReasonRefused
-	})
-	w.must(w.Delete(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
-	w.until("the session is gone", func() bool {
-		_ = w.reconcile(operator, "alice")
-		return w.session("alice") == nil
-	})
+	w.endRefused(operator)
+	w.goesWithNamespace(operator)
 	for {
 		select {
 		case said := <-recorder.Events:

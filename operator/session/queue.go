@@ -91,17 +91,11 @@ func (v *visit) neighbours(ctx context.Context) ([]v1alpha1.Session, error) {
 	}
 	var others []v1alpha1.Session
 	for _, s := range all.Items {
-		if s.UID != v.session.UID && sameTarget(s.Spec.Target, v.session.Spec.Target) && s.Spec.Takeover == v1alpha1.TakeoverScaleDown {
+		if s.UID != v.session.UID && s.Spec.Target.Names(v.session.Spec.Target) && s.Spec.Takeover == v1alpha1.TakeoverScaleDown {
 			others = append(others, s)
 		}
 	}
 	return others, nil
-}
-
-// sameTarget compares by name, not by UID: a workload that was made anew under
-// its session is held by that session still.
-func sameTarget(a, b v1alpha1.Target) bool {
-	return a.Group == b.Group && a.Resource == b.Resource && a.Name == b.Name
 }
 
 // lineUp finds who holds the target of a session, nil if nobody does, and who
@@ -172,7 +166,7 @@ func wakeQueue(reader client.Reader) handler.EventHandler {
 		}
 		for i := range sessions.Items {
 			other := &sessions.Items[i]
-			if other.Spec.Wait && other.UID != session.UID && sameTarget(other.Spec.Target, session.Spec.Target) && !holds(other) && alive(other) {
+			if other.Spec.Wait && other.UID != session.UID && other.Spec.Target.Names(session.Spec.Target) && !holds(other) && alive(other) {
 				queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: other.Namespace, Name: other.Name}})
 			}
 		}

@@ -197,20 +197,11 @@ func TestNamespaceDeletedWithoutTheRight(t *testing.T) {
 		return w.isReady("alice")
 	})
 	w.forbid(operator, "keda.sh")
-	w.must(w.Delete(w.ctx, w.session("alice")))
-	w.until("it is refused", func() bool {
-		w.play()
-		_ = w.reconcile(operator, "alice")
-		return w.conditionOf("alice", v1alpha1.ConditionRestored).Reason == v1alpha1.ReasonRefused
-	})
+	w.endRefused(operator)
 	if d := w.deployment("worker"); *d.Spec.Replicas != 2 {
 		t.Errorf("%d replicas, want 2", *d.Spec.Replicas)
 	}
-	w.must(w.Delete(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
-	w.until("the session is gone", func() bool {
-		_ = w.reconcile(operator, "alice")
-		return w.session("alice") == nil
-	})
+	w.goesWithNamespace(operator)
 }
 
 // Two operators at once, as for a moment in an upgrade without a leader, work on

@@ -215,6 +215,12 @@ type Target struct {
 	Container string `json:"container"`
 }
 
+// Names compares by kind and name, not by UID: a workload that was made anew under its
+// session is held by that session still. The two are of one namespace.
+func (t Target) Names(other Target) bool {
+	return t.Group == other.Group && t.Resource == other.Resource && t.Name == other.Name
+}
+
 // Owner is who runs a session, and where.
 type Owner struct {
 	// Username as the API server knows it.
