@@ -30,8 +30,8 @@ type numberless struct{ direct }
 func (numberless) SetReplicas(client.Object, int32) {}
 func (numberless) Field() []string                  { return []string{"f:spec", "f:replicas"} }
 func (numberless) Describe(int32) string            { return "as it is" }
-func (numberless) Settle(context.Context, API, client.Object) (string, error) {
-	return "", nil
+func (numberless) Settle(context.Context, API, client.Object) (Unsettled, error) {
+	return Unsettled{}, nil
 }
 
 // Holds says whether objects of a kind can be held at all.

@@ -88,4 +88,6 @@ func (CronJob) Controls(ctx context.Context, reader client.Reader, namespace str
 }
 
 // Settle has nothing to wait for: the next job begins when its time has come.
-func (CronJob) Settle(context.Context, API, client.Object) (string, error) { return "", nil }
+func (CronJob) Settle(context.Context, API, client.Object) (Unsettled, error) {
+	return Unsettled{}, nil
+}

@@ -106,7 +106,7 @@ func replicaSets(ctx context.Context, reader client.Reader, owner client.Object,
 
 // Settle waits for the deployment controller to have seen the number, and for
 // the ReplicaSets to have it.
-func (w Deployment) Settle(ctx context.Context, api API, object client.Object) (string, error) {
+func (w Deployment) Settle(ctx context.Context, api API, object client.Object) (Unsettled, error) {
 	d := object.(*appsv1.Deployment)
 	wait := setsWait{
 		owner: d, selector: w.Inspect(d).Selector, replicas: wished(d.Spec.Replicas),
@@ -123,7 +123,9 @@ func (w Deployment) Settle(ctx context.Context, api API, object client.Object) (
 
 // setsWait waits for an object's ReplicaSets to be scaled. A ReplicaSet may have
 // been kept at zero by the hold gate, whose view of Sessions lags by some
-// milliseconds: a change of its annotations makes the controller try again.
+// milliseconds, and by as much as half a minute where the API server's own watch of
+// them has to begin anew. To the controller that is a write that has succeeded; a
+// change of the set's annotations makes it try again.
 type setsWait struct {
 	owner    client.Object
 	selector labels.Selector
@@ -135,19 +137,19 @@ type setsWait struct {
 	newest      func(*appsv1.ReplicaSet) bool
 }
 
-func (w setsWait) settle(ctx context.Context, api API) (string, error) {
+func (w setsWait) settle(ctx context.Context, api API) (Unsettled, error) {
 	sets, err := replicaSets(ctx, api, w.owner, w.selector)
 	if err != nil {
-		return "", err
+		return Unsettled{}, err
 	}
-	waiting := w.first
+	waiting := Unsettled{For: w.first}
 	scaled := int32(0)
 	for i := range sets {
 		scaled += wished(sets[i].Spec.Replicas)
 	}
-	short := waiting == "" && (!w.mayHaveNone || len(sets) > 0) && scaled < w.replicas
+	short := w.first == "" && (!w.mayHaveNone || len(sets) > 0) && scaled < w.replicas
 	if short {
-		waiting = fmt.Sprintf("the replica sets to be scaled: %d of %d", scaled, w.replicas)
+		waiting.For = fmt.Sprintf("the replica sets to be scaled: %d of %d", scaled, w.replicas)
 	}
 	for i := range sets {
 		set := &sets[i]
@@ -155,8 +157,10 @@ func (w setsWait) settle(ctx context.Context, api API) (string, error) {
 		_, nudged := set.Annotations[NudgeAnnotation]
 		before := set.DeepCopy()
 		delete(set.Annotations, v1alpha1.ClaimAnnotation)
+		kept := short && wished(set.Spec.Replicas) == 0 && w.newest(set)
+		waiting.Kept = waiting.Kept || kept
 		switch {
-		case short && !claimed && wished(set.Spec.Replicas) == 0 && w.newest(set):
+		case kept && !claimed:
 			// Each look adds one more change, so that each makes an event.
 			metav1.SetMetaDataAnnotation(&set.ObjectMeta, NudgeAnnotation, set.ResourceVersion)
 		case !short && nudged:
@@ -165,7 +169,7 @@ func (w setsWait) settle(ctx context.Context, api API) (string, error) {
 			continue
 		}
 		if err := api.Writer.Patch(ctx, set, client.MergeFrom(before), client.FieldOwner(FieldManager)); client.IgnoreNotFound(err) != nil {
-			return "", fmt.Errorf("cleaning replica set %s/%s: %w", set.Namespace, set.Name, err)
+			return Unsettled{}, fmt.Errorf("cleaning replica set %s/%s: %w", set.Namespace, set.Name, err)
 		}
 	}
 	return waiting, nil

@@ -27,13 +27,13 @@ func TestSettle(t *testing.T) {
 	must(t, c.Create(t.Context(), now))
 	must(t, c.Create(t.Context(), old))
 
-	settle := func(want string) {
+	settle := func(want string, kept bool) {
 		t.Helper()
 		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(d), d))
 		got, err := Deployment{}.Settle(t.Context(), api, d)
 		must(t, err)
-		if !strings.HasPrefix(got, want) || (want == "") != (got == "") {
-			t.Errorf("it waits for %q, want %q", got, want)
+		if !strings.HasPrefix(got.For, want) || (want == "") != (got.For == "") || got.Kept != kept {
+			t.Errorf("it waits for %q, and is kept from acting: %t; want %q, %t", got.For, got.Kept, want, kept)
 		}
 		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(now), now))
 		must(t, c.Get(t.Context(), client.ObjectKeyFromObject(old), old))
@@ -43,15 +43,15 @@ func TestSettle(t *testing.T) {
 			}
 		}
 	}
-	settle("the deployment controller")
+	settle("the deployment controller", false)
 	d.Status.ObservedGeneration = d.Generation
 	must(t, c.Status().Update(t.Context(), d))
-	settle("the replica sets to be scaled: 0 of 3")
+	settle("the replica sets to be scaled: 0 of 3", true)
 	first := now.Annotations[NudgeAnnotation]
 	if first == "" || old.Annotations[NudgeAnnotation] != "" {
 		t.Errorf("nudged: %v, %v", now.Annotations, old.Annotations)
 	}
-	settle("the replica sets to be scaled: 0 of 3")
+	settle("the replica sets to be scaled: 0 of 3", true)
 	second := now.Annotations[NudgeAnnotation]
 	if second == first {
 		t.Error("the second nudge is no change")
@@ -61,13 +61,13 @@ func TestSettle(t *testing.T) {
 	must(t, c.Update(t.Context(), d))
 	d.Status.ObservedGeneration = d.Generation
 	must(t, c.Status().Update(t.Context(), d))
-	settle("the replica sets to be scaled: 0 of 3")
+	settle("the replica sets to be scaled: 0 of 3", true)
 	if now.Annotations[NudgeAnnotation] == second {
 		t.Error("the replica set of a paused deployment is not nudged")
 	}
 	now.Spec.Replicas = ptr.To(int32(3))
 	must(t, c.Update(t.Context(), now))
-	settle("")
+	settle("", false)
 	if now.Annotations[NudgeAnnotation] != "" {
 		t.Error("the nudge is still there")
 	}

@@ -69,10 +69,10 @@ func (w Job) Pods(ctx context.Context, reader client.Reader, object client.Objec
 }
 
 // Settle waits for the job controller to have taken it up again.
-func (Job) Settle(_ context.Context, _ API, object client.Object) (string, error) {
+func (Job) Settle(_ context.Context, _ API, object client.Object) (Unsettled, error) {
 	j := object.(*batchv1.Job)
 	if unsuspended(j.Spec.Suspend) == 1 && !standing.Finished(j) && j.Status.StartTime == nil {
-		return "the job controller to begin it again", nil
+		return Unsettled{For: "the job controller to begin it again"}, nil
 	}
-	return "", nil
+	return Unsettled{}, nil
 }

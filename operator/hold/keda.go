@@ -97,7 +97,9 @@ func saysPaused(content map[string]any) bool {
 	return false
 }
 
-func (kedaKind) Settle(context.Context, API, client.Object) (string, error) { return "", nil }
+func (kedaKind) Settle(context.Context, API, client.Object) (Unsettled, error) {
+	return Unsettled{}, nil
+}
 
 // ScaledObject is KEDA's autoscaler of a workload. It is paused before that is
 // held, and is no target itself.

@@ -63,13 +63,13 @@ func (w ReplicaSet) Pods(ctx context.Context, reader client.Reader, object clien
 }
 
 // Settle waits for the pods to be there.
-func (ReplicaSet) Settle(_ context.Context, _ API, object client.Object) (string, error) {
+func (ReplicaSet) Settle(_ context.Context, _ API, object client.Object) (Unsettled, error) {
 	s := object.(*appsv1.ReplicaSet)
 	switch {
 	case s.Status.ObservedGeneration < s.Generation:
-		return "the replica set controller to see the restored number", nil
+		return Unsettled{For: "the replica set controller to see the restored number"}, nil
 	case s.Status.Replicas < wished(s.Spec.Replicas):
-		return fmt.Sprintf("the pods to be made: %d of %d", s.Status.Replicas, wished(s.Spec.Replicas)), nil
+		return Unsettled{For: fmt.Sprintf("the pods to be made: %d of %d", s.Status.Replicas, wished(s.Spec.Replicas))}, nil
 	}
-	return "", nil
+	return Unsettled{}, nil
 }

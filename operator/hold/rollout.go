@@ -196,7 +196,7 @@ func (Rollout) Controls(ctx context.Context, reader client.Reader, namespace str
 
 // Settle waits for the controller to have seen the number, and for the
 // ReplicaSets to have it.
-func (w Rollout) Settle(ctx context.Context, api API, object client.Object) (string, error) {
+func (w Rollout) Settle(ctx context.Context, api API, object client.Object) (Unsettled, error) {
 	content := object.(*unstructured.Unstructured).Object
 	state := w.Inspect(object)
 	wait := setsWait{

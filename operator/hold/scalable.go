@@ -201,11 +201,11 @@ func (w Scalable) Controls(ctx context.Context, reader client.Reader, namespace 
 }
 
 // Settle waits for its controller to have seen the number, where it says so.
-func (w Scalable) Settle(_ context.Context, _ API, object client.Object) (string, error) {
+func (w Scalable) Settle(_ context.Context, _ API, object client.Object) (Unsettled, error) {
 	if w.Inspect(object).Rollout != "" {
-		return "its own controller to see the restored number", nil
+		return Unsettled{For: "its own controller to see the restored number"}, nil
 	}
-	return "", nil
+	return Unsettled{}, nil
 }
 
 // IsNotScalable says whether an error is about the kind and not about the

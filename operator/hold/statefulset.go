@@ -63,13 +63,13 @@ func (w StatefulSet) Pods(ctx context.Context, reader client.Reader, object clie
 
 // Settle waits for the first pod to be there: others may have to wait for it to
 // be ready.
-func (StatefulSet) Settle(_ context.Context, _ API, object client.Object) (string, error) {
+func (StatefulSet) Settle(_ context.Context, _ API, object client.Object) (Unsettled, error) {
 	s := object.(*appsv1.StatefulSet)
 	switch {
 	case s.Status.ObservedGeneration < s.Generation:
-		return "the stateful set controller to see the restored number", nil
+		return Unsettled{For: "the stateful set controller to see the restored number"}, nil
 	case wished(s.Spec.Replicas) > 0 && s.Status.Replicas == 0:
-		return "the first pod to be made", nil
+		return Unsettled{For: "the first pod to be made"}, nil
 	}
-	return "", nil
+	return Unsettled{}, nil
 }

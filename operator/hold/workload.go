@@ -42,9 +42,18 @@ type Workload interface {
 	Controls(ctx context.Context, reader client.Reader, namespace string, object types.UID, controller metav1.OwnerReference) (bool, error)
 	// Settle is called after the object was put back, until it says that
 	// nothing is left to wait for: it cleans what the object's controllers
-	// copied from it and sees to it that they took up the number. What is
-	// still waited for is in the answer, empty when all is done.
-	Settle(ctx context.Context, api API, object client.Object) (waitingFor string, err error)
+	// copied from it and sees to it that they took up the number.
+	Settle(ctx context.Context, api API, object client.Object) (Unsettled, error)
+}
+
+// Unsettled is what a workload that was put back still waits for; nothing when it is
+// empty.
+type Unsettled struct {
+	// For is what it waits for, to be said after "waiting for".
+	For string
+	// Kept says that its controller has seen the number and was kept from acting on
+	// it. That does not come back to it by itself, but at each look that is taken.
+	Kept bool
 }
 
 // API is what the package needs to reach the API server: reads that are never

@@ -27,6 +27,10 @@ const (
 	// settleFor is how long it is waited for. The number is back by then; a
 	// controller that does not run must not keep a session from ending.
 	settleFor = 30 * time.Second
+	// keptAtZeroFor is how long where the controller runs and is kept from acting, as by a
+	// gate that has not heard yet of the end. Then the session ends, which others wait
+	// for, and the sweep goes on to look: once nobody does, it would stay so.
+	keptAtZeroFor = 90 * time.Second
 	// lookAtKinds is how often it is looked whether a kind can be held again.
 	lookAtKinds = time.Minute
 	// conflictTries bounds how often one write is tried anew because the
@@ -136,9 +140,13 @@ func putAllBack(ctx context.Context, v *visit) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if since := v.now().Sub(v.condition(v1alpha1.ConditionHeld).LastTransitionTime.Time); waiting != "" && since < settleFor {
+	most := settleFor
+	if waiting.Kept {
+		most = keptAtZeroFor
+	}
+	if since := v.now().Sub(v.condition(v1alpha1.ConditionHeld).LastTransitionTime.Time); waiting.For != "" && since < most {
 		if since >= settleSaid {
-			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The number is back; waiting for "+waiting+".")
+			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The number is back; waiting for "+waiting.For+".")
 		}
 		// The workload's status, and with it this session, is woken by its controller;
 		// where that has much to do it has no need of being asked all the time. The
@@ -148,11 +156,12 @@ func putAllBack(ctx context.Context, v *visit) (bool, error) {
 		return false, nil
 	}
 	v.set(v1alpha1.ConditionClaimed, metav1.ConditionFalse, v1alpha1.ReasonRestored, "The claim was taken off.")
-	message := "The workload is back at " + v.kind.Describe(v.seen.Replicas) + "."
-	if waiting != "" {
-		message += " It was not seen to act on that: still waiting for " + waiting + "."
+	reason, message := v1alpha1.ReasonRestored, "The workload is back at "+v.kind.Describe(v.seen.Replicas)+"."
+	if waiting.For != "" {
+		reason = v1alpha1.ReasonNotFollowed
+		message += " It was not seen to act on that: still waiting for " + waiting.For + "."
 	}
-	return true, v.restored(ctx, v1alpha1.ReasonRestored, message)
+	return true, v.restored(ctx, reason, message)
 }
 
 // outOfReach says of a workload that was held that this operator does not know how

@@ -7,6 +7,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -129,23 +130,41 @@ func (r *Reconciler) listen() handler.EventHandler {
 	}
 }
 
-// whenGone looks at a session's workload once the session is no more.
+// whenGone looks at a session's workload once the session is no more, or has ended
+// with a workload whose controller had not acted on the number yet.
 func whenGone(kind hold.Workload) handler.EventHandler {
-	return handler.Funcs{DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-		session, ok := e.Object.(*v1alpha1.Session)
+	look := func(object client.Object, queue wakeups) {
+		session, ok := object.(*v1alpha1.Session)
 		if !ok {
 			return
 		}
-		look := func(resource schema.GroupResource, name string) {
+		at := func(resource schema.GroupResource, name string) {
 			if resource == kind.Resource() {
 				queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: session.Namespace, Name: name}})
 			}
 		}
-		look(groupResource(session.Spec.Target), session.Spec.Target.Name)
+		at(groupResource(session.Spec.Target), session.Spec.Target.Name)
 		if record := session.Status.Record; record != nil {
 			for _, a := range record.Autoscalers {
-				look(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name)
+				at(schema.GroupResource{Group: a.Group, Resource: a.Resource}, a.Name)
 			}
 		}
-	}}
+	}
+	return handler.Funcs{
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue wakeups) { look(e.Object, queue) },
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue wakeups) {
+			if notFollowed(e.ObjectNew) && !notFollowed(e.ObjectOld) {
+				look(e.ObjectNew, queue)
+			}
+		},
+	}
+}
+
+func notFollowed(object client.Object) bool {
+	session, ok := object.(*v1alpha1.Session)
+	if !ok {
+		return false
+	}
+	restored := meta.FindStatusCondition(session.Status.Conditions, v1alpha1.ConditionRestored)
+	return restored != nil && restored.Reason == v1alpha1.ReasonNotFollowed
 }

@@ -33,8 +33,8 @@ type Sweeper struct {
 // sweepAgain is how often a claim whose session lives is looked at again.
 const sweepAgain = 10 * time.Minute
 
-// tidyTries bounds how long a sweep waits for the workload's controller; what
-// is missed then the sweep of the copies finds.
+// tidyTries bounds how long a sweep waits for the workload's controller at once; what
+// is missed then the looks at the copies find.
 const tidyTries = 50
 
 // Reconcile implements reconcile.Reconciler.
@@ -83,6 +83,11 @@ func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (rec
 // controller may have written once more by an old view.
 const copiesAgain = 2 * time.Second
 
+// keptAgain is how soon a workload is looked at again whose controller is kept from
+// acting on its number: each look makes it try, and something else than a gate that
+// hears late may keep it for good.
+const keptAgain = 30 * time.Second
+
 // cleanCopies takes the copies of claims off the ReplicaSets of one workload.
 func (s *Sweeper) cleanCopies(ctx context.Context, kind hold.Workload, object client.Object) (reconcile.Result, error) {
 	if r := kind.Resource(); r != (hold.Deployment{}).Resource() && r != (hold.Rollout{}).Resource() {
@@ -94,18 +99,29 @@ func (s *Sweeper) cleanCopies(ctx context.Context, kind hold.Workload, object cl
 	if err := s.Live.List(ctx, sets, client.InNamespace(object.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing the replica sets of %s/%s: %w", object.GetNamespace(), object.GetName(), err)
 	}
-	var failures []error
 	found := false
 	for i := range sets.Items {
 		set := &sets.Items[i]
-		if metav1.IsControlledBy(set, object) && bearsCopy(set) {
-			found = true
-			failures = append(failures, (&Sweep{Reconciler: s.Reconciler}).clean(ctx, set))
+		if !metav1.IsControlledBy(set, object) || !bearsCopy(set) {
+			continue
+		}
+		found = true
+		if claim, err := hold.ParseClaim(set.GetAnnotations()[v1alpha1.ClaimAnnotation]); err == nil {
+			if alive, err := s.livingIn(ctx, set.GetNamespace(), claim.Name, claim.Session); err != nil || alive != nil {
+				return reconcile.Result{RequeueAfter: copiesAgain}, err
+			}
 		}
 	}
-	err := errors.Join(failures...)
-	if err != nil || !found {
-		return reconcile.Result{}, err
+	if !found {
+		return reconcile.Result{}, nil
+	}
+	waiting, err := kind.Settle(ctx, s.holder().API, object)
+	switch {
+	case err != nil:
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	case waiting.Kept:
+		log.FromContext(ctx).Info("a workload whose number is back is kept from its pods", "workload", client.ObjectKeyFromObject(object), "waits for", waiting.For)
+		return reconcile.Result{RequeueAfter: keptAgain}, nil
 	}
 	return reconcile.Result{RequeueAfter: copiesAgain}, nil
 }
@@ -207,19 +223,20 @@ func byHand(kind hold.Workload, object client.Object, replicas int32) string {
 }
 
 // tidy gives the ownership back and cleans the copies, for as long as the
-// workload's controller is still writing to it.
+// workload's controller is still writing to it. Where that is still kept from acting
+// it is an error, so that it is looked at again.
 func (r *Reconciler) tidy(ctx context.Context, kind hold.Workload, object client.Object, owners []v1alpha1.FieldOwner) error {
 	holder, key := r.holder(), client.ObjectKeyFromObject(object)
+	var waiting hold.Unsettled
 	for range tidyTries {
 		_, err := holder.GiveBack(ctx, kind, object, owners, false)
-		waiting := ""
 		if err == nil {
 			waiting, err = kind.Settle(ctx, holder.API, object)
 		}
 		if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 			return err
 		}
-		if apierrors.IsNotFound(err) || (err == nil && waiting == "") {
+		if apierrors.IsNotFound(err) || (err == nil && waiting.For == "") {
 			return nil
 		}
 		select {
@@ -230,6 +247,9 @@ func (r *Reconciler) tidy(ctx context.Context, kind hold.Workload, object client
 		if object, err = holder.Read(ctx, kind, key); err != nil {
 			return client.IgnoreNotFound(err)
 		}
+	}
+	if waiting.Kept {
+		return fmt.Errorf("%s %s is back, and still waits for %s", kind.Resource(), key, waiting.For)
 	}
 	return nil
 }

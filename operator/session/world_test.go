@@ -54,6 +54,8 @@ type world struct {
 	// gate keeps ReplicaSets at zero while a session is held, as the chart's
 	// mutating policy does.
 	gate bool
+	// late is a gate that has not heard yet of the session's end.
+	late bool
 	// labels of the team's deployments, as their GitOps tool puts them on.
 	labels map[string]string
 	// custom resources that the operator is told of.
@@ -240,7 +242,7 @@ func (w *world) playDeployment(d *appsv1.Deployment) {
 	// The real controller copies nearly every annotation, and never takes one
 	// away.
 	wished := *d.Spec.Replicas
-	if w.gate && w.anyHeld(d) {
+	if w.late || w.gate && w.anyHeld(d) {
 		wished = 0
 	}
 	before := set.DeepCopy()

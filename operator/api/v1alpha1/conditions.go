@@ -147,6 +147,9 @@ const (
 	ReasonRestoring = "Restoring"
 	// ReasonRestored: the workload is as it was.
 	ReasonRestored = "Restored"
+	// ReasonNotFollowed: the number is back, and the workload's controller was not seen
+	// to act on it; the sweep goes on to look at it.
+	ReasonNotFollowed = "NotFollowed"
 	// ReasonWorkloadGone: the workload was deleted; there is nothing to put
 	// back.
 	ReasonWorkloadGone = "WorkloadGone"
