@@ -67,6 +67,8 @@ type restorer struct {
 	operator dynamic.Interface
 	sessions []v1alpha1.Session
 	left     int
+	// back is what was written to, and is to be followed by its ReplicaSets.
+	back []follower
 }
 
 // Run puts back what is held. The error says what could not be done.
@@ -97,10 +99,20 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 			return err
 		}
 	}
+	// Each was asked to end above: they go beside each other.
+	asked := time.Now()
+	for i := range r.sessions {
+		if err := r.awaitStandIn(ctx, &r.sessions[i], asked); err != nil {
+			return err
+		}
+	}
 	if err := r.workloads(ctx); err != nil {
 		return err
 	}
 	if err := r.applications(ctx); err != nil {
+		return err
+	}
+	if err := r.follow(ctx); err != nil {
 		return err
 	}
 	if err := r.leftOver(); err != nil {
@@ -284,7 +296,7 @@ func (r *restorer) readSessions(ctx context.Context) error {
 	return nil
 }
 
-// release says in a Session that nothing is held by it, and ends its stand-in.
+// release says in a Session that nothing is held by it, and asks its stand-in to end.
 func (r *restorer) release(ctx context.Context, session *v1alpha1.Session) error {
 	sessions := r.operator.Resource(v1alpha1.Resource).Namespace(session.Namespace)
 	err := r.patiently(ctx, func() error {
@@ -312,38 +324,47 @@ func (r *restorer) release(ctx context.Context, session *v1alpha1.Session) error
 	if err != nil {
 		return fmt.Errorf("releasing session %s/%s: %w", session.Namespace, session.Name, err)
 	}
-	return r.endStandIn(ctx, session)
+	_, err = r.endStandIns(ctx, session)
+	return err
 }
 
-func (r *restorer) endStandIn(ctx context.Context, session *v1alpha1.Session) error {
+// endStandIns asks the pods of a session to end that have not been asked, and names
+// one that is there; none where they are gone.
+func (r *restorer) endStandIns(ctx context.Context, session *v1alpha1.Session) (left string, err error) {
 	pods := r.kube.CoreV1().Pods(session.Namespace)
-	selector := metav1.ListOptions{LabelSelector: v1alpha1.SessionLabel + "=" + session.Name}
-	left, most := "", endIn(session)
-	since := time.Now()
-	said := since
-	err := until(ctx, most, func() (bool, error) {
-		list, err := pods.List(ctx, selector)
-		if err != nil {
-			return false, fmt.Errorf("listing the stand-ins of session %s/%s: %w", session.Namespace, session.Name, err)
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.SessionLabel + "=" + session.Name})
+	if err != nil {
+		return "", fmt.Errorf("listing the stand-ins of session %s/%s: %w", session.Namespace, session.Name, err)
+	}
+	for i := range list.Items {
+		pod := &list.Items[i]
+		owner := metav1.GetControllerOf(pod)
+		if owner == nil || owner.UID != session.UID {
+			continue
 		}
-		left = ""
-		for i := range list.Items {
-			pod := &list.Items[i]
-			owner := metav1.GetControllerOf(pod)
-			if owner == nil || owner.UID != session.UID {
-				continue
-			}
-			if left = pod.Name; time.Since(said) >= sayEvery {
-				r.Say("waiting for the stand-in %s/%s to end: %s of at most %s", pod.Namespace, left, time.Since(since).Round(time.Second), most)
-				said = time.Now()
-			}
-			if pod.DeletionTimestamp.IsZero() {
-				if err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-					return false, fmt.Errorf("ending the stand-in %s/%s: %w", pod.Namespace, pod.Name, err)
-				}
+		left = pod.Name
+		if pod.DeletionTimestamp.IsZero() {
+			if err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))}); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+				return left, fmt.Errorf("ending the stand-in %s/%s: %w", pod.Namespace, pod.Name, err)
 			}
 		}
-		return left == "", nil
+	}
+	return left, nil
+}
+
+// awaitStandIn waits until a session's stand-in is gone, which was asked to end at
+// that time, or until it must have closed by itself.
+func (r *restorer) awaitStandIn(ctx context.Context, session *v1alpha1.Session, asked time.Time) error {
+	left, most, said := "", endIn(session), asked
+	err := until(ctx, most-time.Since(asked), func() (done bool, err error) {
+		if left, err = r.endStandIns(ctx, session); err != nil || left == "" {
+			return err == nil, err
+		}
+		if time.Since(said) >= sayEvery {
+			r.Say("waiting for the stand-in %s/%s to end: %s of at most %s", session.Namespace, left, time.Since(asked).Round(time.Second), most)
+			said = time.Now()
+		}
+		return false, nil
 	})
 	if err == nil && left != "" {
 		r.Say("the stand-in %s/%s was not seen to end in %s; its agent has closed by itself", session.Namespace, left, most)

@@ -77,6 +77,7 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 	if err := r.disown(ctx, resource, object); err != nil || told.decision == nothing {
 		return err
 	}
+	r.expect(resource, object)
 	return r.noteReturned(ctx, object.GetUID())
 }
 
