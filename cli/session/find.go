@@ -38,7 +38,8 @@ func (c *Client) Find(ctx context.Context, name string) (*v1alpha1.Session, erro
 	return nil, fmt.Errorf("reading session %s/%s: %w", c.Namespace, name, err)
 }
 
-// FindFor reads the one session of a target; the container is not looked at. The
+// FindFor reads the one session of a target; the container is not looked at. One
+// that has ended, and is kept to be read, is meant only where there is no other. The
 // error is a *failure.Failure when there is none, or more than one, or they may
 // not be read.
 func (c *Client) FindFor(ctx context.Context, of target.Ref) (*v1alpha1.Session, error) {
@@ -46,21 +47,32 @@ func (c *Client) FindFor(ctx context.Context, of target.Ref) (*v1alpha1.Session,
 	if err != nil {
 		return nil, err
 	}
-	var found *v1alpha1.Session
-	var its, others []string
+	var its, ended []*v1alpha1.Session
+	var others []string
 	for i := range sessions {
-		if t := sessions[i].Spec.Target; t.Group == of.Group && t.Resource == of.Resource && t.Name == of.Name {
-			found, its = &sessions[i], append(its, sessions[i].Name)
-		} else {
+		t := sessions[i].Spec.Target
+		switch {
+		case t.Group != of.Group || t.Resource != of.Resource || t.Name != of.Name:
 			others = append(others, sessions[i].Name)
+		case (State{Session: &sessions[i]}).Final():
+			ended = append(ended, &sessions[i])
+		default:
+			its = append(its, &sessions[i])
 		}
+	}
+	if len(its) == 0 {
+		its = ended
 	}
 	of.Container = ""
 	switch {
 	case len(its) == 1:
-		return found, nil
+		return its[0], nil
 	case len(its) > 1:
-		return nil, failure.New("name one of them", "%s has %d sessions: %s", of, len(its), strings.Join(its, ", "))
+		var names []string
+		for _, each := range its {
+			names = append(names, each.Name)
+		}
+		return nil, failure.New("name one of them", "%s has %d sessions: %s", of, len(its), strings.Join(names, ", "))
 	}
 	if len(others) == 0 {
 		if missing := c.NoNamespace(ctx); missing != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -29,6 +30,17 @@ func (k kind) word() string {
 	return strings.ToLower(k.name)
 }
 
+// notHeld says why an object is not held, for one that is not.
+func (k kind) notHeld(object *unstructured.Unstructured) string {
+	if _, is := known(k.GroupResource()); is || len(k.number) == 0 {
+		return k.whole
+	}
+	if _, found, err := unstructured.NestedInt64(object.Object, k.number...); !found || err != nil {
+		return unsetNotHeld
+	}
+	return k.whole
+}
+
 var (
 	replicasField = []string{"spec", "replicas"}
 	suspendField  = []string{"spec", "suspend"}
@@ -38,6 +50,8 @@ var (
 const (
 	podNotHeld    = "nothing would make a deleted pod again"
 	daemonNotHeld = "a DaemonSet has no number of replicas that could be brought to zero"
+	// unsetNotHeld is of a custom resource: what its operator makes of none is not known.
+	unsetNotHeld = "it has no number in spec.replicas that could be put back: set it first, where its operator reads it"
 )
 
 // kinds are those that are known by name. Custom resources with a scale

@@ -132,7 +132,7 @@ func listing(k kind, object *unstructured.Unstructured) (Listed, bool) {
 	listed := Listed{
 		Ref:       Ref{Group: k.Group, Resource: k.Resource, Name: object.GetName()},
 		Namespace: object.GetNamespace(), UID: object.GetUID(), Kind: k.name,
-		Replicas: number(k, object), Counted: len(k.number) > 0, NotHeld: k.whole,
+		Replicas: number(k, object), Counted: len(k.number) > 0, NotHeld: k.notHeld(object),
 	}
 	if text, ok := object.GetAnnotations()[v1alpha1.ClaimAnnotation]; ok {
 		// One of another object came with a copy and means nothing.

@@ -102,7 +102,7 @@ func Resolve(ctx context.Context, reader Reader, namespace string, ref Ref) (*Ta
 	}
 	t := &Target{
 		Target:    v1alpha1.Target{Group: k.Group, Resource: k.Resource, Name: object.GetName(), UID: object.GetUID()},
-		Namespace: namespace, Kind: k.word(), Replicas: number(k, object), NotHeld: k.whole, Object: object,
+		Namespace: namespace, Kind: k.word(), Replicas: number(k, object), NotHeld: k.notHeld(object), Object: object,
 	}
 	if asked != object {
 		t.Notices = append(t.Notices, fmt.Sprintf("%s %s belongs to %s, which is taken over as a whole", strings.SplitN(ref.String(), "/", 2)[0], ref.Name, t))

@@ -140,6 +140,7 @@ func cluster(t *testing.T) (Reader, *dynamicfake.FakeDynamicClient) {
 		pod("reports-1-x", owned("Job", "reports-1")),
 		custom("argoproj.io/v1alpha1", "Rollout", "canaries", `{"replicas": 4, "workloadRef": {"kind": "Deployment", "name": "rolled"}}`),
 		custom("example.com/v1", "Worker", "queue", `{"replicas": 5}`), pod("queue-1", owned("Worker", "queue")),
+		custom("example.com/v1", "Worker", "unset", `{}`), pod("unset-1", owned("Worker", "unset")),
 	}
 	kube := fake.NewClientset()
 	kube.Resources = []*metav1.APIResourceList{
@@ -197,6 +198,8 @@ func TestResolve(t *testing.T) {
 		"rollout/canaries": {Target: in("argoproj.io", "rollouts", "canaries"), Kind: "rollout", Replicas: 4},
 		"deployment/rolled": {Target: in("argoproj.io", "rollouts", "canaries"), Kind: "rollout", Replicas: 4,
 			Notices: []string{"deployment rolled belongs to rollout/canaries" + whole}},
+		"pod/unset-1": {Target: in("example.com", "workers", "unset"), Kind: "workers.example.com", Replicas: 1, NotHeld: unsetNotHeld,
+			Notices: []string{"pod unset-1 belongs to workers.example.com/unset" + whole}},
 		"pod/queue-1": {Target: workers, Kind: "workers.example.com", Replicas: 5,
 			Notices: []string{"pod queue-1 belongs to workers.example.com/queue" + whole}},
 	} {
