@@ -11,6 +11,9 @@ const (
 	// crowd is from how many numbers on, all still to be put back, what is left to
 	// do for the others waits for them.
 	crowd = 16
+	// rush is from how many on it waits for the very last: all that has waited begins
+	// at once, and where that is much it would come before the last numbers.
+	rush = 128
 	// owedFresh is for how long a number is waited for by others: one whose stand-in
 	// does not end, on a node that nobody hears of, may take longer.
 	owedFresh = 30 * time.Second
@@ -30,6 +33,8 @@ type returns struct {
 	mu   sync.Mutex
 	owed map[types.NamespacedName]*owed
 	late map[types.NamespacedName]back
+	// rushed is from the time on at which there was a rush to that at which none is owed.
+	rushed bool
 }
 
 // back is a number that was put back, of which workload and since when.
@@ -59,6 +64,7 @@ func (r *returns) owes(key types.NamespacedName, session types.UID, now time.Tim
 		r.owed, r.late = map[types.NamespacedName]*owed{}, map[types.NamespacedName]back{}
 	}
 	r.owed[key] = &owed{session: session, since: now}
+	r.crowded(now)
 }
 
 // only forgets what was known of an earlier session of the same name.
@@ -132,7 +138,7 @@ func (r *returns) wait(key types.NamespacedName, now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	late, ok := r.late[key]
-	if !ok || now.Sub(late.since) >= lateMost || !r.crowded(now) {
+	if !ok || now.Sub(late.since) >= lateMost || !r.crowded(now) && !r.rushed {
 		return 0
 	}
 	return lateEvery
@@ -145,12 +151,22 @@ func (r *returns) many(now time.Time) bool {
 	return r.crowded(now)
 }
 
+// crowded says whether many numbers are to be put back, and notes whether it is a rush.
 func (r *returns) crowded(now time.Time) bool {
-	n := 0
+	fresh, all := 0, 0
 	for _, owed := range r.owed {
-		if now.Sub(owed.since) < owedFresh {
-			n++
+		if age := now.Sub(owed.since); age < lateMost {
+			all++
+			if age < owedFresh {
+				fresh++
+			}
 		}
 	}
-	return n >= crowd
+	switch {
+	case all >= rush:
+		r.rushed = true
+	case all == 0:
+		r.rushed = false
+	}
+	return fresh >= crowd
 }

@@ -62,6 +62,37 @@ func TestReturnsWait(t *testing.T) {
 	}
 }
 
+// Of very many numbers what is left to do waits for the last one, and not for one
+// whose stand-in does not end.
+func TestReturnsRush(t *testing.T) {
+	now := time.Unix(1000, 0)
+	key := func(i int) types.NamespacedName { return types.NamespacedName{Namespace: "shop", Name: fmt.Sprint(i)} }
+	r := &returns{}
+	for i := range rush {
+		r.owes(key(i), "", now)
+	}
+	late := key(0)
+	for i := range rush - 1 {
+		r.paid(key(i), "", "", now)
+		if r.wait(late, now) == 0 {
+			t.Fatalf("it does not wait for the last %d", rush-1-i)
+		}
+	}
+	if r.many(now) {
+		t.Error("one is said to be many")
+	}
+	later := now.Add(lateMost)
+	r.paid(late, "", "", later)
+	r.late[late] = back{since: later}
+	if r.wait(late, later) > 0 {
+		t.Error("it waits for a stand-in that does not end")
+	}
+	r.owes(key(rush), "", later)
+	if r.wait(late, later) > 0 {
+		t.Error("once it is over, one more is a rush again")
+	}
+}
+
 // The end of a stand-in is asked for once, while a number waits for it.
 func TestReturnsStandIn(t *testing.T) {
 	key := types.NamespacedName{Namespace: "shop", Name: "alice"}
