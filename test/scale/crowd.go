@@ -219,36 +219,31 @@ func (c *crowd) renew(ctx context.Context, key client.ObjectKey) {
 	}
 }
 
-// numbersBack waits until every deployment has its number again, and answers when
-// the first had, half of them, all but one in a hundred, and the last. It watches:
-// asking for all of them again and again would take from what is measured.
-func (c *crowd) numbersBack(ctx context.Context) (at [4]time.Time, err error) {
+// numbersBack waits until every deployment has its number again, and answers which had
+// it when, in that order. It watches: asking for all of them again and again would take
+// from what is measured.
+func (c *crowd) numbersBack(ctx context.Context) (order []number, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 15*time.Minute, errors.New("it took more than 15 minutes until all numbers are back"))
 	defer cancel()
-	marks := [4]int{1, c.deployments / 2, c.deployments - c.deployments/100, c.deployments}
 	back := map[types.UID]bool{}
 	see := func(d *appsv1.Deployment) {
 		if back[d.UID] || *d.Spec.Replicas != int32(c.each) {
 			return
 		}
 		back[d.UID] = true
-		for i, mark := range marks {
-			if len(back) == mark {
-				at[i] = time.Now()
-			}
-		}
+		order = append(order, number{client.ObjectKeyFromObject(d), time.Now()})
 	}
 	for ctx.Err() == nil && len(back) < c.deployments {
 		var list appsv1.DeploymentList
 		if err := c.List(ctx, &list); err != nil {
-			return at, fmt.Errorf("reading the numbers: %w", err)
+			return nil, fmt.Errorf("reading the numbers: %w", err)
 		}
 		for i := range list.Items {
 			see(&list.Items[i])
 		}
 		watching, err := c.Watch(ctx, &appsv1.DeploymentList{}, &client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: list.ResourceVersion}})
 		if err != nil {
-			return at, fmt.Errorf("watching the numbers: %w", err)
+			return nil, fmt.Errorf("watching the numbers: %w", err)
 		}
 		for len(back) < c.deployments {
 			e, open := <-watching.ResultChan()
@@ -261,5 +256,33 @@ func (c *crowd) numbersBack(ctx context.Context) (at [4]time.Time, err error) {
 		}
 		watching.Stop()
 	}
-	return at, context.Cause(ctx)
+	return order, context.Cause(ctx)
+}
+
+// number is when a workload had its own again.
+type number struct {
+	client.ObjectKey
+	at time.Time
+}
+
+// slowest tells of the last numbers what their sessions waited for, in seconds since
+// some time.
+func (c *crowd) slowest(ctx context.Context, order []number, since time.Time) (told []string, err error) {
+	const last = 5
+	for _, n := range order[max(0, len(order)-last):] {
+		s := &v1alpha1.Session{}
+		if err := c.Get(ctx, n.ObjectKey, s); err != nil {
+			return nil, fmt.Errorf("reading a session that has ended: %w", err)
+		}
+		at := func(condition string) string {
+			found := meta.FindStatusCondition(s.Status.Conditions, condition)
+			if found == nil {
+				return "never"
+			}
+			return fmt.Sprintf("%.0f s", found.LastTransitionTime.Sub(since).Seconds())
+		}
+		told = append(told, fmt.Sprintf("%s was over after %s, its stand-in seen to end after %s, its number back after %.1f s",
+			n.ObjectKey, at(v1alpha1.ConditionReady), at(v1alpha1.ConditionStandInReady), n.at.Sub(since).Seconds()))
+	}
+	return told, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"sync"
 	"time"
 
@@ -21,11 +22,28 @@ const nodes = 100
 func nodeName(i int) string { return fmt.Sprintf("node-%d", i%nodes) }
 
 // kubelet plays the scheduler and the kubelets of all nodes: pods run at once,
-// and end at once. Nothing runs.
+// and end at once. Nothing runs. Each node has a line of its own, as kubelets do not
+// wait for each other; the scheduler has one more.
 type kubelet struct {
-	api   kubernetes.Interface
-	pods  cache.SharedIndexInformer
-	queue workqueue.TypedRateLimitingInterface[string]
+	api    kubernetes.Interface
+	pods   cache.SharedIndexInformer
+	queues map[string]line
+}
+
+type line = workqueue.TypedRateLimitingInterface[string]
+
+// hands are how many pods of one node are written at the same time, and binds how many
+// the scheduler binds.
+const (
+	hands = 2
+	binds = 16
+)
+
+// nodeOf spreads pods over the nodes by their names.
+func nodeOf(pod *corev1.Pod) string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(pod.Namespace + "/" + pod.Name)) // never fails
+	return nodeName(int(sum.Sum32()))
 }
 
 func newKubelet(ctx context.Context, config *rest.Config) (*kubelet, error) {
@@ -45,13 +63,17 @@ func newKubelet(ctx context.Context, config *rest.Config) (*kubelet, error) {
 			return nil, fmt.Errorf("making a node ready: %w", err)
 		}
 	}
-	k := &kubelet{
-		api: api, pods: informers.NewSharedInformerFactory(api, 0).Core().V1().Pods().Informer(),
-		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, 5*time.Second)),
+	k := &kubelet{api: api, pods: informers.NewSharedInformerFactory(api, 0).Core().V1().Pods().Informer(), queues: map[string]line{}}
+	for i := -1; i < nodes; i++ {
+		name := "" // of no node yet: the scheduler's
+		if i >= 0 {
+			name = nodeName(i)
+		}
+		k.queues[name] = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, 5*time.Second))
 	}
 	add := func(object any) {
-		if key, err := cache.MetaNamespaceKeyFunc(object); err == nil {
-			k.queue.Add(key)
+		if pod, ok := object.(*corev1.Pod); ok {
+			k.queues[pod.Spec.NodeName].Add(pod.Namespace + "/" + pod.Name)
 		}
 	}
 	_, err = k.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, object any) { add(object) }})
@@ -64,25 +86,36 @@ func newKubelet(ctx context.Context, config *rest.Config) (*kubelet, error) {
 func (k *kubelet) run(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() { k.pods.Run(ctx.Done()) })
-	for range 32 {
-		group.Go(func() {
-			for {
-				key, over := k.queue.Get()
-				if over {
-					return
-				}
-				if err := k.move(ctx, key); err != nil && ctx.Err() == nil {
-					k.queue.AddRateLimited(key)
-				} else {
-					k.queue.Forget(key)
-				}
-				k.queue.Done(key)
-			}
-		})
+	for node, queue := range k.queues {
+		n := hands
+		if node == "" {
+			n = binds
+		}
+		for range n {
+			group.Go(func() { k.work(ctx, queue) })
+		}
 	}
 	<-ctx.Done()
-	k.queue.ShutDown()
+	for _, queue := range k.queues {
+		queue.ShutDown()
+	}
 	group.Wait()
+}
+
+// work brings on the pods of one line until it is shut down.
+func (k *kubelet) work(ctx context.Context, queue line) {
+	for {
+		key, over := queue.Get()
+		if over {
+			return
+		}
+		if err := k.move(ctx, key); err != nil && ctx.Err() == nil {
+			queue.AddRateLimited(key)
+		} else {
+			queue.Forget(key)
+		}
+		queue.Done(key)
+	}
 }
 
 // move brings one pod a step on.
@@ -98,7 +131,7 @@ func (k *kubelet) move(ctx context.Context, key string) error {
 	pods := k.api.CoreV1().Pods(pod.Namespace)
 	switch {
 	case pod.Spec.NodeName == "":
-		return pods.Bind(ctx, &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: nodeName(len(pod.Name))}}, metav1.CreateOptions{})
+		return pods.Bind(ctx, &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}, Target: corev1.ObjectReference{Kind: "Node", Name: nodeOf(pod)}}, metav1.CreateOptions{})
 	case pod.DeletionTimestamp == nil && pod.Status.Phase != corev1.PodRunning:
 		return k.write(ctx, pod, corev1.PodRunning, corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}})
 	case pod.DeletionTimestamp != nil && pod.Status.Phase != corev1.PodSucceeded:

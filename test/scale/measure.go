@@ -181,14 +181,19 @@ func (r *run) die(ctx context.Context) error {
 	r.gone()
 	r.renewing.Wait()
 	silent := time.Now()
-	at, err := r.numbersBack(ctx)
+	order, err := r.numbersBack(ctx)
 	if err != nil {
 		return err
 	}
-	for i := range at {
-		r.back[i] = at[i].Sub(silent)
+	for i, n := range []int{1, len(order) / 2, len(order) - len(order)/100, len(order)} {
+		r.back[i] = order[n-1].at.Sub(silent)
 	}
 	r.say("numbers back after %s", r.back)
+	slowest, err := r.slowest(ctx, order, silent)
+	if err != nil {
+		return err
+	}
+	r.say("the last of them: %s", strings.Join(slowest, "; "))
 	if err := r.untilRunning(ctx); err != nil {
 		return err
 	}
