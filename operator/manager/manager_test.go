@@ -109,3 +109,24 @@ func TestOnlyIdentity(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// Of a Session the cache has what others are woken by, and no more.
+func TestOnlyState(t *testing.T) {
+	s := &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Name: "alice", Annotations: map[string]string{"a": "b"}}, Spec: v1alpha1.SessionSpec{Wait: true, ClientKey: "key"}}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionContended, v1alpha1.ConditionHeld, v1alpha1.ConditionClaimed, v1alpha1.ConditionStandInReady, v1alpha1.ConditionRestored} {
+		s.Status.Conditions = append(s.Status.Conditions, metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: "Reason", Message: "A message."})
+	}
+	got, err := onlyState(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := func(kind string) metav1.Condition {
+		return metav1.Condition{Type: kind, Status: metav1.ConditionTrue, Reason: "Reason"}
+	}
+	want := &v1alpha1.Session{ObjectMeta: metav1.ObjectMeta{Name: "alice"}, Spec: v1alpha1.SessionSpec{Wait: true}, Status: v1alpha1.SessionStatus{
+		Conditions: []metav1.Condition{kept(v1alpha1.ConditionReady), kept(v1alpha1.ConditionHeld), kept(v1alpha1.ConditionClaimed), kept(v1alpha1.ConditionRestored)},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,8 +53,30 @@ type recorder struct {
 	// busy says that there is something better to do; nil is never.
 	busy   func() bool
 	log    logr.Logger
-	waits  chan *eventsv1.Event
+	waits  chan *happening
 	repeat repeats
+}
+
+// happening is an event that waits, which is a fraction of what an Event takes.
+type happening struct {
+	at                        metav1.MicroTime
+	eventType, reason, action string
+	note                      string
+	about, related            *corev1.ObjectReference
+}
+
+// event is what is written of it.
+func (h *happening) event(instance string) *eventsv1.Event {
+	name := h.about.Name[:min(len(h.about.Name), longestName)]
+	event := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.%x", strings.TrimRight(name, ".-"), h.at.UnixNano()), Namespace: h.about.Namespace},
+		EventTime:  h.at, ReportingController: Name, ReportingInstance: instance,
+		Type: h.eventType, Reason: h.reason, Action: h.action, Note: h.note, Regarding: *h.about, Related: h.related,
+	}
+	if event.Namespace == "" {
+		event.Namespace = metav1.NamespaceDefault
+	}
+	return event
 }
 
 var _ events.EventRecorder = &recorder{}
@@ -63,7 +86,7 @@ func newRecorder(c client.Client, busy func() bool, log logr.Logger) *recorder {
 	if err != nil {
 		host = "unknown"
 	}
-	return &recorder{client: c, instance: Name + "-" + host, busy: busy, log: log, waits: make(chan *eventsv1.Event, eventsWaiting), repeat: repeats{seed: maphash.MakeSeed()}}
+	return &recorder{client: c, instance: Name + "-" + host, busy: busy, log: log, waits: make(chan *happening, eventsWaiting), repeat: repeats{seed: maphash.MakeSeed()}}
 }
 
 // Eventf implements events.EventRecorder. It never waits.
@@ -73,23 +96,14 @@ func (r *recorder) Eventf(regarding, related runtime.Object, eventType, reason, 
 		r.log.Error(err, "an event about nothing", "reason", reason)
 		return
 	}
-	now := metav1.NowMicro()
-	name := about.Name[:min(len(about.Name), longestName)]
-	event := &eventsv1.Event{
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("%s.%x", strings.TrimRight(name, ".-"), now.UnixNano()), Namespace: about.Namespace},
-		EventTime:  now, ReportingController: Name, ReportingInstance: r.instance,
-		Type: eventType, Reason: reason, Action: action, Note: fmt.Sprintf(note, args...), Regarding: *about,
-	}
-	if event.Namespace == "" {
-		event.Namespace = metav1.NamespaceDefault
-	}
+	h := &happening{at: metav1.NowMicro(), eventType: eventType, reason: reason, action: action, note: fmt.Sprintf(note, args...), about: about}
 	if related != nil {
-		event.Related, _ = reference.GetReference(r.client.Scheme(), related)
+		h.related, _ = reference.GetReference(r.client.Scheme(), related)
 	}
 	select {
-	case r.waits <- event:
+	case r.waits <- h:
 	default:
-		r.log.Info("too many events wait to be written; this one is not", "reason", reason, "about", about.Name, "note", event.Note)
+		r.log.Info("too many events wait to be written; this one is not", "reason", reason, "about", about.Name, "note", h.note)
 	}
 }
 
@@ -104,9 +118,9 @@ func (r *recorder) Start(ctx context.Context) error {
 			for ctx.Err() == nil {
 				select {
 				case <-ctx.Done():
-				case event := <-r.waits:
-					r.yield(ctx, event)
-					r.write(ctx, event)
+				case h := <-r.waits:
+					r.yield(ctx, h.at.Time)
+					r.write(ctx, h.event(r.instance))
 				}
 			}
 		})
@@ -115,9 +129,9 @@ func (r *recorder) Start(ctx context.Context) error {
 	return nil
 }
 
-// yield waits while there is something better to do.
-func (r *recorder) yield(ctx context.Context, event *eventsv1.Event) {
-	for ctx.Err() == nil && r.busy != nil && time.Since(event.EventTime.Time) < eventsLate && r.busy() {
+// yield has what happened at that time wait while there is something better to do.
+func (r *recorder) yield(ctx context.Context, at time.Time) {
+	for ctx.Err() == nil && r.busy != nil && time.Since(at) < eventsLate && r.busy() {
 		pause(ctx, lookEvery)
 	}
 }

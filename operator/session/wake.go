@@ -80,6 +80,16 @@ func (r *Reconciler) wakeSessionsOf(reader client.Reader, kind hold.Workload) ha
 	})
 }
 
+// Wakes says whether a session's condition is one by which others' sessions are woken,
+// or itself by its pods and workload: all that has to be known of it without reading it.
+func Wakes(condition string) bool {
+	switch condition {
+	case v1alpha1.ConditionReady, v1alpha1.ConditionClaimed, v1alpha1.ConditionHeld, v1alpha1.ConditionRestored:
+		return true
+	}
+	return false
+}
+
 // puttingBack says whether a session's number is back, or is being written.
 func puttingBack(session *v1alpha1.Session) bool {
 	held := meta.FindStatusCondition(session.Status.Conditions, v1alpha1.ConditionHeld)
