@@ -160,10 +160,10 @@ func (w setsWait) settle(ctx context.Context, api API) (Unsettled, error) {
 		kept := short && wished(set.Spec.Replicas) == 0 && w.newest(set)
 		waiting.Kept = waiting.Kept || kept
 		switch {
-		case kept && !claimed:
+		case kept:
 			// Each look adds one more change, so that each makes an event.
 			metav1.SetMetaDataAnnotation(&set.ObjectMeta, NudgeAnnotation, set.ResourceVersion)
-		case !short && nudged:
+		case w.first == "" && !short && nudged:
 			delete(set.Annotations, NudgeAnnotation)
 		case !claimed:
 			continue

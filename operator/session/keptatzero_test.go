@@ -118,6 +118,12 @@ func (w *world) checkSweepGoesOn(operator *Reconciler) {
 	if now := w.nudge("worker"); now == "" || now == before || again != keptAgain {
 		w.t.Errorf("its controller is not made to try again: %q, then %q, and again after %s", before, now, again)
 	}
+	// An operator that begins anew, and that has only what the ReplicaSet bears.
+	before = w.nudge("worker")
+	w.must((&Sweep{Reconciler: operator}).Sweep(w.ctx))
+	if now := w.nudge("worker"); now == "" || now == before {
+		w.t.Errorf("a sweep of all does not make its controller try again: %q, then %q", before, now)
+	}
 	w.late = false
 	w.until("its pods run", func() bool { w.play(); return w.running("worker") == 3 })
 	sweep()

@@ -144,7 +144,12 @@ func putAllBack(ctx context.Context, v *visit) (bool, error) {
 	if waiting.Kept {
 		most = keptAtZeroFor
 	}
-	if since := v.now().Sub(v.condition(v1alpha1.ConditionHeld).LastTransitionTime.Time); waiting.For != "" && since < most {
+	// Where it let others' numbers come first, that time is none of its own.
+	from := v.condition(v1alpha1.ConditionHeld).LastTransitionTime.Time
+	if looked := v.returns.looks(v.key(), v.session.UID, v.now()); looked.After(from) {
+		from = looked
+	}
+	if since := v.now().Sub(from); waiting.For != "" && since < most {
 		if since >= settleSaid {
 			v.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, v1alpha1.ReasonRestoring, "The number is back; waiting for "+waiting.For+".")
 		}

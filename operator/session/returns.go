@@ -42,6 +42,8 @@ type back struct {
 	session  types.UID
 	since    time.Time
 	workload types.UID
+	// looked is when it was first looked at whether the workload follows.
+	looked time.Time
 }
 
 // owed is a number that is to be put back.
@@ -113,6 +115,23 @@ func (r *returns) paid(key types.NamespacedName, session, workload types.UID, no
 		late.session, late.workload = session, workload
 		r.late[key] = late
 	}
+}
+
+// looks notes that it is looked at whether a workload follows its number, and answers
+// since when that is done; zero where this operator has not put it back.
+func (r *returns) looks(key types.NamespacedName, session types.UID, now time.Time) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.only(key, session)
+	late, ok := r.late[key]
+	if !ok {
+		return time.Time{}
+	}
+	if late.looked.IsZero() {
+		late.looked = now
+		r.late[key] = late
+	}
+	return late.looked
 }
 
 // returned says whether this operator has put the number of that workload back.

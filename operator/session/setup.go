@@ -151,6 +151,11 @@ func whenGone(kind hold.Workload) handler.EventHandler {
 		}
 	}
 	return handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, queue wakeups) {
+			if notFollowed(e.Object) { // as an operator of before has left it
+				look(e.Object, queue)
+			}
+		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue wakeups) { look(e.Object, queue) },
 		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue wakeups) {
 			if notFollowed(e.ObjectNew) && !notFollowed(e.ObjectOld) {

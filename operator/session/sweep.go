@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,9 +84,9 @@ func (s *Sweeper) Reconcile(ctx context.Context, request reconcile.Request) (rec
 // controller may have written once more by an old view.
 const copiesAgain = 2 * time.Second
 
-// keptAgain is how soon a workload is looked at again whose controller is kept from
-// acting on its number: each look makes it try, and something else than a gate that
-// hears late may keep it for good.
+// keptAgain is how soon a workload is looked at again that does not follow its number:
+// each look makes its controller try that is kept from it, and something else than a
+// gate that hears late may keep it for good.
 const keptAgain = 30 * time.Second
 
 // cleanCopies takes the copies of claims off the ReplicaSets of one workload.
@@ -99,31 +100,31 @@ func (s *Sweeper) cleanCopies(ctx context.Context, kind hold.Workload, object cl
 	if err := s.Live.List(ctx, sets, client.InNamespace(object.GetNamespace()), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing the replica sets of %s/%s: %w", object.GetNamespace(), object.GetName(), err)
 	}
-	found := false
 	for i := range sets.Items {
 		set := &sets.Items[i]
-		if !metav1.IsControlledBy(set, object) || !bearsCopy(set) {
+		if !metav1.IsControlledBy(set, object) {
 			continue
 		}
-		found = true
 		if claim, err := hold.ParseClaim(set.GetAnnotations()[v1alpha1.ClaimAnnotation]); err == nil {
 			if alive, err := s.livingIn(ctx, set.GetNamespace(), claim.Name, claim.Session); err != nil || alive != nil {
 				return reconcile.Result{RequeueAfter: copiesAgain}, err
 			}
 		}
 	}
-	if !found {
-		return reconcile.Result{}, nil
-	}
+	found := slices.ContainsFunc(sets.Items, func(set metav1.PartialObjectMetadata) bool {
+		return metav1.IsControlledBy(&set, object) && bearsCopy(&set)
+	})
 	waiting, err := kind.Settle(ctx, s.holder().API, object)
 	switch {
 	case err != nil:
 		return reconcile.Result{}, client.IgnoreNotFound(err)
-	case waiting.Kept:
-		log.FromContext(ctx).Info("a workload whose number is back is kept from its pods", "workload", client.ObjectKeyFromObject(object), "waits for", waiting.For)
+	case waiting.For != "":
+		log.FromContext(ctx).Info("a workload whose number is back does not follow it yet", "workload", client.ObjectKeyFromObject(object), "waits for", waiting.For)
 		return reconcile.Result{RequeueAfter: keptAgain}, nil
+	case found:
+		return reconcile.Result{RequeueAfter: copiesAgain}, nil
 	}
-	return reconcile.Result{RequeueAfter: copiesAgain}, nil
+	return reconcile.Result{}, nil
 }
 
 // bearsCopy says whether a ReplicaSet bears anything of ours.
@@ -389,10 +390,22 @@ func (s *Sweep) sweepKind(ctx context.Context, kind hold.Workload) error {
 	}
 }
 
-// clean takes the copy of a claim off a ReplicaSet that something controls.
+// clean takes the copy of a claim off a ReplicaSet that something controls. One that
+// was kept at zero when it was looked at last is looked at by what controls it.
 func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) error {
 	if !bearsCopy(set) {
 		return nil
+	}
+	if _, claimed := set.Annotations[v1alpha1.ClaimAnnotation]; !claimed {
+		owner := metav1.GetControllerOf(set)
+		for _, kind := range s.kinds() {
+			if gvk := kind.Kind(); gvk.Kind != owner.Kind || gvk.GroupVersion().String() != owner.APIVersion {
+				continue
+			}
+			request := reconcile.Request{NamespacedName: client.ObjectKey{Namespace: set.Namespace, Name: owner.Name}}
+			_, err := (&Sweeper{Reconciler: s.Reconciler, Kind: kind}).Reconcile(ctx, request)
+			return err
+		}
 	}
 	if claim, err := hold.ParseClaim(set.Annotations[v1alpha1.ClaimAnnotation]); err == nil {
 		if alive, err := s.livingIn(ctx, set.Namespace, claim.Name, claim.Session); err != nil || alive != nil {
