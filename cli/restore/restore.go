@@ -36,6 +36,8 @@ const (
 	// nobody for so long.
 	endFor    = time.Minute
 	endMargin = 15 * time.Second
+	// requests are how many there are in a second at most.
+	requests = 50
 	// tries bounds how often one write is made anew because somebody else wrote.
 	tries = 10
 	// lookEvery is how often something is looked at that is waited for, and sayEvery
@@ -68,12 +70,14 @@ type restorer struct {
 	sessions []v1alpha1.Session
 	left     int
 	// back is what was written to, and is to be followed by its ReplicaSets.
-	back []follower
+	back []*follower
 }
 
 // Run puts back what is held. The error says what could not be done.
 func Run(ctx context.Context, config *rest.Config, options Options) error {
 	r := &restorer{Options: options}
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = requests, requests
 	var err error
 	if r.kube, err = kubernetes.NewForConfig(config); err != nil {
 		return fmt.Errorf("making a client: %w", err)
@@ -106,13 +110,22 @@ func Run(ctx context.Context, config *rest.Config, options Options) error {
 			return err
 		}
 	}
+	if err := r.putBack(ctx); err != nil {
+		if unseen := r.follow(ctx); unseen != nil {
+			r.Say("%s", unseen)
+		}
+		return err
+	}
+	// Last of all: nothing else waits for it.
+	return r.follow(ctx)
+}
+
+// putBack puts back what is held, and lets the sessions go.
+func (r *restorer) putBack(ctx context.Context) error {
 	if err := r.workloads(ctx); err != nil {
 		return err
 	}
 	if err := r.applications(ctx); err != nil {
-		return err
-	}
-	if err := r.follow(ctx); err != nil {
 		return err
 	}
 	if err := r.leftOver(); err != nil {

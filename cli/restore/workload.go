@@ -28,6 +28,7 @@ func into(object *unstructured.Unstructured, target any) error {
 func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionResource, object *unstructured.Unstructured) error {
 	name := fmt.Sprintf("%s %s/%s", resource.Resource, object.GetNamespace(), object.GetName())
 	if resource.Resource == "replicasets" && metav1.GetControllerOf(object) != nil {
+		r.expectOwner(object)
 		return r.clean(ctx, resource, object)
 	}
 	field := fieldOf(resource)
@@ -74,10 +75,12 @@ func (r *restorer) workload(ctx context.Context, resource schema.GroupVersionRes
 		r.left++
 		return r.claimAgain(ctx, resource, object, claimed)
 	}
+	if told.decision != nothing || r.memory(object) != nil {
+		r.expect(resource, object.GetNamespace(), object.GetName(), object.GetUID())
+	}
 	if err := r.disown(ctx, resource, object); err != nil || told.decision == nothing {
 		return err
 	}
-	r.expect(resource, object)
 	return r.noteReturned(ctx, object.GetUID())
 }
 

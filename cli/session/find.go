@@ -54,7 +54,7 @@ func (c *Client) FindFor(ctx context.Context, of target.Ref) (*v1alpha1.Session,
 		switch {
 		case t.Group != of.Group || t.Resource != of.Resource || t.Name != of.Name:
 			others = append(others, sessions[i].Name)
-		case (State{Session: &sessions[i]}).Final():
+		case (State{Session: &sessions[i]}).Final() && (State{Session: &sessions[i]}).Is(v1alpha1.ConditionRestored):
 			ended = append(ended, &sessions[i])
 		default:
 			its = append(its, &sessions[i])

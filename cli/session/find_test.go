@@ -33,6 +33,8 @@ func TestFindFor(t *testing.T) {
 	first := create()
 	w.says(first, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonLeaseExpired, "The owner's machine was not heard of for 5s.")
 	find(first)
+	w.says(first, v1alpha1.ConditionRestored, metav1.ConditionTrue, v1alpha1.ReasonRestored, "The workload is back at 3 replicas.")
+	find(first)
 	second := create()
 	find(second)
 	third := create()
