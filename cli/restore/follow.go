@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 const (
@@ -27,8 +29,6 @@ const (
 	unseenFor = 5 * time.Second
 	// nudgeEvery is how often a controller is made to try again.
 	nudgeEvery = 2 * time.Second
-	// nudgeAnnotation on a ReplicaSet is a change, so that its controller comes to it.
-	nudgeAnnotation = "understudy.dev/nudge"
 )
 
 // revisions are the annotations by which controllers number their ReplicaSets.
@@ -66,7 +66,7 @@ func (r *restorer) expect(resource schema.GroupVersionResource, namespace, name 
 // operator, has left waiting.
 func (r *restorer) expectOwner(set *unstructured.Unstructured) {
 	owner := metav1.GetControllerOf(set)
-	if _, left := set.GetAnnotations()[nudgeAnnotation]; !left || owner == nil {
+	if _, left := set.GetAnnotations()[v1alpha1.NudgeAnnotation]; !left || owner == nil {
 		return
 	}
 	group, err := schema.ParseGroupVersion(owner.APIVersion)
@@ -134,7 +134,7 @@ func (r *restorer) look(ctx context.Context, f *follower) (done bool, err error)
 		if newest == nil || revision(f, &sets[i]) > revision(f, newest) {
 			newest = &sets[i]
 		}
-		if _, bears := sets[i].Annotations[nudgeAnnotation]; bears {
+		if _, bears := sets[i].Annotations[v1alpha1.NudgeAnnotation]; bears {
 			f.bears(sets[i].Name)
 		}
 	}
@@ -190,7 +190,7 @@ func revision(f *follower, set *appsv1.ReplicaSet) int {
 
 // annotate changes the nudge on a ReplicaSet, to what is JSON; null takes it off.
 func (r *restorer) annotate(ctx context.Context, f *follower, set, value string) error {
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, nudgeAnnotation, value)
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, v1alpha1.NudgeAnnotation, value)
 	_, err := r.kube.AppsV1().ReplicaSets(f.namespace).Patch(ctx, set, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("having the controller of replica set %s/%s try again: %w", f.namespace, set, err)

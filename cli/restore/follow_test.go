@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
+
+	"understudy.dev/understudy/operator/api/v1alpha1"
 )
 
 // sets makes a deployment's ReplicaSets, an older one and the newest, both at zero.
@@ -66,7 +68,7 @@ func TestFollow(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if nudge := set.Annotations[nudgeAnnotation]; nudge != "" {
+			if nudge := set.Annotations[v1alpha1.NudgeAnnotation]; nudge != "" {
 				tries[nudge] = true
 			}
 			if len(tries) == 2 && *set.Spec.Replicas == 0 {
@@ -81,10 +83,10 @@ func TestFollow(t *testing.T) {
 	if n := w.replicas("worker"); n != 3 {
 		t.Errorf("%d replicas, want 3", n)
 	}
-	if set := w.set("worker-now"); *set.Spec.Replicas != 3 || set.Annotations[nudgeAnnotation] != "" {
+	if set := w.set("worker-now"); *set.Spec.Replicas != 3 || set.Annotations[v1alpha1.NudgeAnnotation] != "" {
 		t.Errorf("it has %d replicas, and bears %v; the controller was made to try %d times", *set.Spec.Replicas, set.Annotations, len(tries))
 	}
-	if set := w.set("worker-old"); set.Annotations[nudgeAnnotation] != "" {
+	if set := w.set("worker-old"); set.Annotations[v1alpha1.NudgeAnnotation] != "" {
 		t.Errorf("an old one bears %v", set.Annotations)
 	}
 	if slices.ContainsFunc(said, func(s string) bool { return strings.Contains(s, "does not follow") }) {
@@ -111,7 +113,7 @@ func TestFollowUnseen(t *testing.T) {
 	}) {
 		t.Errorf("it said: %q", said)
 	}
-	if set := w.set("worker-now"); set.Annotations[nudgeAnnotation] != "" {
+	if set := w.set("worker-now"); set.Annotations[v1alpha1.NudgeAnnotation] != "" {
 		t.Errorf("it bears %v", set.Annotations)
 	}
 }

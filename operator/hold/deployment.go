@@ -16,10 +16,6 @@ import (
 	"understudy.dev/understudy/operator/hold/standing"
 )
 
-// NudgeAnnotation on a ReplicaSet makes the deployment controller look at it
-// again. Settle takes it away before it is done.
-const NudgeAnnotation = "understudy.dev/nudge"
-
 // Deployment holds apps/v1 Deployments.
 type Deployment struct{ replicas }
 
@@ -154,7 +150,7 @@ func (w setsWait) settle(ctx context.Context, api API) (Unsettled, error) {
 	for i := range sets {
 		set := &sets[i]
 		_, claimed := set.Annotations[v1alpha1.ClaimAnnotation]
-		_, nudged := set.Annotations[NudgeAnnotation]
+		_, nudged := set.Annotations[v1alpha1.NudgeAnnotation]
 		before := set.DeepCopy()
 		delete(set.Annotations, v1alpha1.ClaimAnnotation)
 		kept := short && wished(set.Spec.Replicas) == 0 && w.newest(set)
@@ -162,9 +158,9 @@ func (w setsWait) settle(ctx context.Context, api API) (Unsettled, error) {
 		switch {
 		case kept:
 			// Each look adds one more change, so that each makes an event.
-			metav1.SetMetaDataAnnotation(&set.ObjectMeta, NudgeAnnotation, set.ResourceVersion)
+			metav1.SetMetaDataAnnotation(&set.ObjectMeta, v1alpha1.NudgeAnnotation, set.ResourceVersion)
 		case w.first == "" && !short && nudged:
-			delete(set.Annotations, NudgeAnnotation)
+			delete(set.Annotations, v1alpha1.NudgeAnnotation)
 		case !claimed:
 			continue
 		}

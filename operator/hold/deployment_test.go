@@ -47,12 +47,12 @@ func TestSettle(t *testing.T) {
 	d.Status.ObservedGeneration = d.Generation
 	must(t, c.Status().Update(t.Context(), d))
 	settle("the replica sets to be scaled: 0 of 3", true)
-	first := now.Annotations[NudgeAnnotation]
-	if first == "" || old.Annotations[NudgeAnnotation] != "" {
+	first := now.Annotations[v1alpha1.NudgeAnnotation]
+	if first == "" || old.Annotations[v1alpha1.NudgeAnnotation] != "" {
 		t.Errorf("nudged: %v, %v", now.Annotations, old.Annotations)
 	}
 	settle("the replica sets to be scaled: 0 of 3", true)
-	second := now.Annotations[NudgeAnnotation]
+	second := now.Annotations[v1alpha1.NudgeAnnotation]
 	if second == first {
 		t.Error("the second nudge is no change")
 	}
@@ -62,13 +62,13 @@ func TestSettle(t *testing.T) {
 	d.Status.ObservedGeneration = d.Generation
 	must(t, c.Status().Update(t.Context(), d))
 	settle("the replica sets to be scaled: 0 of 3", true)
-	if now.Annotations[NudgeAnnotation] == second {
+	if now.Annotations[v1alpha1.NudgeAnnotation] == second {
 		t.Error("the replica set of a paused deployment is not nudged")
 	}
 	now.Spec.Replicas = ptr.To(int32(3))
 	must(t, c.Update(t.Context(), now))
 	settle("", false)
-	if now.Annotations[NudgeAnnotation] != "" {
+	if now.Annotations[v1alpha1.NudgeAnnotation] != "" {
 		t.Error("the nudge is still there")
 	}
 	for _, entry := range now.ManagedFields {

@@ -19,7 +19,7 @@ func (w *world) nudge(of string) string {
 	w.t.Helper()
 	set := &appsv1.ReplicaSet{}
 	w.must(w.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: of + "-1"}, set))
-	return set.Annotations[hold.NudgeAnnotation]
+	return set.Annotations[v1alpha1.NudgeAnnotation]
 }
 
 // The number is back, and the gate goes on for a minute to keep the ReplicaSet at

@@ -130,7 +130,7 @@ func (s *Sweeper) cleanCopies(ctx context.Context, kind hold.Workload, object cl
 // bearsCopy says whether a ReplicaSet bears anything of ours.
 func bearsCopy(set client.Object) bool {
 	_, claimed := set.GetAnnotations()[v1alpha1.ClaimAnnotation]
-	_, nudged := set.GetAnnotations()[hold.NudgeAnnotation]
+	_, nudged := set.GetAnnotations()[v1alpha1.NudgeAnnotation]
 	return claimed || nudged
 }
 
@@ -414,7 +414,7 @@ func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) er
 	}
 	before := set.DeepCopy()
 	delete(set.Annotations, v1alpha1.ClaimAnnotation)
-	delete(set.Annotations, hold.NudgeAnnotation)
+	delete(set.Annotations, v1alpha1.NudgeAnnotation)
 	if err := s.Writer.Patch(ctx, set, client.MergeFrom(before), client.FieldOwner(hold.FieldManager)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("cleaning replica set %s/%s: %w", set.Namespace, set.Name, err)
 	}

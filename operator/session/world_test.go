@@ -475,7 +475,7 @@ func (w *world) leftovers(deployments ...string) []string {
 	var sets appsv1.ReplicaSetList
 	w.must(w.List(w.ctx, &sets, client.InNamespace(w.namespace)))
 	for _, set := range sets.Items {
-		for _, key := range []string{v1alpha1.ClaimAnnotation, "understudy.dev/nudge"} {
+		for _, key := range []string{v1alpha1.ClaimAnnotation, v1alpha1.NudgeAnnotation} {
 			if _, ok := set.Annotations[key]; ok {
 				found = append(found, fmt.Sprintf("%s on replica set %s", key, set.Name))
 			}

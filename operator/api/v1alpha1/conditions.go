@@ -162,6 +162,9 @@ const (
 	// ClaimAnnotation on a held workload is one JSON value: see the operator's
 	// claim.
 	ClaimAnnotation = "understudy.dev/claim"
+	// NudgeAnnotation on a ReplicaSet makes its controller look at it again; it is
+	// taken off once that has acted.
+	NudgeAnnotation = "understudy.dev/nudge"
 	// OperatorImageAnnotation on the policy is the image that the chart has the
 	// operator run: the command line tool prints it.
 	OperatorImageAnnotation = "understudy.dev/operator-image"
