@@ -50,11 +50,11 @@ func (c *Client) FindFor(ctx context.Context, of target.Ref) (*v1alpha1.Session,
 	var its, ended []*v1alpha1.Session
 	var others []string
 	for i := range sessions {
-		t := sessions[i].Spec.Target
+		t, state := sessions[i].Spec.Target, State{Session: &sessions[i]}
 		switch {
 		case t.Group != of.Group || t.Resource != of.Resource || t.Name != of.Name:
 			others = append(others, sessions[i].Name)
-		case (State{Session: &sessions[i]}).Final() && (State{Session: &sessions[i]}).Is(v1alpha1.ConditionRestored):
+		case state.Final() && state.Is(v1alpha1.ConditionRestored):
 			ended = append(ended, &sessions[i])
 		default:
 			its = append(its, &sessions[i])

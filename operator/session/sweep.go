@@ -105,10 +105,8 @@ func (s *Sweeper) cleanCopies(ctx context.Context, kind hold.Workload, object cl
 		if !metav1.IsControlledBy(set, object) {
 			continue
 		}
-		if claim, err := hold.ParseClaim(set.GetAnnotations()[v1alpha1.ClaimAnnotation]); err == nil {
-			if alive, err := s.livingIn(ctx, set.GetNamespace(), claim.Name, claim.Session); err != nil || alive != nil {
-				return reconcile.Result{RequeueAfter: copiesAgain}, err
-			}
+		if living, err := s.copyOfLiving(ctx, set); living || err != nil {
+			return reconcile.Result{RequeueAfter: copiesAgain}, err
 		}
 	}
 	found := slices.ContainsFunc(sets.Items, func(set metav1.PartialObjectMetadata) bool {
@@ -132,6 +130,17 @@ func bearsCopy(set client.Object) bool {
 	_, claimed := set.GetAnnotations()[v1alpha1.ClaimAnnotation]
 	_, nudged := set.GetAnnotations()[v1alpha1.NudgeAnnotation]
 	return claimed || nudged
+}
+
+// copyOfLiving says whether the claim that was copied to a ReplicaSet is of a session
+// that lives.
+func (r *Reconciler) copyOfLiving(ctx context.Context, set client.Object) (bool, error) {
+	claim, err := hold.ParseClaim(set.GetAnnotations()[v1alpha1.ClaimAnnotation])
+	if err != nil {
+		return false, nil // none, or nobody's
+	}
+	alive, err := r.livingIn(ctx, set.GetNamespace(), claim.Name, claim.Session)
+	return alive != nil, err
 }
 
 // bearsOurs says whether there is anything of ours on a workload: a claim, a
@@ -407,10 +416,8 @@ func (s *Sweep) clean(ctx context.Context, set *metav1.PartialObjectMetadata) er
 			return err
 		}
 	}
-	if claim, err := hold.ParseClaim(set.Annotations[v1alpha1.ClaimAnnotation]); err == nil {
-		if alive, err := s.livingIn(ctx, set.Namespace, claim.Name, claim.Session); err != nil || alive != nil {
-			return err
-		}
+	if living, err := s.copyOfLiving(ctx, set); living || err != nil {
+		return err
 	}
 	before := set.DeepCopy()
 	delete(set.Annotations, v1alpha1.ClaimAnnotation)

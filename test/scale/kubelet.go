@@ -32,6 +32,10 @@ type kubelet struct {
 
 type line = workqueue.TypedRateLimitingInterface[string]
 
+func newLine() line {
+	return workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, 5*time.Second))
+}
+
 // hands are how many pods of one node are written at the same time, and binds how many
 // the scheduler binds.
 const (
@@ -64,12 +68,9 @@ func newKubelet(ctx context.Context, config *rest.Config) (*kubelet, error) {
 		}
 	}
 	k := &kubelet{api: api, pods: informers.NewSharedInformerFactory(api, 0).Core().V1().Pods().Informer(), queues: map[string]line{}}
-	for i := -1; i < nodes; i++ {
-		name := "" // of no node yet: the scheduler's
-		if i >= 0 {
-			name = nodeName(i)
-		}
-		k.queues[name] = workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](50*time.Millisecond, 5*time.Second))
+	k.queues[""] = newLine() // of no node yet: the scheduler's
+	for i := range nodes {
+		k.queues[nodeName(i)] = newLine()
 	}
 	add := func(object any) {
 		if pod, ok := object.(*corev1.Pod); ok {

@@ -186,7 +186,7 @@ func (r *run) die(ctx context.Context) error {
 		return err
 	}
 	for i, n := range []int{1, len(order) / 2, len(order) - len(order)/100, len(order)} {
-		r.back[i] = order[n-1].at.Sub(silent)
+		r.back[i] = order[max(n, 1)-1].at.Sub(silent) // half of one session is that one
 	}
 	r.say("numbers back after %s", r.back)
 	slowest, err := r.slowest(ctx, order, silent)
